@@ -1,0 +1,86 @@
+"""A batch: the entries of some consecutive lines of a scan, as columns of arrays."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUMBER_COLUMNS = (
+    "size",
+    "uid",
+    "gid",
+    "atime",
+    "mtime",
+    "ctime",
+    "type",
+    "inode",
+    "links",
+    "device",
+    "apparent_size",
+)
+SIZE, UID, GID, ATIME, MTIME, CTIME, TYPE, INODE, LINKS, DEVICE, APPARENT_SIZE = range(
+    len(NUMBER_COLUMNS)
+)
+NO_APPARENT_SIZE = -1
+
+FILE = ord("f")
+DIRECTORY = ord("d")
+
+
+class Entry(NamedTuple):
+    """
+    One entry of a scan: a directory's path has no trailing slash, the type is one letter.
+
+    Sizes are bytes, times seconds since 1970; `apparent_size` is None where a line has 11 columns.
+    """
+
+    path: bytes
+    size: int
+    uid: int
+    gid: int
+    atime: int
+    mtime: int
+    ctime: int
+    type: str
+    inode: int
+    links: int
+    device: int
+    apparent_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """
+    Whole lines of a scan's text: `raw[:length]`, which ends in a newline.
+
+    `first_line` is the number in the file of the first line, counted from 1.
+    """
+
+    raw: NDArray[np.uint8]
+    length: int
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Entries as columns; entry `i` is column `i` of `numbers` and path `i`.
+
+    numbers: int64 of shape (11, entries), rows in the order of `NUMBER_COLUMNS`. Inode, links and
+        device are unsigned 64-bit numbers bit by bit: `numbers[INODE].view(np.uint64)`. The type
+        is the code of its letter; `apparent_size` is -1 where the line has 11 columns.
+    paths: uint8, the decoded paths one behind the other, without trailing slashes.
+    offsets: int64 of length entries + 1; path `i` is `paths[offsets[i]:offsets[i + 1]]`.
+    """
+
+    numbers: NDArray[np.int64]
+    paths: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def path(self, entry: int) -> bytes:
+        """The path of one entry, as the bytes that the filesystem knows."""
+        return self.paths[self.offsets[entry] : self.offsets[entry + 1]].tobytes()

@@ -54,12 +54,13 @@ class Block:
     """
     Whole lines of a scan's text: `raw[:length]`, which ends in a newline.
 
-    `first_line` is the number in the file of the first line, counted from 1.
+    `first_line` is the number in the file of the first of its `lines` lines, counted from 1.
     """
 
     raw: NDArray[np.uint8]
     length: int
     first_line: int
+    lines: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is known of a scan: its volume, its file, its times, and the lines that could not be read."""
+"""What is known of a scan: its volume, file and times, and how the reading of it goes."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -67,3 +67,13 @@ class Scan:
     def scanned_at(self) -> datetime:
         """The scan time as a UTC time without a zone, as the database keeps it."""
         return datetime.fromtimestamp(self.scan_time, UTC).replace(tzinfo=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the reading of a scan is: bytes of its file, of how many (0: unknown), and lines."""
+
+    scan: Scan
+    position: int
+    size: int
+    lines: int

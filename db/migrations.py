@@ -1,0 +1,54 @@
+"""The schema's versions, one step each; a new database takes them all."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from db.schema import metadata, schema_version, warning
+from lurge_types.reports import WARNINGS
+
+LOCK = "lurge_init"
+LOCK_SECONDS = 60
+
+
+def _first(connection: Connection) -> None:
+    """Usage by group, and the record of runs."""
+    metadata.create_all(connection)
+    rows = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
+    present = set(connection.scalars(sql.select(warning.c.warning_id)))
+    if missing := [row for row in rows if row["warning_id"] not in present]:
+        connection.execute(sql.insert(warning), missing)
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (_first,)
+NEWEST = len(STEPS)
+
+
+def version(connection: Connection) -> int:
+    """The version of the tables that are there; 0 without any."""
+    if not sql.inspect(connection).has_table(schema_version.name):
+        return 0
+    return connection.scalar(sql.select(sql.func.max(schema_version.c.version))) or 0
+
+
+def apply(connection: Connection, now: datetime) -> list[int]:
+    """
+    Take the steps that are missing; which.
+
+    MySQL commits every CREATE and ALTER at once: so a step leaves alone what an earlier, broken try
+    at it made, and two who try at once go one after the other.
+    """
+    mysql = connection.dialect.name == "mysql"
+    if mysql:
+        connection.execute(sql.select(sql.func.get_lock(LOCK, LOCK_SECONDS)))
+    try:
+        missing = list(range(version(connection) + 1, NEWEST + 1))
+        for number in missing:
+            STEPS[number - 1](connection)
+            connection.execute(sql.insert(schema_version), {"version": number, "applied": now})
+        return missing
+    finally:
+        if mysql:
+            connection.execute(sql.select(sql.func.release_lock(LOCK)))

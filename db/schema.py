@@ -1,0 +1,129 @@
+"""
+The tables, in one definition for SQLite and for MariaDB or MySQL.
+
+Dashboards query them: names and columns stay, more may come with a numbered version. Times are UTC
+without a zone, sizes bytes.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Dialect
+
+BIG = sql.BigInteger().with_variant(sql.Integer(), "sqlite")
+"""SQLite counts up only where the column is an INTEGER, which there has 64 bits."""
+
+DAYS = sql.Numeric(10, 1)
+
+MYSQL: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+
+
+class Days(sql.TypeDecorator[Decimal]):
+    """Days with one decimal: exact where the database is, a float's shortest digits in SQLite."""
+
+    impl = DAYS
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sql.types.TypeEngine[Any]:
+        """A float in SQLite, which has no decimals."""
+        kind: sql.types.TypeEngine[Any] = sql.Float() if dialect.name == "sqlite" else DAYS
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> object:
+        """The database's number."""
+        return float(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: object, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
+        """The decimal with one place."""
+        return None if value is None else Decimal(str(value)).quantize(Decimal("0.1"))
+
+
+metadata = sql.MetaData()
+
+pi = sql.Table(
+    "pi",
+    metadata,
+    sql.Column("pi_id", sql.Integer, primary_key=True),
+    sql.Column("pi_name", sql.String(255), nullable=False, unique=True),
+    **MYSQL,
+)
+
+unix_group = sql.Table(
+    "unix_group",
+    metadata,
+    sql.Column("group_id", sql.Integer, primary_key=True),
+    sql.Column("gid", sql.BigInteger, nullable=False, unique=True),
+    sql.Column("group_name", sql.String(1024), nullable=False),
+    sql.Column("is_humgen", sql.Boolean, nullable=False),
+    sql.Column("absent_since", sql.Date),
+    **MYSQL,
+)
+
+volume = sql.Table(
+    "volume",
+    metadata,
+    sql.Column("volume_id", sql.Integer, primary_key=True),
+    sql.Column("scratch_disk", sql.String(255), nullable=False, unique=True),
+    sql.Column("mount", sql.Text),
+    **MYSQL,
+)
+
+warning = sql.Table(
+    "warning",
+    metadata,
+    sql.Column("warning_id", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("warning", sql.String(32), nullable=False, unique=True),
+    **MYSQL,
+)
+
+lustre_usage = sql.Table(
+    "lustre_usage",
+    metadata,
+    sql.Column("record_id", BIG, primary_key=True),
+    sql.Column("record_date", sql.Date, nullable=False),
+    sql.Column("volume_id", sql.ForeignKey(volume.c.volume_id), nullable=False),
+    sql.Column("unix_id", sql.ForeignKey(unix_group.c.group_id), nullable=False),
+    sql.Column("pi_id", sql.ForeignKey(pi.c.pi_id)),
+    sql.Column("used", sql.BigInteger, nullable=False),
+    sql.Column("quota", sql.BigInteger),
+    sql.Column("inodes", sql.BigInteger, nullable=False),
+    sql.Column("quota_inodes", sql.BigInteger),
+    sql.Column("last_modified", Days),
+    sql.Column("archived", sql.Boolean, nullable=False),
+    sql.Column("suspect", sql.Boolean, nullable=False),
+    sql.Column("warning_id", sql.ForeignKey(warning.c.warning_id), nullable=False),
+    # One group's history over months, and whatever stands for one volume on one date.
+    sql.UniqueConstraint("unix_id", "volume_id", "record_date", name="lustre_usage_history"),
+    sql.Index("lustre_usage_day", "volume_id", "record_date"),
+    **MYSQL,
+)
+
+report_run = sql.Table(
+    "report_run",
+    metadata,
+    sql.Column("run_id", BIG, primary_key=True),
+    sql.Column("report", sql.String(32), nullable=False),
+    sql.Column("volume_id", sql.ForeignKey(volume.c.volume_id), nullable=False),
+    sql.Column("record_date", sql.Date, nullable=False),
+    sql.Column("scan_file", sql.Text, nullable=False),
+    sql.Column("scan_time", sql.DateTime, nullable=False),
+    sql.Column("lines", sql.BigInteger, nullable=False),
+    sql.Column("bad_lines", sql.BigInteger, nullable=False),
+    sql.Column("started", sql.DateTime, nullable=False),
+    sql.Column("finished", sql.DateTime, nullable=False),
+    sql.Column("version", sql.String(32), nullable=False),
+    # 1 when whole, NULL while it is filled: unfinished runs may stand beside a whole one.
+    sql.Column("done", sql.SmallInteger),
+    sql.Column("current", sql.Boolean, nullable=False),
+    sql.UniqueConstraint("report", "volume_id", "record_date", "done", name="report_run_whole"),
+    **MYSQL,
+)
+
+schema_version = sql.Table(
+    "schema_version",
+    metadata,
+    sql.Column("version", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("applied", sql.DateTime, nullable=False),
+    **MYSQL,
+)

@@ -1,0 +1,135 @@
+"""What groups use: a row for each group, volume and date, kept as history."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from db import names, runs
+from db.database import Database
+from db.schema import lustre_usage, pi, unix_group, volume
+from lurge_types.names import Group
+from lurge_types.reports import GroupReport, Run
+from lurge_types.scans import Volume
+
+
+def store(
+    database: Database,
+    run: Run,
+    of: Volume,
+    rows: Sequence[GroupReport],
+    *,
+    replace: bool,
+) -> None:
+    """
+    Write a report's rows and the record of its run, in one transaction; names in one before.
+
+    Raises AlreadyRecorded, unless the rows that are there shall be replaced.
+    """
+    volume_id, group_ids, pi_ids = database.transaction(
+        lambda connection: (
+            names.volume_id(connection, of),
+            names.group_ids(connection, [row.group for row in rows]),
+            names.pi_ids(connection, (row.group.pi for row in rows if row.group.pi)),
+        )
+    )
+    values = [_values(row, run.record_date, volume_id, group_ids, pi_ids) for row in rows]
+
+    def write(connection: Connection) -> None:
+        if replace:
+            runs.forget(connection, run.report, volume_id, run.record_date)
+            connection.execute(
+                sql.delete(lustre_usage).where(
+                    lustre_usage.c.volume_id == volume_id,
+                    lustre_usage.c.record_date == run.record_date,
+                )
+            )
+        runs.record(connection, run, volume_id)
+        connection.execute(sql.insert(lustre_usage), values)
+
+    while True:
+        try:
+            return database.transaction(write)
+        except runs.AlreadyRecorded:
+            # Two that replace the same rows at once: the later one replaces what the first wrote.
+            if not replace:
+                raise
+
+
+def _values(
+    row: GroupReport,
+    day: date,
+    volume_id: int,
+    group_ids: Mapping[int, int],
+    pi_ids: Mapping[str, int],
+) -> dict[str, object]:
+    return {
+        "record_date": day,
+        "volume_id": volume_id,
+        "unix_id": group_ids[row.group.gid],
+        "pi_id": pi_ids[row.group.pi] if row.group.pi else None,
+        "used": row.used_bytes,
+        "quota": row.quota_bytes,
+        "inodes": row.inodes,
+        "quota_inodes": row.quota_inodes,
+        "last_modified": row.last_modified_days,
+        "archived": row.archived,
+        "suspect": row.suspect,
+        "warning_id": row.warning,
+    }
+
+
+def read(connection: Connection, volume_name: str, day: date) -> list[GroupReport]:
+    """The rows of a volume and date, sorted by gid."""
+    found = connection.execute(
+        sql.select(
+            lustre_usage,
+            unix_group.c.gid,
+            unix_group.c.group_name,
+            unix_group.c.is_humgen,
+            pi.c.pi_name,
+        )
+        .select_from(lustre_usage.join(unix_group).join(volume).outerjoin(pi))
+        .where(volume.c.scratch_disk == volume_name, lustre_usage.c.record_date == day)
+        .order_by(unix_group.c.gid)
+    )
+    return [
+        GroupReport(
+            volume=volume_name,
+            group=Group(row.gid, row.group_name, row.pi_name, row.is_humgen),
+            used_bytes=row.used,
+            quota_bytes=row.quota,
+            inodes=row.inodes,
+            quota_inodes=row.quota_inodes,
+            last_modified_days=row.last_modified,
+            archived=row.archived,
+            suspect=row.suspect,
+            warning=row.warning_id,
+        )
+        for row in found
+    ]
+
+
+def last_used(connection: Connection, volume_name: str, before: date) -> Mapping[int, int]:
+    """The bytes of each group, by gid, in its newest record of a volume before a date."""
+    newest = (
+        sql.select(lustre_usage.c.unix_id, sql.func.max(lustre_usage.c.record_date).label("day"))
+        .join(volume)
+        .where(volume.c.scratch_disk == volume_name, lustre_usage.c.record_date < before)
+        .group_by(lustre_usage.c.unix_id)
+        .subquery()
+    )
+    rows = connection.execute(
+        sql.select(unix_group.c.gid, lustre_usage.c.used)
+        .select_from(lustre_usage.join(unix_group).join(volume))
+        .join(
+            newest,
+            sql.and_(
+                lustre_usage.c.unix_id == newest.c.unix_id,
+                lustre_usage.c.record_date == newest.c.day,
+            ),
+        )
+        .where(volume.c.scratch_disk == volume_name)
+    )
+    return {row.gid: row.used for row in rows}

@@ -1,0 +1,165 @@
+"""
+The compiled loops of the tallies: sums by owner in open-addressing tables, links counted once.
+
+A table's slot holds a row's number + 1, or 0. Tables have a power of two of slots, are probed one
+by one, and are grown by their owner before they are three quarters full, so that a loop never
+meets a full one. Keys are compared, not only their hashes.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lurge_types.batch import DEVICE, FILE, INODE, LINKS, MTIME, SIZE, TYPE, UID
+from utils.compiled import compiled
+
+BYTES, INODES, NEWEST = range(3)
+"""Columns of the sums: bytes, inodes, newest time of modification (0 for none)."""
+
+
+@compiled
+def mix(first: np.uint64, second: np.uint64) -> np.uint64:
+    """Scatter two numbers over 64 bits (the constants of splitmix64)."""
+    value = first * np.uint64(0xBF58476D1CE4E5B9) ^ second * np.uint64(0x94D049BB133111EB)
+    value ^= value >> np.uint64(31)
+    value *= np.uint64(0x9E3779B97F4A7C15)
+    return value ^ value >> np.uint64(29)
+
+
+@compiled
+def find_row(
+    slots: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    rows: int,
+    first: np.uint64,
+    second: np.uint64,
+) -> int:
+    """The row of a key; `rows` where it is new, and then it stands there already."""
+    mask = np.uint64(len(slots) - 1)
+    slot = mix(first, second) & mask
+    while slots[slot]:
+        row = slots[slot] - 1
+        if keys[row, 0] == first and keys[row, 1] == second:
+            return row
+        slot = slot + np.uint64(1) & mask
+    slots[slot] = rows + 1
+    keys[rows, 0] = first
+    keys[rows, 1] = second
+    return rows
+
+
+@compiled
+def rehash(slots: NDArray[np.int64], keys: NDArray[np.uint64], rows: int) -> None:
+    """Fill empty slots with the rows of a table that has grown."""
+    mask = np.uint64(len(slots) - 1)
+    for row in range(rows):
+        slot = mix(keys[row, 0], keys[row, 1]) & mask
+        while slots[slot]:
+            slot = slot + np.uint64(1) & mask
+        slots[slot] = row + 1
+
+
+@compiled
+def add_link(
+    link_rows: NDArray[np.uint32],
+    link_inodes: NDArray[np.uint64],
+    link_sizes: NDArray[np.int64],
+    row: int,
+    inode: np.uint64,
+    size: int,
+) -> int:
+    """1 where the inode is new to the row; else its size becomes the greatest that was seen."""
+    mask = np.uint64(len(link_rows) - 1)
+    slot = mix(inode, np.uint64(row)) & mask
+    while link_rows[slot]:
+        if link_rows[slot] == row + 1 and link_inodes[slot] == inode:
+            link_sizes[slot] = max(link_sizes[slot], size)
+            return 0
+        slot = slot + np.uint64(1) & mask
+    link_rows[slot] = row + 1
+    link_inodes[slot] = inode
+    link_sizes[slot] = size
+    return 1
+
+
+@compiled
+def add_links(
+    link_rows: NDArray[np.uint32],
+    link_inodes: NDArray[np.uint64],
+    link_sizes: NDArray[np.int64],
+    more_rows: NDArray[np.uint32],
+    more_inodes: NDArray[np.uint64],
+    more_sizes: NDArray[np.int64],
+    renumbered: NDArray[np.int64],
+) -> int:
+    """How many links another set, whose row `r` is our row `renumbered[r]`, adds to this one."""
+    added = 0
+    for slot in range(len(more_rows)):
+        if more_rows[slot]:
+            row = renumbered[more_rows[slot] - 1]
+            added += add_link(
+                link_rows, link_inodes, link_sizes, row, more_inodes[slot], more_sizes[slot]
+            )
+    return added
+
+
+@compiled
+def add_owners(
+    numbers: NDArray[np.int64],
+    gids: NDArray[np.int64],
+    by_user: bool,
+    scan_time: int,
+    slots: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    sums: NDArray[np.int64],
+    rows: int,
+    link_rows: NDArray[np.uint32],
+    link_inodes: NDArray[np.uint64],
+    link_sizes: NDArray[np.int64],
+) -> tuple[int, int, bool]:
+    """
+    (rows, links that are new, whether a sum left 64 bits) once the entries are added.
+
+    `gids` stands for the entries' own groups. A row's key is (uid << 32 | gid, device), uid 0 where
+    users do not count. Files of several links go into the set of links, not into the sums.
+    """
+    links = 0
+    overflow = False
+    last = -1
+    for i in range(numbers.shape[1]):
+        owner = np.uint64(gids[i])
+        if by_user:
+            owner |= np.uint64(numbers[UID, i]) << np.uint64(32)
+        device = np.uint64(numbers[DEVICE, i])
+        if last >= 0 and keys[last, 0] == owner and keys[last, 1] == device:
+            row = last
+        else:
+            row = find_row(slots, keys, rows, owner, device)
+            rows = max(rows, row + 1)
+            last = row
+        modified = numbers[MTIME, i]
+        if sums[row, NEWEST] < modified <= scan_time:
+            sums[row, NEWEST] = modified
+        size = numbers[SIZE, i]
+        if numbers[TYPE, i] == FILE and np.uint64(numbers[LINKS, i]) > np.uint64(1):
+            inode = np.uint64(numbers[INODE, i])
+            links += add_link(link_rows, link_inodes, link_sizes, row, inode, size)
+        else:
+            sums[row, BYTES] += size
+            sums[row, INODES] += 1
+            overflow |= sums[row, BYTES] < 0
+    return rows, links, overflow
+
+
+@compiled
+def sum_links(
+    link_rows: NDArray[np.uint32], link_sizes: NDArray[np.int64], sums: NDArray[np.int64]
+) -> bool:
+    """Add each link once to its row's sums; whether a sum left 64 bits."""
+    overflow = False
+    for slot in range(len(link_rows)):
+        if link_rows[slot]:
+            row = link_rows[slot] - 1
+            sums[row, BYTES] += link_sizes[slot]
+            sums[row, INODES] += 1
+            overflow |= sums[row, BYTES] < 0
+    return overflow

@@ -1,0 +1,39 @@
+"""Which groups' directories hold a marker file."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from lurge_types.batch import FILE, TYPE, Batch
+from utils.path_loops import ends_with
+from utils.path_rules import PathRules
+
+MARKER = b"/.imirrored"
+
+
+class MarkTally:
+    """
+    The names of directories that lie directly in one of `parents` and hold a marker file.
+
+    parents: directories, in which `*` stands for anything within a component.
+    """
+
+    def __init__(self, parents: Sequence[bytes]) -> None:
+        self._parents = parents
+        self._rules = PathRules(parents)
+        self._marker = np.frombuffer(MARKER, np.uint8)
+        self.marked: set[bytes] = set()
+
+    def add(self, batch: Batch) -> None:
+        """Look for markers among the entries of a batch."""
+        for entry in ends_with(batch.paths, batch.offsets, self._marker):
+            if batch.numbers[TYPE, entry] == FILE:
+                parent, _, name = batch.path(entry).removesuffix(MARKER).rpartition(b"/")
+                rule = self._rules.find(parent)
+                if rule >= 0 and self._parents[rule].count(b"/") == parent.count(b"/"):
+                    self.marked.add(name)
+
+    def merge(self, other: Self) -> None:
+        """Take over what another tally has found."""
+        self.marked |= other.marked

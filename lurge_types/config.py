@@ -1,0 +1,149 @@
+"""The configuration: its keys, their defaults, and what they may be."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+MAX_ID = 2**32 - 1
+
+
+def _in_folder(path: Path, info: ValidationInfo) -> Path:
+    """A relative path starts from the folder of the configuration file."""
+    folder = info.context["folder"] if info.context else Path()
+    return Path(folder / path.expanduser())
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return path.rstrip("/") or "/"
+
+
+def _volume_name(name: str) -> str:
+    if name != name.strip() or "/" in name or name.startswith("."):
+        raise ValueError("must have no slash, no dot in front and no space around it")
+    return name
+
+
+File = Annotated[Path, AfterValidator(_in_folder)]
+Mount = Annotated[str, AfterValidator(_absolute)]
+
+
+class Table(BaseModel):
+    """A table of the configuration: unknown keys are errors, values stay as read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class VolumeTable(Table):
+    """A volume that is reported on."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_volume_name)]
+    mount: Mount
+    group_directories: tuple[Mount, ...] = ()
+
+
+class DatabaseTable(Table):
+    """Where the tables are."""
+
+    url: str = "sqlite:///lurge-data/lurge.db"
+    password_file: File | None = None
+    retry_seconds: Annotated[float, Field(ge=0)] = 300
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: str, info: ValidationInfo) -> str:
+        try:
+            parts = make_url(url)
+        except ArgumentError as error:
+            raise ValueError("must be like mysql+pymysql://user@host/name") from error
+        if parts.password:
+            raise ValueError("must hold no password: use password_file")
+        if parts.drivername == "sqlite" and parts.database:
+            return _url(parts.set(database=str(_in_folder(Path(parts.database), info))))
+        if parts.drivername == "mysql+pymysql" and parts.database:
+            return _url(parts)
+        raise ValueError("must be sqlite:///FILE or mysql+pymysql://user@host/name")
+
+
+def _url(parts: URL) -> str:
+    return parts.render_as_string(hide_password=False)
+
+
+class NamesTable(Table):
+    """Where names of groups come from."""
+
+    source: Literal["system", "files"] = "system"
+    group_file: File | None = None
+
+    @field_validator("group_file")
+    @classmethod
+    def _given(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is None and info.data.get("source") == "files":
+            raise ValueError('is needed with source = "files"')
+        return file
+
+
+class QuotasTable(Table):
+    """Where quotas come from."""
+
+    source: Literal["none", "csv"] = "none"
+    csv_file: File | None = None
+
+    @field_validator("csv_file")
+    @classmethod
+    def _given(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is None and info.data.get("source") == "csv":
+            raise ValueError('is needed with source = "csv"')
+        return file
+
+
+class WarningsTable(Table):
+    """When a figure deserves a second look."""
+
+    suspect_fall: Annotated[float, Field(gt=0, le=1)] = 0.2
+
+
+class PassTable(Table):
+    """How scans are read."""
+
+    block_lines: Annotated[int, Field(ge=1, le=100_000)] = 250
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+
+
+class PseudoGroup(Table):
+    """A group of its own for what lies under a path."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    pi: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    gid: Annotated[int, Field(ge=0, le=MAX_ID)]
+
+
+class Config(Table):
+    """All of the configuration; without a file, its defaults."""
+
+    wrstat_dir: File = Path("lurge-data/wrstat")
+    report_dir: File = Path("lurge-data/reports")
+    max_days_ago: Annotated[int, Field(ge=0)] = 10
+    bad_lines_allowed: Annotated[float, Field(ge=0, le=1)] = 0.001
+    keep: Annotated[int, Field(ge=1)] = 400
+    volume: tuple[VolumeTable, ...] = ()
+    database: DatabaseTable = DatabaseTable()
+    names: NamesTable = NamesTable()
+    quotas: QuotasTable = QuotasTable()
+    warnings: WarningsTable = WarningsTable()
+    pass_: Annotated[PassTable, Field(alias="pass")] = PassTable()
+    pseudo_groups: dict[Mount, PseudoGroup] = {}
+    symlinks: dict[Mount, Mount] = {}
+
+    @field_validator("volume")
+    @classmethod
+    def _distinct(cls, volumes: tuple[VolumeTable, ...]) -> tuple[VolumeTable, ...]:
+        for key in ("name", "mount"):
+            values = [getattr(volume, key) for volume in volumes]
+            if twice := sorted({value for value in values if values.count(value) > 1}):
+                raise ValueError(f"two volumes of one {key}: {', '.join(twice)}")
+        return volumes

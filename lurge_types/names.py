@@ -1,0 +1,28 @@
+"""Who a number is: groups with their names and principal investigators."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """
+    A group as it is shown. Its identity is the gid; names may change.
+
+    name: in the text form of paths; `gid:1234` where nobody knows the number, `name (gid:1234)`
+        for a second number of one name.
+    pi: the principal investigator, if known.
+    is_humgen: whether the site's directory knows it as a project group.
+    """
+
+    gid: int
+    name: str
+    pi: str | None = None
+    is_humgen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A group's quota on a volume: bytes and inodes, None where there is no limit."""
+
+    used_bytes: int | None = None
+    inodes: int | None = None

@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""The one command: reads arguments and configuration, calls the programs, sets the exit status."""
+
+import secrets
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from os import sched_getaffinity
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from db.database import Database, DatabaseFailed
+from lurge import nightly, outcomes
+from lurge.nightly import Night, UnknownVolume
+from lurge.reporter import Reporter
+from lurge_types.config import Config, DatabaseTable
+from lurge_types.reports import Outcome
+from lurge_types.scans import Scan, Volume
+from utils import config as config_file
+from utils import show
+from utils.config import ConfigWrong
+from utils.log import Log, open_log
+from utils.names import FileNames, Names, NamesWrong, SystemNames
+from utils.progress import ProgressBars, ProgressLog
+from utils.quotas import CsvQuotas, NoQuotas, Quotas, QuotasWrong
+from utils.scans import MountsAlike, ScanMissing, ScansUnreadable, of_file
+
+FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
+
+WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike)
+MISSING = (DatabaseFailed, ScansUnreadable)
+FAILED: tuple[type[Exception], ...] = ()
+
+REPORTS = ("reporter",)
+IN_MEMORY = "sqlite://"
+FILE = click.Path(path_type=Path)
+DAY = click.DateTime(["%Y-%m-%d"])
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Suite(click.Group):
+    """Commands; reports may be named together, with options before, between and behind them."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The report command keeps every word; any other command is told by the first."""
+        if args[0] in REPORTS or args[0].startswith("-"):
+            return args[0], self.commands[REPORTS[0]], args
+        return super().resolve_command(ctx, args)
+
+
+def with_config(command: Command) -> Command:
+    """Let --config stand before or behind any command."""
+    return click.option(
+        "--config", type=FILE, help="The configuration file (default: $LURGE_CONFIG, lurge.toml)."
+    )(command)
+
+
+@click.group(
+    cls=Suite,
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
+)
+@click.version_option(version("lurge"), prog_name="lurge")
+@with_config
+@click.pass_context
+def suite(ctx: click.Context, config: Path | None) -> None:
+    """
+    Lurge looks after shared filesystems: who uses what, since when, and what could go.
+
+    Without a configuration file it takes defaults: everything under ./lurge-data, names from the
+    system, no quotas. `lurge init` writes a commented one.
+    """
+    ctx.obj = config
+
+
+@suite.command(REPORTS[0])
+@click.argument("reports", nargs=-1, required=True, type=click.Choice(REPORTS))
+@with_config
+@click.option("--volume", "volumes", multiple=True, help="Only this volume; may be repeated.")
+@click.option("--date", "day", type=DAY, help="Exactly this day's scans, not the newest.")
+@click.option("--scan", "scan_file", type=FILE, help="Read this file, with --volume and --date.")
+@click.option("--force", is_flag=True, help="Do it again although it is recorded.")
+@click.option("--dry-run", is_flag=True, help="Read everything, print, write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per volume and report.")
+@click.option("--defaults", is_flag=True, help="Run without a configuration and a terminal.")
+@click.pass_context
+def report(
+    ctx: click.Context,
+    reports: tuple[str, ...],
+    config: Path | None,
+    volumes: tuple[str, ...],
+    day: datetime | None,
+    scan_file: Path | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    defaults: bool,
+) -> int:
+    """
+    Make reports of the newest scan of each volume; each scan is read once.
+
+    reporter: what each group uses, against which quota, and since when.
+
+    Exit status: 0 done, or done already; 1 something failed, the rest is written; 2 wrong
+    arguments or configuration; 3 something all need is missing, nothing was done.
+    """
+    path = config_file.find(config or ctx.obj)
+    if not (path or defaults or at_a_terminal()):
+        raise click.UsageError(
+            "no configuration and no terminal: give --config FILE, or --defaults to go without"
+        )
+    settings = config_file.read(path)
+    names, quotas = sources(settings)
+    today = datetime.now(UTC).date()
+    wanted = scans_to_read(settings, volumes, day.date() if day else None, scan_file, today)
+    log = open_log(sys.stderr, secrets.token_hex(4))
+    database = open_database(
+        settings.database, dry_run, lambda why: log.warning("waiting", why=why)
+    )
+    night = Night(
+        settings,
+        database,
+        [Reporter(settings, database, names, quotas)],
+        today,
+        settings.pass_.threads or len(sched_getaffinity(0)),
+        force,
+        dry_run,
+    )
+    results = []
+    with (
+        ProgressBars(show.console(stderr=True)) if sys.stderr.isatty() else ProgressLog(log) as bar
+    ):
+        for result in night.run(wanted, bar):
+            results.append(result)
+            tell(result.outcome, log, as_json)
+    if not as_json:
+        for table in outcomes.tables(results):
+            show.console().print(table, "")
+    failed = any(result.outcome.status == "failed" for result in results)
+    return SOMETHING_FAILED if failed else FINE
+
+
+def at_a_terminal() -> bool:
+    """Whether a person is there to see what happens."""
+    return any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def sources(settings: Config) -> tuple[Names, Quotas]:
+    """
+    Where names and quotas come from.
+
+    Raises ConfigWrong with every problem of both.
+    """
+    problems = []
+    names: Names = SystemNames()
+    quotas: Quotas = NoQuotas()
+    try:
+        if settings.names.group_file:
+            names = FileNames(settings.names.group_file)
+    except NamesWrong as error:
+        problems.append(str(error))
+    try:
+        if settings.quotas.csv_file:
+            quotas = CsvQuotas(settings.quotas.csv_file)
+    except QuotasWrong as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigWrong("\n".join(problems))
+    return names, quotas
+
+
+def scans_to_read(
+    settings: Config, volumes: Sequence[str], day: date | None, file: Path | None, today: date
+) -> list[Scan | ScanMissing]:
+    """The scan of each volume, or the one that --scan names."""
+    if file is None:
+        return nightly.wanted(settings, volumes, day, today)
+    if len(volumes) != 1 or day is None:
+        raise click.UsageError("--scan FILE needs one --volume and a --date")
+    tables = [table for table in settings.volume if table.name == volumes[0]]
+    return [of_file(file, nightly.volume(tables[0]) if tables else Volume(volumes[0]), day)]
+
+
+def open_database(table: DatabaseTable, dry_run: bool, waiting: Callable[[str], None]) -> Database:
+    """
+    The database with its tables. A dry run makes none: where SQLite has no file it sees no history.
+
+    Raises ConfigWrong, DatabaseFailed.
+    """
+    file = table.url.removeprefix("sqlite:///")
+    absent = table.url.startswith("sqlite") and not Path(file).exists()
+    database = Database(
+        IN_MEMORY if dry_run and absent else table.url,
+        password=config_file.password(table),
+        retry_seconds=table.retry_seconds,
+        waiting=waiting,
+    )
+    database.check()
+    return database
+
+
+def tell(outcome: Outcome, log: Log, as_json: bool) -> None:
+    """Say what became of a report, to programs and to the log."""
+    if as_json:
+        print(outcomes.as_json(outcome), flush=True)
+    if not sys.stderr.isatty():
+        facts = {"remarks": "; ".join(outcome.remarks), "reason": outcome.reason}
+        event = log.error if outcome.status == "failed" else log.info
+        event(
+            outcome.status,
+            report=outcome.report,
+            volume=outcome.volume,
+            rows=outcome.rows,
+            **{key: fact for key, fact in facts.items() if fact},
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    try:
+        status = suite.main(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USE
+    except WRONG as error:
+        return complain(error, WRONG_USE)
+    except MISSING as error:
+        return complain(error, NOTHING_DONE)
+    except FAILED as error:
+        return complain(error, SOMETHING_FAILED)
+    except (KeyboardInterrupt, click.Abort):
+        return complain("interrupted: nothing is half-written", INTERRUPTED)
+    except Exception:
+        traceback.print_exc()
+        return BUG
+    return status if isinstance(status, int) else FINE
+
+
+def complain(error: object, status: int) -> int:
+    """Print an error, one line for each problem; the status."""
+    for line in str(error).splitlines():
+        print(f"lurge: {line}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Reading `lurge.toml`, and the secrets that must not stand in it."""
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lurge_types.config import Config, DatabaseTable
+
+CONFIG_VARIABLE = "LURGE_CONFIG"
+CONFIG_NAME = Path("lurge.toml")
+PASSWORD_VARIABLE = "LURGE_DATABASE_PASSWORD"  # noqa: S105 - the name of it
+
+
+class ConfigWrong(Exception):
+    """What is wrong with the configuration: every problem a line, with its file and key."""
+
+
+def find(given: Path | None) -> Path | None:
+    """The configuration file to use: the one given, else the environment's, else the folder's."""
+    if given is not None:
+        return given
+    if named := os.environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    return CONFIG_NAME if CONFIG_NAME.exists() else None
+
+
+def read(path: Path | None) -> Config:
+    """
+    The configuration in a file, or the defaults without one.
+
+    Raises ConfigWrong.
+    """
+    if path is None:
+        return Config()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Config.model_validate(table, context={"folder": path.parent})
+    except OSError as error:
+        raise ConfigWrong(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigWrong(f"{path}: no TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigWrong("\n".join(_problems(path, error))) from error
+
+
+def _problems(path: Path, error: ValidationError) -> list[str]:
+    """One line for each problem; pydantic counts the volumes from 0, people from 1."""
+    problems = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part + 1 if isinstance(part, int) else part) for part in problem["loc"])
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            reason = "unknown key"
+        problems.append(f"{path}: {key}: {reason}")
+    return problems
+
+
+def password(table: DatabaseTable) -> str | None:
+    """
+    The database's password, from the environment or from a file that only its owner can read.
+
+    Raises ConfigWrong.
+    """
+    if secret := os.environ.get(PASSWORD_VARIABLE):
+        return secret
+    file = table.password_file
+    if file is None:
+        return None
+    try:
+        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigWrong(
+                f"database.password_file: others can read {file}: run chmod 600 on it"
+            )
+        return file.read_text(encoding="utf-8").rstrip("\n")
+    except OSError as error:
+        raise ConfigWrong(f"database.password_file: {file}: {error.strerror}") from error

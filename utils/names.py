@@ -1,0 +1,77 @@
+"""Names of groups, from the system or from a file such as `getent group` prints."""
+
+import grp
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from lurge_types.names import Group
+from utils.paths import text
+
+
+class NamesWrong(Exception):
+    """A file of names cannot be read."""
+
+
+class Names(Protocol):
+    """Whoever knows what a group is called."""
+
+    def groups(self, gids: Iterable[int]) -> dict[int, Group]:
+        """A group for each number, with a name of its own."""
+
+
+class SystemNames:
+    """The names that this system knows, from wherever it has them (NSS)."""
+
+    def groups(self, gids: Iterable[int]) -> dict[int, Group]:
+        """A group for each number, with a name of its own."""
+        return {gid: Group(gid, self._name(gid)) for gid in gids}
+
+    def _name(self, gid: int) -> str:
+        try:
+            name = grp.getgrgid(gid).gr_name
+            return shown(gid, name.encode("utf-8", "surrogateescape"), grp.getgrnam(name).gr_gid)
+        except KeyError:
+            return shown(gid, b"", gid)
+
+
+class FileNames:
+    """
+    The names in a file of lines like `name:x:gid:members`.
+
+    Raises NamesWrong.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._names: dict[int, bytes] = {}
+        self._gids: dict[bytes, int] = {}
+        try:
+            lines = file.read_bytes().splitlines()
+        except OSError as error:
+            raise NamesWrong(f"names.group_file: {file}: {error.strerror}") from error
+        for number, line in enumerate(lines, start=1):
+            fields = line.split(b":")
+            if len(fields) < 3 or not fields[2].isdigit():
+                raise NamesWrong(f"names.group_file: {file}, line {number}: not name:x:gid:members")
+            self._names.setdefault(int(fields[2]), fields[0])
+            self._gids.setdefault(fields[0], int(fields[2]))
+
+    def groups(self, gids: Iterable[int]) -> dict[int, Group]:
+        """A group for each number, with a name of its own."""
+        return {gid: Group(gid, self._name(gid)) for gid in gids}
+
+    def _name(self, gid: int) -> str:
+        name = self._names.get(gid, b"")
+        return shown(gid, name, self._gids.get(name, gid))
+
+
+def shown(gid: int, name: bytes, first_gid: int) -> str:
+    """
+    How a group is shown, where the first group of its name is `first_gid`.
+
+    >>> shown(7, b"team", 7), shown(8, b"team", 7), shown(9, b"", 9)
+    ('team', 'team (gid:8)', 'gid:9')
+    """
+    if not name:
+        return f"gid:{gid}"
+    return text(name) if gid == first_gid else f"{text(name)} (gid:{gid})"

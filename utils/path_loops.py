@@ -1,0 +1,74 @@
+"""The compiled loops that compare paths: whole components, `*` within one."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.compiled import compiled
+
+SLASH = 47
+STAR = 42
+NO_RULE = -1
+
+
+@compiled
+def lies_under(path: NDArray[np.uint8], pattern: NDArray[np.uint8]) -> bool:
+    """Whether a path is what a pattern names or lies below it; neither ends in a slash."""
+    at = 0
+    in_pattern = 0
+    star = -1
+    after_star = 0
+    while True:
+        if in_pattern < len(pattern) and pattern[in_pattern] == STAR:
+            star = in_pattern
+            after_star = at
+            in_pattern += 1
+        elif in_pattern == len(pattern) and (at == len(path) or path[at] == SLASH):
+            return True
+        elif in_pattern < len(pattern) and at < len(path) and pattern[in_pattern] == path[at]:
+            if path[at] == SLASH:
+                star = -1
+            at += 1
+            in_pattern += 1
+        elif star >= 0 and after_star < len(path) and path[after_star] != SLASH:
+            after_star += 1
+            at = after_star
+            in_pattern = star + 1
+        else:
+            return False
+
+
+@compiled
+def match_rules(
+    paths: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    patterns: NDArray[np.uint8],
+    pattern_offsets: NDArray[np.int64],
+    rules: NDArray[np.int64],
+) -> None:
+    """Write into `rules` the first pattern that each path lies under, or `NO_RULE`."""
+    for i in range(len(rules)):
+        path = paths[offsets[i] : offsets[i + 1]]
+        rules[i] = NO_RULE
+        for rule in range(len(pattern_offsets) - 1):
+            if lies_under(path, patterns[pattern_offsets[rule] : pattern_offsets[rule + 1]]):
+                rules[i] = rule
+                break
+
+
+@compiled
+def ends_with(
+    paths: NDArray[np.uint8], offsets: NDArray[np.int64], suffix: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """The numbers of the paths that end in a suffix."""
+    found = np.empty(len(offsets) - 1, np.int64)
+    count = 0
+    for i in range(len(offsets) - 1):
+        start = offsets[i + 1] - len(suffix)
+        k = len(suffix) - 1
+        if start >= offsets[i]:
+            while k >= 0 and paths[start + k] == suffix[k]:
+                k -= 1
+            if k < 0:
+                found[count] = i
+                count += 1
+    return found[:count]

@@ -1,0 +1,66 @@
+"""
+Rules on paths: which of some directories an entry is, or lies below.
+
+A rule is a path whose components are compared whole (`/a/b` says nothing of `/a/bc`); a `*` stands
+for any bytes within one component. Of several rules the longest wins, that is the one with most
+components; then one with a literal component where the other has a `*`; then the earlier one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lurge_types.batch import Batch
+from utils import path_loops as loops
+
+
+class PathRules:
+    """
+    Paths to be matched.
+
+    >>> rules = PathRules([b"/a", b"/a/b*/c", b"/a/bb/c"])
+    >>> [rules.find(path) for path in (b"/a/x", b"/ab", b"/a/bx/c", b"/a/bb/c/d")]
+    [0, -1, 1, 2]
+    """
+
+    def __init__(self, paths: Sequence[bytes]) -> None:
+        order = sorted(range(len(paths)), key=lambda rule: _rank(paths[rule]))
+        self._numbers = np.array([*order, loops.NO_RULE], np.int64)
+        ranked = [paths[rule].rstrip(b"/") for rule in order]
+        self._patterns = np.frombuffer(b"".join(ranked), np.uint8)
+        self._offsets = np.cumsum([0, *map(len, ranked)])
+
+    def match(self, batch: Batch) -> NDArray[np.int64]:
+        """The number of the rule that holds for each entry, or -1; shape (entries,)."""
+        return self._match(batch.paths, batch.offsets)
+
+    def find(self, path: bytes) -> int:
+        """The number of the rule that holds for a path, or -1."""
+        return int(self._match(np.frombuffer(path, np.uint8), np.array([0, len(path)]))[0])
+
+    def _match(self, paths: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        rules = np.empty(len(offsets) - 1, np.int64)
+        loops.match_rules(paths, offsets, self._patterns, self._offsets, rules)
+        return self._numbers[rules]
+
+
+def _rank(path: bytes) -> tuple[int, list[bool]]:
+    """What decides between rules; the least wins, in a stable sort."""
+    components = path.rstrip(b"/").split(b"/")
+    return -len(components), [b"*" in component for component in components]
+
+
+def real_paths(path: bytes, symlinks: Mapping[bytes, bytes]) -> Iterable[bytes]:
+    """
+    A path as it was written, and each real path that it may stand for.
+
+    symlinks: pattern of the real path → the path that people use.
+
+    >>> list(real_paths(b"/s/projects/x", {b"/s/mdt*/projects": b"/s/projects"}))
+    [b'/s/projects/x', b'/s/mdt*/projects/x']
+    """
+    yield path
+    for real, shown in symlinks.items():
+        if path == shown or path.startswith(shown + b"/"):
+            yield real + path[len(shown) :]

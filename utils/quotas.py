@@ -1,0 +1,82 @@
+"""Quotas of groups on volumes, from a CSV file or none at all."""
+
+import csv
+from pathlib import Path
+from typing import Any, Protocol
+
+from lurge_types.names import Group, Limits
+
+HEADER = ["group", "volume", "limit_bytes", "limit_inodes"]
+
+
+class QuotasWrong(Exception):
+    """What is wrong with a file of quotas: every problem a line."""
+
+
+class Quotas(Protocol):
+    """Whoever knows what a group may use."""
+
+    def limits(self, volume: str, group: Group) -> Limits:
+        """The limits of a group on a volume."""
+
+
+class NoQuotas:
+    """No limits for anybody."""
+
+    def limits(self, volume: str, group: Group) -> Limits:  # noqa: ARG002
+        """The limits of a group on a volume."""
+        return Limits()
+
+
+class CsvQuotas:
+    """
+    The limits in a file with the columns of `HEADER`; a limit of 0 or nothing means none.
+
+    A line's group is a gid or a name; a line with the gid goes before one with the name.
+
+    Raises QuotasWrong.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._limits: dict[tuple[str, str], Limits] = {}
+        try:
+            with file.open(encoding="utf-8", newline="") as lines:
+                problems = self._read(csv.reader(lines, strict=True))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise QuotasWrong(f"quotas.csv_file: {file}: {error}") from error
+        if problems:
+            raise QuotasWrong("\n".join(f"quotas.csv_file: {file}, {each}" for each in problems))
+
+    def limits(self, volume: str, group: Group) -> Limits:
+        """The limits of a group on a volume."""
+        by_gid = self._limits.get((str(group.gid), volume))
+        return by_gid or self._limits.get((group.name, volume), Limits())
+
+    def _read(self, rows: Any) -> list[str]:
+        """Take the limits; what is wrong with the file, a problem a line."""
+        if (header := next(rows, [])) != HEADER:
+            return [f"line 1: the header is {','.join(header)}, not {','.join(HEADER)}"]
+        problems = []
+        for row in rows:
+            try:
+                group, volume, limit_bytes, limit_inodes = row
+                limits = Limits(_limit(limit_bytes), _limit(limit_inodes))
+            except ValueError:
+                problems.append(f"line {rows.line_num}: not group,volume,number,number")
+                continue
+            if (group, volume) in self._limits:
+                problems.append(f"line {rows.line_num}: {group} on {volume} a second time")
+            self._limits[group, volume] = limits
+        return problems
+
+
+def _limit(text: str) -> int | None:
+    """
+    The number in a cell; None for no limit.
+
+    >>> _limit("5"), _limit("0"), _limit("")
+    (5, None, None)
+    """
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text or 0) or None

@@ -1,0 +1,182 @@
+"""
+Where the scan files are: named by date and volume, or in folders named by time and mount.
+
+Up to wrstat 6.0 the files are `YYYYMMDD_<volume>.<unique>.<unique>.stats.gz`; since 6.1 they are
+`YYYYMMDD-HHMMSS_<mount>/stats.gz`, with every slash of the mount as U+FF0F. A folder whose name
+begins with a dot is unfinished.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+from lurge_types.scans import Scan, Volume
+from utils.paths import text
+from utils.scanfile import STANDARD_INPUT
+
+FULLWIDTH_SLASH = "\uff0f"
+COPIED_AFTER = timedelta(days=7)
+"""A file modified further away from its date than this was copied or restored since."""
+
+BY_VOLUME = re.compile(r"(?P<date>\d{8})_(?P<volume>.+)\.[^.]+\.[^.]+\.stats\.gz", re.DOTALL)
+BY_MOUNT = re.compile(r"(?P<date>\d{8})-(?P<time>\d{6})_(?P<mount>.+)", re.DOTALL)
+
+
+class ScansUnreadable(Exception):
+    """The folder of the scan files cannot be read."""
+
+
+class MountsAlike(Exception):
+    """Two mounts would have the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanMissing:
+    """A volume without a scan file within reach, and why that is so in words."""
+
+    volume: Volume
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A scan file, as its name tells: of a mount, or of a volume's name, or of both."""
+
+    path: Path
+    record_date: date
+    named_time: datetime
+    modified: float
+    mount: bytes | None = None
+    volume: str | None = None
+
+    def is_of(self, volume: Volume) -> bool:
+        """Whether this is a scan of the volume."""
+        if self.mount is not None:
+            return self.mount == volume.mount
+        return self.volume == volume.name
+
+    def scan(self, volume: Volume) -> Scan:
+        """The scan with its time: the file's, unless it was copied or restored later."""
+        modified = datetime.fromtimestamp(self.modified, UTC)
+        midnight = datetime.combine(self.record_date, time(), UTC)
+        if abs(modified - midnight) <= COPIED_AFTER:
+            return Scan(volume, self.path, self.record_date, int(self.modified // 1))
+        remark = f"the file is of {modified:%Y-%m-%d}: its name tells the scan time"
+        scan_time = int(self.named_time.timestamp())
+        return Scan(volume, self.path, self.record_date, scan_time, (remark,))
+
+
+def listing(folder: Path) -> list[Found]:
+    """
+    Every finished scan file in a folder, the best one of each volume first.
+
+    Raises ScansUnreadable.
+    """
+    try:
+        found = [_found(folder, name) for name in os.listdir(folder)]  # noqa: PTH208 - names only
+    except OSError as error:
+        raise ScansUnreadable(
+            f"wrstat_dir: {error.filename}: {error.strerror}: see that it is there and readable"
+        ) from error
+    return sorted(
+        (each for each in found if each),
+        key=lambda each: (each.record_date, each.modified, each.path),
+        reverse=True,
+    )
+
+
+def _found(folder: Path, name: str) -> Found | None:
+    """What a name in the folder stands for, if it is a scan's."""
+    by_mount = BY_MOUNT.fullmatch(name)
+    match = by_mount or BY_VOLUME.fullmatch(name)
+    if match is None:
+        return None
+    path = folder / name / "stats.gz" if by_mount else folder / name
+    try:
+        day = datetime.strptime(match["date"], "%Y%m%d").replace(tzinfo=UTC)
+        modified = path.stat().st_mtime
+        if by_mount is None:
+            return Found(path, day.date(), _end_of(day), modified, volume=_volume(match["volume"]))
+        moment = datetime.strptime(match["date"] + match["time"], "%Y%m%d%H%M%S")  # noqa: DTZ007
+    except (ValueError, FileNotFoundError, NotADirectoryError):
+        return None
+    mount = os.fsencode(match["mount"].replace(FULLWIDTH_SLASH, "/"))
+    return Found(path, day.date(), moment.replace(tzinfo=UTC), modified, mount=mount)
+
+
+def _volume(name: str) -> str:
+    return text(os.fsencode(name))
+
+
+def _end_of(day: datetime) -> datetime:
+    return day.replace(hour=23, minute=59, second=59)
+
+
+def within_reach(
+    found: Iterable[Found], *, day: date | None, today: date, max_days_ago: int
+) -> list[Found]:
+    """The scans of a day, or without one those that are not too old."""
+    if day is not None:
+        return [each for each in found if each.record_date == day]
+    oldest = today - timedelta(days=max_days_ago)
+    return [each for each in found if each.record_date >= oldest]
+
+
+def volumes_of(found: Iterable[Found]) -> list[Volume]:
+    """
+    A volume for each mount and each name among scan files, sorted by name.
+
+    Raises MountsAlike.
+    """
+    volumes: dict[str, Volume] = {}
+    for each in found:
+        if each.mount is None:
+            volumes.setdefault(each.volume or "", Volume(each.volume or ""))
+            continue
+        name = text(each.mount.rstrip(b"/").rsplit(b"/", 1)[-1]) or "root"
+        other = volumes.get(name)
+        if other and other.mount not in (None, each.mount):
+            raise MountsAlike(
+                f"{text(each.mount)} and {text(other.mount or b'')} are both called {name}: "
+                "name them in [[volume]] tables"
+            )
+        volumes[name] = Volume(name, each.mount)
+    return sorted(volumes.values(), key=lambda volume: volume.name)
+
+
+def newest(
+    found: Sequence[Found], volumes: Iterable[Volume], folder: Path, reach: str
+) -> list[Scan | ScanMissing]:
+    """For each volume the first of its scans, or that there is none within `reach`."""
+    scans: list[Scan | ScanMissing] = []
+    for volume in volumes:
+        best = next((each for each in found if each.is_of(volume)), None)
+        if best:
+            scans.append(best.scan(volume))
+        else:
+            scans.append(
+                ScanMissing(
+                    volume, f"no scan of {volume.name} {reach} in {folder}: see whether it ran"
+                )
+            )
+    return scans
+
+
+def of_file(path: Path, volume: Volume, day: date) -> Scan:
+    """
+    The scan in a file that is named by whoever asks for it.
+
+    Raises ScansUnreadable.
+    """
+    midnight = datetime.combine(day, time(), UTC)
+    if path == STANDARD_INPUT:
+        remark = "read from standard input: the end of its day is the scan time"
+        return Scan(volume, path, day, int(_end_of(midnight).timestamp()), (remark,))
+    try:
+        modified = path.stat().st_mtime
+    except OSError as error:
+        raise ScansUnreadable(f"--scan {path}: {error.strerror}") from error
+    return Found(path, day, _end_of(midnight), modified).scan(volume)

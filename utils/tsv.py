@@ -1,0 +1,156 @@
+"""
+TSV files: one header line, sorted rows, `-` for nothing known.
+
+A file is prepared under another name in its place and renamed when the database has the same rows,
+so that whoever reads it sees all of it or nothing.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+LATEST = "latest"
+LEFT_OVER_SECONDS = 86_400
+"""After so long a prepared file of another host belongs to no run that is still alive."""
+
+
+class TsvFailed(Exception):
+    """A TSV file cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A file that is complete on the disk, but has not its name yet."""
+
+    part: Path
+    path: Path
+
+
+def place(report_dir: Path, program: str, day: date, volume: str) -> Path:
+    """Where a program's file of a volume and date is."""
+    return report_dir / program / day.isoformat() / f"{volume}.tsv"
+
+
+def text_of(cell: object) -> str:
+    """
+    A cell's text.
+
+    >>> [text_of(cell) for cell in (None, True, 5, date(2026, 1, 2), "a")]
+    ['-', 'yes', '5', '2026-01-02', 'a']
+    """
+    match cell:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if cell else "no"
+        case _:
+            return str(cell)
+
+
+def prepare(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Prepared:
+    """
+    Write a file beside its place and make it durable.
+
+    Raises TsvFailed; then nothing is left of it.
+    """
+    part = _part(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write("\t".join(header) + "\n")
+            file.writelines("\t".join(map(text_of, row)) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise TsvFailed(f"{path} cannot be written: {error.strerror}") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return Prepared(part, path)
+
+
+def publish(prepared: Prepared) -> None:
+    """
+    Give a prepared file its name, and point `latest` to it if none is newer.
+
+    Raises TsvFailed.
+    """
+    path = prepared.path
+    try:
+        prepared.part.replace(path)
+        _sync(path.parent)
+        _link_latest(path)
+        _remove_left_overs(path.parent)
+    except OSError as error:
+        raise TsvFailed(f"{path} cannot be put in place: {error.strerror}") from error
+
+
+def discard(prepared: Prepared) -> None:
+    """Take a prepared file back."""
+    prepared.part.unlink(missing_ok=True)
+
+
+def remove_older(folder: Path, keep: int, today: date) -> list[Path]:
+    """Remove a program's files of days more than `keep` days ago; which they were."""
+    removed = []
+    for day in _days(folder):
+        if date.fromisoformat(day.name) < today - timedelta(days=keep):
+            _remove_left_overs(day)
+            for file in sorted(day.glob("*.tsv")):
+                file.unlink()
+                removed.append(file)
+            with suppress(OSError):  # not empty: what is no TSV stays
+                day.rmdir()
+    return removed
+
+
+def _days(folder: Path) -> list[Path]:
+    """The folders of a program that are named by a date."""
+    return sorted(folder.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"))
+
+
+def _link_latest(path: Path) -> None:
+    """Let `latest/<volume>.tsv` lead to the newest day that has one."""
+    day = path.parent
+    newest = max(other.name for other in _days(day.parent) if (other / path.name).exists())
+    link = day.parent / LATEST / path.name
+    link.parent.mkdir(exist_ok=True)
+    part = _part(link)
+    part.unlink(missing_ok=True)
+    part.symlink_to(Path("..", newest, path.name))
+    part.replace(link)
+    _sync(link.parent)
+
+
+def _part(path: Path) -> Path:
+    """The name under which this process prepares a file: it tells who may still be at it."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+
+
+def _remove_left_overs(folder: Path) -> None:
+    """Remove what runs that were killed had prepared."""
+    for part in folder.glob(".*.part"):
+        *_, host, process, _ = part.name.rsplit(".", 3)
+        with suppress(FileNotFoundError):
+            if host == socket.gethostname():
+                dead = not Path("/proc", process).exists()
+            else:
+                dead = time.time() - part.lstat().st_mtime > LEFT_OVER_SECONDS
+            if dead:
+                part.unlink()
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -54,7 +54,8 @@ class CsvQuotas:
 
     def _read(self, rows: Any) -> list[str]:
         """Take the limits; what is wrong with the file, a problem a line."""
-        if (header := next(rows, [])) != HEADER:
+        header: list[str] = next(rows, [])
+        if header != HEADER:
             return [f"line 1: the header is {','.join(header)}, not {','.join(HEADER)}"]
         problems = []
         for row in rows:

@@ -10,14 +10,13 @@ import gzip
 import os
 import sys
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isal import igzip
+from isal import igzip, igzip_lib
 from numpy.typing import NDArray
 
 from lurge_types.batch import Block
@@ -146,7 +145,7 @@ class ScanFile:
             yield
         except EOFError as error:
             raise ScanUnreadable(f"{self.path} is cut short: copy or make it again") from error
-        except (gzip.BadGzipFile, zlib.error) as error:
+        except (gzip.BadGzipFile, igzip_lib.IsalError) as error:
             raise ScanUnreadable(
                 f"{self.path} is damaged or no gzip file ({error}): copy or make it again"
             ) from error

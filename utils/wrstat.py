@@ -43,33 +43,27 @@ SHORT_ESCAPES = {
 
 
 class Parser:
-    """
+    r"""
     Turns blocks into batches, always in the same arrays: a batch is valid until the next one.
 
     >>> parser = Parser()
-    >>> line = b'"/a"\\t5\\t0\\t7\\t1\\t2\\t3\\tf\\t9\\t1\\t1\\t5\\n'
-    >>> batch, bad = parser.parse(Block(np.frombuffer(line, np.uint8), len(line), 1))
+    >>> line = b'"/a"\t5\t0\t7\t1\t2\t3\tf\t9\t1\t1\t5\n'
+    >>> batch, bad = parser.parse(Block(np.frombuffer(line, np.uint8), len(line), 1, 1))
     >>> batch.path(0), batch.numbers[:3, 0].tolist(), bad.count
     (b'/a', [5, 0, 7], 0)
     """
 
     def __init__(self) -> None:
         self._numbers = np.empty((len(NUMBER_COLUMNS), 0), np.int64)
-        self._offsets = np.empty(0, np.int64)
+        self._offsets = np.empty(1, np.int64)
         self._paths = np.empty(0, np.uint8)
         self._bad = np.empty((BAD_LINES_SHOWN, 2), np.int64)
 
-    def parse(self, block: Block, lines: int | None = None) -> tuple[Batch, BadLines]:
-        """
-        The entries of a block and what is wrong with its other lines.
-
-        lines: how many lines the block has at most; counted when not given.
-        """
+    def parse(self, block: Block) -> tuple[Batch, BadLines]:
+        """The entries of a block and what is wrong with its other lines."""
         if block.length and block.raw[block.length - 1] != loops.NEWLINE:
             raise ValueError("a block must end in a newline")
-        if lines is None:
-            lines = int(np.count_nonzero(block.raw[: block.length] == loops.NEWLINE))
-        self._make_room(lines, block.length)
+        self._make_room(block.lines, block.length)
         entries, bad = loops.parse_lines(
             block.raw, block.length, self._numbers, self._paths, self._offsets, self._bad
         )

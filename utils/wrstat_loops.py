@@ -159,13 +159,13 @@ def _number(raw: NDArray[np.uint8], at: int, column: int) -> tuple[int, int, int
         value = value * np.uint64(10) + np.uint64(digit)
         at += 1
         digit = np.uint8(raw[at] - np.uint8(ZERO))
-    if at == first:
+    if at == first or (raw[at] != TAB and raw[at] != NEWLINE):
         return 0, at, BAD_NUMBER
     fits = True
     if at - first > 18:  # up to 18 digits cannot overflow
         value, fits = _magnitude(raw, first, at)
     if not fits:
-        return 0, at, BAD_RANGE
+        return 0, at, BAD_SIZE if negative and column in (SIZE, APPARENT_SIZE) else BAD_RANGE
     if negative and value > np.uint64(0):
         if column == SIZE or column == APPARENT_SIZE:
             return 0, at, BAD_SIZE
@@ -219,7 +219,7 @@ def _base64(
         out += 1
     elif raw[at + 2] != EQUALS:
         return at, out, BAD_BASE64
-    return at + 4, out, FINE
+    return at + 4, out, FINE if raw[at + 4] == TAB else BAD_BASE64
 
 
 @compiled
@@ -355,7 +355,7 @@ def _columns(
         if reason != FINE:
             return at, reason
         numbers[column, entry] = value
-        if raw[at] != TAB:
+        if raw[at] != TAB or column == APPARENT_SIZE:
             break
         at += 1
     if raw[at] != NEWLINE:
@@ -417,7 +417,7 @@ def parse_lines(
         if reason == FINE and at - first > LONGEST_LINE:
             reason = BAD_LENGTH
         if reason == FINE:
-            if paths[end - 1] == SLASH and end - out > 1:
+            if paths[end - 1] == SLASH:
                 numbers[TYPE, entries] = DIRECTORY
                 while paths[end - 1] == SLASH and end - out > 1:
                     end -= 1

@@ -15,6 +15,7 @@ import click
 
 from db.database import Database, DatabaseFailed
 from lurge import nightly, outcomes
+from lurge.init import ConfigUnwritable, write_config
 from lurge.nightly import Night, UnknownVolume
 from lurge.reporter import Reporter
 from lurge_types.config import Config, DatabaseTable
@@ -33,7 +34,7 @@ FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 
 
 WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike)
 MISSING = (DatabaseFailed, ScansUnreadable)
-FAILED: tuple[type[Exception], ...] = ()
+FAILED = (ConfigUnwritable,)
 
 REPORTS = ("reporter",)
 IN_MEMORY = "sqlite://"
@@ -219,6 +220,27 @@ def tell(outcome: Outcome, log: Log, as_json: bool) -> None:
             rows=outcome.rows,
             **{key: fact for key, fact in facts.items() if fact},
         )
+
+
+@suite.command()
+@with_config
+@click.option("--user", help="Database user for making the tables, instead of the configured one.")
+@click.pass_context
+def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
+    """
+    Write a commented configuration where there is none, and make or migrate the database's tables.
+
+    An existing configuration is left as it is. On MySQL and MariaDB the tables need a user with
+    more rights than a night's run: give --user, and its password in LURGE_DATABASE_PASSWORD.
+    """
+    path = config_file.find(config or ctx.obj) or config_file.CONFIG_NAME
+    written = write_config(path)
+    print(f"{path}: {'written' if written else 'there already, left as it is'}")
+    table = config_file.read(path).database
+    database = Database(table.url, user=user, password=config_file.password(table))
+    versions = database.init()
+    print(f"{table.url}: {f'made version {versions[-1]}' if versions else 'up to date'}")
+    return FINE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,6 +33,7 @@ class Database:
     A database and how long to wait for it, in seconds.
 
     url: `sqlite:///FILE` or `mysql+pymysql://user@host/name`, without a password.
+    user: instead of the url's.
     waiting: told in words, once for each loss, that the database is being waited for.
     """
 
@@ -40,12 +41,13 @@ class Database:
         self,
         url: str,
         *,
+        user: str | None = None,
         password: str | None = None,
         retry_seconds: float = 300,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.name = url
-        self._engine = _engine(url, password)
+        self._engine = _engine(url, user, password)
         self._retry_seconds = retry_seconds
         self._waiting = waiting
 
@@ -104,12 +106,12 @@ class Database:
         return DatabaseFailed(f"{self.name}: {why}: see that it is there and run again")
 
 
-def _engine(url: str, password: str | None) -> Engine:
+def _engine(url: str, user: str | None, password: str | None) -> Engine:
     address = sql.make_url(url)
     if address.drivername == "sqlite":
         return _sqlite(address)
     return sql.create_engine(
-        address.set(password=password) if password else address,
+        address.set(username=user or address.username, password=password),
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         connect_args={"charset": "utf8mb4", "connect_timeout": CONNECT_SECONDS},

@@ -1,0 +1,50 @@
+# make run [ROOT=dir]   set up, then scan a tree and report on it
+# make test             set up, then lint, types and all tests
+# make check            lint and types only
+# make bench            the benchmark
+# make setup            .venv with everything
+
+ROOT ?= /usr
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup run test check bench servers clean
+
+setup: .venv/developer
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Lurge needs Python 3.11 or newer: make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv .venv \
+		|| { sh tests/install-debian-packages.sh python3-venv && $(PYTHON) -m venv --clear .venv; }
+
+.venv/user: .venv/bin/pip pyproject.toml
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/developer: .venv/user
+	$(BIN)/pip install --quiet --editable '.[dev,mpi,object-stores,web]'
+	touch $@
+
+run: .venv/user
+	$(BIN)/lurge scan '$(ROOT)'
+	$(BIN)/lurge reporter --defaults --force
+
+servers:
+	sh tests/install-debian-packages.sh $$(sed 's/#.*//' tests/debian-packages.txt)
+
+test: setup servers check
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python tests/bench/bench_pass.py
+	$(BIN)/python tests/bench/bench_database.py
+
+clean:
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info build

@@ -1,0 +1,87 @@
+"""Setting up: a commented configuration where there is none, and the database's tables."""
+
+from pathlib import Path
+
+TEMPLATE = """\
+# Lurge's configuration. What is commented out shows the default.
+# Relative paths start from this file's folder. Paths with odd bytes are written as Lurge shows
+# them: backslash \\\\, tab \\t, newline \\n, and \\xNN for a byte that is not UTF-8.
+
+# Where the scanner writes its files, and where the TSV files go.
+# wrstat_dir = "lurge-data/wrstat"
+# report_dir = "lurge-data/reports"
+
+# The newest scan of a volume counts if it is not older than this, in days.
+# max_days_ago = 10
+
+# More than 10 bad lines that are also more than this share of all lines fail a volume.
+# bad_lines_allowed = 0.001
+
+# Days for which TSV files are kept.
+# keep = 400
+
+# The volumes. Without any, every mount that has scans is taken.
+# [[volume]]
+# name = "scratch123"
+# mount = "/lustre/scratch123"
+# # Directories in which each group has one of its own name; a file .imirrored in a group's
+# # directory marks the group as archived.
+# group_directories = ["/lustre/scratch123/hgi/projects"]
+
+[database]
+# SQLite, or mysql+pymysql://user@host/name for MySQL and MariaDB. The password is taken from the
+# environment (LURGE_DATABASE_PASSWORD) or from a file that only its owner can read.
+# url = "sqlite:///lurge-data/lurge.db"
+# password_file = "/etc/lurge/password"
+# For how long a database that is away is waited for, in seconds.
+# retry_seconds = 300
+
+[names]
+# "system": the names that this machine knows. "files": a file as `getent group` prints it.
+# source = "system"
+# group_file = "group"
+
+[quotas]
+# "none", or "csv": a file with the header group,volume,limit_bytes,limit_inodes.
+# source = "none"
+# csv_file = "quotas.csv"
+
+[warnings]
+# A group whose use fell by more than this share since the last record is marked as suspect.
+# suspect_fall = 0.2
+
+[pass]
+# Lines handed out at a time, and threads that read (default: one for each core).
+# block_lines = 250
+# threads = 8
+
+# What lies under a path counts to a group of its own, in the reporter.
+# [pseudo_groups."/lustre/scratch123/hgi/teams/common"]
+# name = "common"
+# pi = "Doe"
+# gid = 4000000001
+
+# Real path = the path that people use; a * stands for anything within one component.
+# [symlinks]
+# "/lustre/scratch123/hgi/mdt*/projects" = "/lustre/scratch123/hgi/projects"
+"""
+
+
+class ConfigUnwritable(Exception):
+    """The configuration file cannot be written."""
+
+
+def write_config(path: Path) -> bool:
+    """
+    Write the commented configuration; False where a file is there, which is left as it is.
+
+    Raises ConfigUnwritable.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise ConfigUnwritable(f"{path} cannot be written: {error.strerror}") from error
+    return True

@@ -66,11 +66,11 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """
-    Entries as columns; entry `i` is column `i` of `numbers` and path `i`.
+    Entries as columns; number `i` of each and path `i` are of one entry.
 
-    numbers: int64 of shape (11, entries), rows in the order of `NUMBER_COLUMNS`. Inode, links and
-        device are unsigned 64-bit numbers bit by bit: `numbers[INODE].view(np.uint64)`. The type
-        is the code of its letter; `apparent_size` is -1 where the line has 11 columns.
+    numbers: int64 of shape (11, entries), rows in the order of `NUMBER_COLUMNS`; the properties
+        name them. Inode, links and device hold unsigned numbers bit by bit. The type is the code
+        of its letter; `apparent_size` is -1 where the line has 11 columns.
     paths: uint8, the decoded paths one behind the other, without trailing slashes.
     offsets: int64 of length entries + 1; path `i` is `paths[offsets[i]:offsets[i + 1]]`.
     """
@@ -81,6 +81,50 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def size(self) -> NDArray[np.int64]:
+        """Bytes."""
+        return self._column(SIZE)
+
+    @property
+    def uid(self) -> NDArray[np.int64]:
+        """Owners."""
+        return self._column(UID)
+
+    @property
+    def gid(self) -> NDArray[np.int64]:
+        """Groups."""
+        return self._column(GID)
+
+    @property
+    def mtime(self) -> NDArray[np.int64]:
+        """Times of the last modification."""
+        return self._column(MTIME)
+
+    @property
+    def type(self) -> NDArray[np.int64]:
+        """Codes of the type's letter."""
+        return self._column(TYPE)
+
+    @property
+    def inode(self) -> NDArray[np.uint64]:
+        """Inodes."""
+        return self._column(INODE).view(np.uint64)
+
+    @property
+    def links(self) -> NDArray[np.uint64]:
+        """Numbers of names."""
+        return self._column(LINKS).view(np.uint64)
+
+    @property
+    def device(self) -> NDArray[np.uint64]:
+        """Devices."""
+        return self._column(DEVICE).view(np.uint64)
+
+    def _column(self, number: int) -> NDArray[np.int64]:
+        column: NDArray[np.int64] = self.numbers[number]
+        return column
 
     def path(self, entry: int) -> bytes:
         """The path of one entry, as the bytes that the filesystem knows."""

@@ -28,7 +28,7 @@ class PathRules:
         order = sorted(range(len(paths)), key=lambda rule: _rank(paths[rule]))
         self._numbers = np.array([*order, loops.NO_RULE], np.int64)
         ranked = [paths[rule].rstrip(b"/") for rule in order]
-        self._patterns = np.frombuffer(b"".join(ranked), np.uint8)
+        self._patterns = as_array(b"".join(ranked))
         self._offsets = np.cumsum([0, *map(len, ranked)])
 
     def match(self, batch: Batch) -> NDArray[np.int64]:
@@ -37,12 +37,17 @@ class PathRules:
 
     def find(self, path: bytes) -> int:
         """The number of the rule that holds for a path, or -1."""
-        return int(self._match(np.frombuffer(path, np.uint8), np.array([0, len(path)]))[0])
+        return int(self._match(as_array(path), np.array([0, len(path)]))[0])
 
     def _match(self, paths: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         rules = np.empty(len(offsets) - 1, np.int64)
         loops.match_rules(paths, offsets, self._patterns, self._offsets, rules)
         return self._numbers[rules]
+
+
+def as_array(path: bytes) -> NDArray[np.uint8]:
+    """The bytes of a path, in an array of the type that compiled loops know."""
+    return np.frombuffer(bytearray(path), np.uint8)
 
 
 def _rank(path: bytes) -> tuple[int, list[bool]]:

@@ -145,7 +145,7 @@ class ScanFile:
             yield
         except EOFError as error:
             raise ScanUnreadable(f"{self.path} is cut short: copy or make it again") from error
-        except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc] - its stub
+        except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]  # its stub
             raise ScanUnreadable(
                 f"{self.path} is damaged or no gzip file ({error}): copy or make it again"
             ) from error

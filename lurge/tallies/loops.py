@@ -9,7 +9,7 @@ meets a full one. Keys are compared, not only their hashes.
 import numpy as np
 from numpy.typing import NDArray
 
-from lurge_types.batch import DEVICE, FILE, INODE, LINKS, MTIME, SIZE, TYPE, UID
+from lurge_types.batch import FILE
 from utils.compiled import compiled
 
 BYTES, INODES, NEWEST = range(3)
@@ -104,9 +104,13 @@ def add_links(
 
 @compiled
 def add_owners(
-    numbers: NDArray[np.int64],
-    gids: NDArray[np.int64],
-    by_user: bool,
+    owners: NDArray[np.uint64],
+    sizes: NDArray[np.int64],
+    modified: NDArray[np.int64],
+    types: NDArray[np.int64],
+    inodes: NDArray[np.uint64],
+    links: NDArray[np.uint64],
+    devices: NDArray[np.uint64],
     scan_time: int,
     slots: NDArray[np.int64],
     keys: NDArray[np.uint64],
@@ -119,35 +123,25 @@ def add_owners(
     """
     (rows, links that are new, whether a sum left 64 bits) once the entries are added.
 
-    `gids` stands for the entries' own groups. A row's key is (uid << 32 | gid, device), uid 0 where
-    users do not count. Files of several links go into the set of links, not into the sums.
+    A row's key is (owner, device). Files of several links go into the set of links, not into the
+    sums. Neighbours mostly have one owner, so the row of the entry before is tried first.
     """
-    links = 0
+    new_links = 0
     overflow = False
-    last = -1
-    for i in range(numbers.shape[1]):
-        owner = np.uint64(gids[i])
-        if by_user:
-            owner |= np.uint64(numbers[UID, i]) << np.uint64(32)
-        device = np.uint64(numbers[DEVICE, i])
-        if last >= 0 and keys[last, 0] == owner and keys[last, 1] == device:
-            row = last
-        else:
-            row = find_row(slots, keys, rows, owner, device)
+    row = -1
+    for i in range(len(owners)):
+        if row < 0 or keys[row, 0] != owners[i] or keys[row, 1] != devices[i]:
+            row = find_row(slots, keys, rows, owners[i], devices[i])
             rows = max(rows, row + 1)
-            last = row
-        modified = numbers[MTIME, i]
-        if sums[row, NEWEST] < modified <= scan_time:
-            sums[row, NEWEST] = modified
-        size = numbers[SIZE, i]
-        if numbers[TYPE, i] == FILE and np.uint64(numbers[LINKS, i]) > np.uint64(1):
-            inode = np.uint64(numbers[INODE, i])
-            links += add_link(link_rows, link_inodes, link_sizes, row, inode, size)
+        if sums[row, NEWEST] < modified[i] <= scan_time:
+            sums[row, NEWEST] = modified[i]
+        if types[i] == FILE and links[i] > np.uint64(1):
+            new_links += add_link(link_rows, link_inodes, link_sizes, row, inodes[i], sizes[i])
         else:
-            sums[row, BYTES] += size
+            sums[row, BYTES] += sizes[i]
             sums[row, INODES] += 1
             overflow |= sums[row, BYTES] < 0
-    return rows, links, overflow
+    return rows, new_links, overflow
 
 
 @compiled

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Self
 
-import numpy as np
-
-from lurge_types.batch import FILE, TYPE, Batch
+from lurge_types.batch import FILE, Batch
 from utils.path_loops import ends_with
-from utils.path_rules import PathRules
+from utils.path_rules import PathRules, as_array
 
 MARKER = b"/.imirrored"
 
@@ -22,13 +20,13 @@ class MarkTally:
     def __init__(self, parents: Sequence[bytes]) -> None:
         self._parents = parents
         self._rules = PathRules(parents)
-        self._marker = np.frombuffer(MARKER, np.uint8)
+        self._marker = as_array(MARKER)
         self.marked: set[bytes] = set()
 
     def add(self, batch: Batch) -> None:
         """Look for markers among the entries of a batch."""
         for entry in ends_with(batch.paths, batch.offsets, self._marker):
-            if batch.numbers[TYPE, entry] == FILE:
+            if batch.type[entry] == FILE:
                 parent, _, name = batch.path(entry).removesuffix(MARKER).rpartition(b"/")
                 rule = self._rules.find(parent)
                 if rule >= 0 and self._parents[rule].count(b"/") == parent.count(b"/"):

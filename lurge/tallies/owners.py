@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from lurge.tallies import loops
 from lurge.tallies.table import LinkSet, SumTable
 from lurge.tallies.tally import SumOverflow
-from lurge_types.batch import GID, Batch
+from lurge_types.batch import Batch
 from utils.path_rules import PathRules
 
-GID_BITS = np.uint64(32)
-GID_MASK = np.uint64(2**32 - 1)
+GID_BITS = 32
+GID_MASK = 2**32 - 1
+MOST_BYTES = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,9 +63,13 @@ class OwnerTally:
         self._table.reserve(len(batch))
         self._links.reserve(len(batch))
         self._table.rows, links, overflow = loops.add_owners(
-            batch.numbers,
-            self._gids(batch),
-            self._by_user,
+            self._owners(batch),
+            batch.size,
+            batch.mtime,
+            batch.type,
+            batch.inode,
+            batch.links,
+            batch.device,
             self._scan_time,
             self._table.slots,
             self._table.keys,
@@ -77,12 +82,15 @@ class OwnerTally:
         self._links.count += links
         self._overflow |= overflow
 
-    def _gids(self, batch: Batch) -> NDArray[np.int64]:
-        gids: NDArray[np.int64] = batch.numbers[GID]
-        if self._pseudo is None:
-            return gids
-        rule = self._pseudo.rules.match(batch)
-        return np.where(rule < 0, gids, np.array(self._pseudo.gids)[rule])
+    def _owners(self, batch: Batch) -> NDArray[np.uint64]:
+        """To whom each entry counts, as one number: uid << 32 | gid; uid 0 where none counts."""
+        gids = batch.gid
+        if self._pseudo is not None:
+            rule = self._pseudo.rules.match(batch)
+            gids = np.where(rule < 0, gids, np.array(self._pseudo.gids)[rule])
+        if self._by_user:
+            gids = batch.uid << GID_BITS | gids
+        return gids.view(np.uint64)
 
     def merge(self, other: Self) -> None:
         """Take over what another tally has counted."""
@@ -102,13 +110,11 @@ class OwnerTally:
         Raises SumOverflow.
         """
         sums = self._table.sums[: self._table.rows].copy()
-        if loops.sum_links(self._links.rows, self._links.sizes, sums) or self._overflow:
-            raise SumOverflow("sizes add up to 2^63 bytes or more: the scan cannot be right")
+        overflow = loops.sum_links(self._links.rows, self._links.sizes, sums) or self._overflow
         owners: dict[tuple[int, int], OwnerSum] = {}
-        for (owner, _), (used, inodes, newest) in zip(
-            self._table.keys[: len(sums)], sums.tolist(), strict=True
-        ):
-            key = int(owner & GID_MASK), int(owner >> GID_BITS)
+        keys = self._table.keys[: len(sums)].tolist()
+        for (owner, _), (used, inodes, newest) in zip(keys, sums.tolist(), strict=True):
+            key = owner & GID_MASK, owner >> GID_BITS
             seen = owners.get(key, OwnerSum(*key, 0, 0, 0))
             owners[key] = OwnerSum(
                 *key,
@@ -116,4 +122,6 @@ class OwnerTally:
                 seen.inodes + inodes,
                 max(seen.last_modified, newest),
             )
+        if overflow or any(owner.used_bytes > MOST_BYTES for owner in owners.values()):
+            raise SumOverflow("sizes add up to 2^63 bytes or more: the scan cannot be right")
         return sorted(owners.values())

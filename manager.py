@@ -18,6 +18,8 @@ from lurge import nightly, outcomes
 from lurge.init import ConfigUnwritable, write_config
 from lurge.nightly import Night, UnknownVolume
 from lurge.reporter import Reporter
+from lurge.scan import ScanFailed, absolute
+from lurge.scan import scan as write_scan
 from lurge_types.config import Config, DatabaseTable
 from lurge_types.reports import Outcome
 from lurge_types.scans import Scan, Volume
@@ -26,7 +28,8 @@ from utils import show
 from utils.config import ConfigWrong
 from utils.log import Log, open_log
 from utils.names import FileNames, Names, NamesWrong, SystemNames
-from utils.progress import ProgressBars, ProgressLog
+from utils.paths import raw, text
+from utils.progress import ProgressBars, ProgressLog, ScanCounter
 from utils.quotas import CsvQuotas, NoQuotas, Quotas, QuotasWrong
 from utils.scans import MountsAlike, ScanMissing, ScansUnreadable, of_file
 
@@ -34,7 +37,7 @@ FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 
 
 WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike)
 MISSING = (DatabaseFailed, ScansUnreadable)
-FAILED = (ConfigUnwritable,)
+FAILED = (ConfigUnwritable, ScanFailed)
 
 REPORTS = ("reporter",)
 IN_MEMORY = "sqlite://"
@@ -220,6 +223,56 @@ def tell(outcome: Outcome, log: Log, as_json: bool) -> None:
             rows=outcome.rows,
             **{key: fact for key, fact in facts.items() if fact},
         )
+
+
+@suite.command()
+@click.argument("path", type=click.Path(path_type=bytes), required=False)
+@with_config
+@click.option("--volume", help="Scan the mount of this configured volume.")
+@click.option("--output", type=FILE, help="Where the scan goes (default: wrstat_dir).")
+@click.pass_context
+def scan(
+    ctx: click.Context,
+    path: bytes | None,
+    config: Path | None,
+    volume: str | None,
+    output: Path | None,
+) -> int:
+    """
+    Write a scan of the tree at PATH, or of a configured volume's mount.
+
+    It stays on one filesystem and follows no links. What vanishes meanwhile or may not be read is
+    counted and listed. The scan is there when it is complete.
+    """
+    file = config_file.find(config or ctx.obj)
+    settings = config_file.read(file)
+    if output is None:
+        output = settings.wrstat_dir
+        if file is None:
+            output.mkdir(parents=True, exist_ok=True)
+    root = tree_to_scan(settings, path, volume)
+    with ScanCounter(show.console(stderr=True)) as progress:
+        written = write_scan(root, output, datetime.now(UTC), progress)
+    print(
+        f"{written.path}: {written.entries:,} entries, {show.size(written.size_bytes)}, "
+        f"{written.refused:,} refused"
+    )
+    for refusal in written.refusals:
+        print(f"refused: {text(refusal.path)}: {refusal.reason}", file=sys.stderr)
+    return FINE
+
+
+def tree_to_scan(settings: Config, path: bytes | None, volume: str | None) -> bytes:
+    """The tree that the arguments name."""
+    mounts = [table.mount for table in settings.volume if table.name == volume]
+    if volume and not mounts:
+        raise click.UsageError(f"--volume {volume}: not in the configuration")
+    if path is None and volume is None:
+        raise click.UsageError("scan what? Give a PATH, or --volume NAME")
+    root = absolute(path) if path is not None else raw(mounts[0])
+    if mounts and root != raw(mounts[0]):
+        raise click.UsageError(f"PATH is not the mount of {volume}, which is {mounts[0]}")
+    return root
 
 
 @suite.command()

@@ -93,3 +93,29 @@ class ProgressLog:
             lines=progress.lines,
             lines_per_second=round(progress.lines / (now - self._started)),
         )
+
+
+class ScanCounter:
+    """How many entries a scan has written, on a terminal; nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._status = console.status("scanning") if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._status:
+            self._status.stop()
+
+    def __call__(self, entries: int) -> None:
+        """Show the count."""
+        if self._status:
+            self._status.update(f"scanning: {entries:,} entries")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from db import dialects, migrations
 
@@ -18,6 +18,11 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 SQLITE_WAITS_SECONDS = 30
 CONNECT_SECONDS = 10
+SILENT_SECONDS = 120
+"""More than a server lets a statement wait for a lock: 50 by default."""
+
+SQL_MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+"""Whatever the server's is: one that is not strict cuts a value that is too long and says OK."""
 
 
 class DatabaseFailed(Exception):
@@ -34,7 +39,11 @@ class Database:
 
     url: `sqlite:///FILE` or `mysql+pymysql://user@host/name`, without a password.
     user: instead of the url's.
+    silent_seconds: a server that lets a statement wait for so long is taken for lost; None for
+        statements that may take hours.
     waiting: told in words, once for each loss, that the database is being waited for.
+
+    Raises DatabaseFailed where SQLite's file has no folder and none can be made.
     """
 
     def __init__(
@@ -44,10 +53,16 @@ class Database:
         user: str | None = None,
         password: str | None = None,
         retry_seconds: float = 300,
+        silent_seconds: float | None = SILENT_SECONDS,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.name = url
-        self._engine = _engine(url, user, password)
+        address = sql.make_url(url)
+        self.name = address.render_as_string(hide_password=True)
+        self._engine = (
+            _sqlite(address, min(SQLITE_WAITS_SECONDS, retry_seconds))
+            if address.drivername == "sqlite"
+            else _mysql(address, user, password, silent_seconds)
+        )
         self._retry_seconds = retry_seconds
         self._waiting = waiting
 
@@ -55,20 +70,23 @@ class Database:
         """
         Do something wholly or not at all, and again while the database is away or busy.
 
-        Raises DatabaseFailed after `retry_seconds`, and IntegrityError for the caller to judge.
+        A connection that is lost while it commits leaves open whether it did: what is done again
+        must know its own work. Raises DatabaseFailed `retry_seconds` after the first loss.
         """
-        deadline = time.monotonic() + self._retry_seconds
+        deadline = None
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 with self._engine.begin() as connection:
                     return act(connection)
-            except IntegrityError:
-                raise
             except DBAPIError as error:
-                if not dialects.worth_a_retry(error) or time.monotonic() + pause > deadline:
+                if not dialects.worth_a_retry(error):
                     raise self._failed(error) from error
-                self._waiting(f"{self.name}: {dialects.reason(error)}")
+                if deadline is None:
+                    deadline = time.monotonic() + self._retry_seconds
+                    self._waiting(f"{self.name}: {dialects.reason(error)}")
+                if time.monotonic() + pause > deadline:
+                    raise self._failed(error) from error
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -88,12 +106,21 @@ class Database:
             )
 
     def init(self) -> list[int]:
-        """Make the tables, or bring them to this version; which versions were applied."""
+        """
+        Make the tables, or bring them to this version; which versions were applied.
+
+        Raises DatabaseFailed.
+        """
 
         def apply(connection: Connection) -> list[int]:
             return migrations.apply(connection, datetime.now(UTC).replace(tzinfo=None))
 
-        return self.transaction(apply)
+        try:
+            return self.transaction(apply)
+        except migrations.InitBusy as error:
+            raise DatabaseFailed(
+                f"{self.name}: another init is at work: wait for its end and run again"
+            ) from error
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -103,22 +130,30 @@ class Database:
         why = dialects.reason(error)
         if dialects.is_full(error):
             return DatabaseFailed(f"{self.name} is full ({why}): make room and run again")
+        if dialects.is_denied(error):
+            return DatabaseFailed(f"{self.name}: {why}: see to the user, password and rights")
         return DatabaseFailed(f"{self.name}: {why}: see that it is there and run again")
 
 
-def _engine(url: str, user: str | None, password: str | None) -> Engine:
-    address = sql.make_url(url)
-    if address.drivername == "sqlite":
-        return _sqlite(address)
+def _mysql(
+    address: sql.URL, user: str | None, password: str | None, silent_seconds: float | None
+) -> Engine:
     return sql.create_engine(
         address.set(username=user or address.username, password=password),
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
-        connect_args={"charset": "utf8mb4", "connect_timeout": CONNECT_SECONDS},
+        hide_parameters=True,
+        connect_args={
+            "charset": "utf8mb4",
+            "sql_mode": SQL_MODE,
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": silent_seconds,
+            "write_timeout": silent_seconds,
+        },
     )
 
 
-def _sqlite(address: sql.URL) -> Engine:
+def _sqlite(address: sql.URL, busy_seconds: float) -> Engine:
     """
     SQLite with foreign keys, waiting for who else is writing.
 
@@ -126,9 +161,11 @@ def _sqlite(address: sql.URL) -> Engine:
     would fail at once if another has written in between.
     """
     if address.database:
-        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(address.database).parent)
     engine = sql.create_engine(
-        address, connect_args={"timeout": SQLITE_WAITS_SECONDS, "isolation_level": None}
+        address,
+        hide_parameters=True,
+        connect_args={"timeout": busy_seconds, "isolation_level": None},
     )
 
     @sql.event.listens_for(engine, "connect")
@@ -140,3 +177,12 @@ def _sqlite(address: sql.URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseFailed(
+            f"{folder} cannot be made for the database: {error.strerror}"
+        ) from error

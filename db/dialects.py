@@ -1,5 +1,8 @@
 """The few places where SQLite and MariaDB or MySQL differ."""
 
+import re
+import sqlite3
+
 import sqlalchemy as sql
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import Connection
@@ -13,6 +16,12 @@ BUSY = frozenset({1040, 1203, 1205, 1213})
 FULL = frozenset({1021, 1114})
 """MySQL: the disk or the table is full."""
 
+DENIED = frozenset({1044, 1045, 1142, 1143, 1227, 1698})
+"""MySQL: not this user, not with this password, or not allowed to do that."""
+
+QUOTED = re.compile(r"(entry|value:|near) '.*'(?= for | at |$)", re.DOTALL)
+"""Where a message of MySQL quotes what is in a row or a statement."""
+
 
 def insert_new(connection: Connection, table: sql.Table, key: str) -> sql.Insert:
     """An insert that leaves a row alone whose key is there already."""
@@ -25,21 +34,31 @@ def worth_a_retry(error: sql.exc.DBAPIError) -> bool:
     """Whether the same transaction may go through a little later."""
     if error.connection_invalidated:
         return True
-    code = _code(error)
-    return code in LOST | BUSY or "database is locked" in str(error.orig)
+    return _sqlite_code(error) == sqlite3.SQLITE_BUSY or _mysql_code(error) in LOST | BUSY
 
 
 def is_full(error: sql.exc.DBAPIError) -> bool:
     """Whether the database has no room left."""
-    return _code(error) in FULL or "disk is full" in str(error.orig)
+    return _sqlite_code(error) == sqlite3.SQLITE_FULL or _mysql_code(error) in FULL
+
+
+def is_denied(error: sql.exc.DBAPIError) -> bool:
+    """Whether the database knows this user, password or right not."""
+    return _mysql_code(error) in DENIED
 
 
 def reason(error: sql.exc.DBAPIError) -> str:
-    """What the database says, without the statement and what it held."""
+    """What the database says, without the statement and what was in it."""
     arguments = getattr(error.orig, "args", ())
-    return str(arguments[-1]) if arguments else str(error.orig)
+    return QUOTED.sub(r"\1 ...", str(arguments[-1] if arguments else error.orig))
 
 
-def _code(error: sql.exc.DBAPIError) -> object:
+def _mysql_code(error: sql.exc.DBAPIError) -> object:
     arguments = getattr(error.orig, "args", ())
     return arguments[0] if arguments else None
+
+
+def _sqlite_code(error: sql.exc.DBAPIError) -> int | None:
+    """The primary result code: https://sqlite.org/rescode.html."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -1,6 +1,7 @@
 """The schema's versions, one step each; a new database takes them all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import sqlalchemy as sql
@@ -13,9 +14,16 @@ LOCK = "lurge_init"
 LOCK_SECONDS = 60
 
 
+class InitBusy(Exception):
+    """Another has been making or changing the tables for longer than one waits."""
+
+
 def _first(connection: Connection) -> None:
     """Usage by group, and the record of runs."""
     metadata.create_all(connection)
+    for table in metadata.sorted_tables:
+        for index in table.indexes:  # a statement of its own, that may not have been reached
+            index.create(connection, checkfirst=True)
     rows = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
     present = set(connection.scalars(sql.select(warning.c.warning_id)))
     if missing := [row for row in rows if row["warning_id"] not in present]:
@@ -39,16 +47,33 @@ def apply(connection: Connection, now: datetime) -> list[int]:
 
     MySQL commits every CREATE and ALTER at once: so a step leaves alone what an earlier, broken try
     at it made, and two who try at once go one after the other.
+
+    Raises InitBusy.
     """
-    mysql = connection.dialect.name == "mysql"
-    if mysql:
-        connection.execute(sql.select(sql.func.get_lock(LOCK, LOCK_SECONDS)))
-    try:
+    with _alone(connection):
         missing = list(range(version(connection) + 1, NEWEST + 1))
         for number in missing:
             STEPS[number - 1](connection)
             connection.execute(sql.insert(schema_version), {"version": number, "applied": now})
         return missing
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """
+    Keep others from making tables meanwhile.
+
+    A transaction of SQLite does that anyway. MySQL has named locks, which outlive its many commits;
+    the next one must not get it before the last rows are committed.
+    """
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    if connection.scalar(sql.select(sql.func.get_lock(LOCK, LOCK_SECONDS))) != 1:
+        raise InitBusy
+    try:
+        yield
+        connection.exec_driver_sql("COMMIT")
     finally:
-        if mysql:
+        if not connection.invalidated:  # with the connection, its lock has gone
             connection.execute(sql.select(sql.func.release_lock(LOCK)))

@@ -1,6 +1,7 @@
 """Groups, investigators and volumes: a row for each, added in bulk, found by what never changes."""
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -9,7 +10,7 @@ from db.dialects import insert_new
 from db.schema import pi, unix_group, volume
 from lurge_types.names import Group
 from lurge_types.scans import Volume
-from utils.paths import text
+from utils.paths import raw, text
 
 
 def group_ids(connection: Connection, groups: Iterable[Group]) -> Mapping[int, int]:
@@ -45,8 +46,12 @@ def pi_ids(connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
     """The ids of investigators by name; new ones are added."""
     ids = sql.select(pi.c.pi_name, pi.c.pi_id)
     known = {row.pi_name for row in connection.execute(ids)}
-    if new := [{"pi_name": name} for name in sorted(set(names) - known)]:
-        connection.execute(insert_new(connection, pi, "pi_name"), new)
+    new = [
+        {"pi_hash": sha256(raw(name)).digest(), "pi_name": name}
+        for name in sorted(set(names) - known)
+    ]
+    if new:
+        connection.execute(insert_new(connection, pi, "pi_hash"), new)
     return {row.pi_name: row.pi_id for row in connection.execute(ids)}
 
 

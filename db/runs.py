@@ -4,7 +4,6 @@ from datetime import date
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 
 from db.schema import report_run, volume
 from lurge_types.reports import Run
@@ -44,40 +43,51 @@ def _one(
     return None if row is None else Run(volume=volume_name, **row._mapping)
 
 
-def record(connection: Connection, run: Run, volume_id: int) -> None:
+def claim(connection: Connection, run: Run, volume_id: int, token: str, *, replace: bool) -> bool:
     """
-    Say that a run is whole, in the transaction that makes it so.
+    Take the place of a run, in the transaction that then writes its rows and records it.
 
-    Raises AlreadyRecorded where one stands there; the transaction is lost then.
+    Others of the volume wait from here to the end of the transaction: what is found stays true, and
+    of two who replace the same rows or would be current one comes after the other. False where the
+    token tells that the run is there already: it was committed, but the answer got lost.
+
+    Raises AlreadyRecorded, unless what is recorded shall be replaced.
     """
-    values = {name: getattr(run, name) for name in Run.__dataclass_fields__ if name != "volume"}
-    try:
-        connection.execute(
-            sql.insert(report_run).values(**values, volume_id=volume_id, done=1, current=False)
-        )
-    except IntegrityError as error:
+    connection.execute(
+        sql.select(volume.c.volume_id).where(volume.c.volume_id == volume_id).with_for_update()
+    )
+    place = (
+        report_run.c.report == run.report,
+        report_run.c.volume_id == volume_id,
+        report_run.c.record_date == run.record_date,
+    )
+    there = connection.scalar(sql.select(report_run.c.token).where(*place, report_run.c.done == 1))
+    if there == token:
+        return False
+    if there and not replace:
         raise AlreadyRecorded(
             f"{run.report} of {run.volume} on {run.record_date} was recorded by another run"
-        ) from error
+        )
+    if there:
+        connection.execute(sql.delete(report_run).where(*place, report_run.c.done == 1))
+    return True
+
+
+def record(connection: Connection, run: Run, volume_id: int, token: str) -> None:
+    """Say that a run is whole, in the transaction that makes it so and has claimed its place."""
+    values = {name: getattr(run, name) for name in Run.__dataclass_fields__ if name != "volume"}
+    connection.execute(
+        sql.insert(report_run).values(
+            **values, volume_id=volume_id, token=token, done=1, current=False
+        )
+    )
     of_volume = (report_run.c.report == run.report, report_run.c.volume_id == volume_id)
     newest = connection.scalar(
         sql.select(sql.func.max(report_run.c.record_date)).where(*of_volume, report_run.c.done == 1)
     )
+    current = sql.and_(report_run.c.record_date == newest, report_run.c.done.is_not(None))
     connection.execute(
         sql.update(report_run)
-        .where(*of_volume)
-        .values(
-            current=sql.and_(report_run.c.record_date == newest, report_run.c.done.is_not(None))
-        )
-    )
-
-
-def forget(connection: Connection, report: str, volume_id: int, day: date) -> None:
-    """Take back that a run is whole, in the transaction that takes its rows away."""
-    connection.execute(
-        sql.delete(report_run).where(
-            report_run.c.report == report,
-            report_run.c.volume_id == volume_id,
-            report_run.c.record_date == day,
-        )
+        .where(*of_volume, report_run.c.current != current)
+        .values(current=current)
     )

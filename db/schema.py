@@ -9,12 +9,19 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sql
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 
 BIG = sql.BigInteger().with_variant(sql.Integer(), "sqlite")
 """SQLite counts up only where the column is an INTEGER, which there has 64 bits."""
 
 DAYS = sql.Numeric(10, 1)
+
+NAME = sql.String(2048)
+"""A name of up to 500 bytes in any text form."""
+
+HASH = sql.LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
+"""The SHA-256 of a name's bytes. MySQL takes `a` and `a ` for one name, and indexes 767 bytes."""
 
 MYSQL: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
@@ -45,7 +52,8 @@ pi = sql.Table(
     "pi",
     metadata,
     sql.Column("pi_id", sql.Integer, primary_key=True),
-    sql.Column("pi_name", sql.String(255), nullable=False, unique=True),
+    sql.Column("pi_hash", HASH, nullable=False, unique=True),
+    sql.Column("pi_name", NAME, nullable=False),
     **MYSQL,
 )
 
@@ -54,7 +62,7 @@ unix_group = sql.Table(
     metadata,
     sql.Column("group_id", sql.Integer, primary_key=True),
     sql.Column("gid", sql.BigInteger, nullable=False, unique=True),
-    sql.Column("group_name", sql.String(1024), nullable=False),
+    sql.Column("group_name", NAME, nullable=False),
     sql.Column("is_humgen", sql.Boolean, nullable=False),
     sql.Column("absent_since", sql.Date),
     **MYSQL,
@@ -113,6 +121,8 @@ report_run = sql.Table(
     sql.Column("started", sql.DateTime, nullable=False),
     sql.Column("finished", sql.DateTime, nullable=False),
     sql.Column("version", sql.String(32), nullable=False),
+    # Of whoever wrote it: so that a commit whose answer was lost is known as one's own.
+    sql.Column("token", sql.String(32), nullable=False),
     # 1 when whole, NULL while it is filled: unfinished runs may stand beside a whole one.
     sql.Column("done", sql.SmallInteger),
     sql.Column("current", sql.Boolean, nullable=False),

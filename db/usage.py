@@ -1,5 +1,6 @@
 """What groups use: a row for each group, volume and date, kept as history."""
 
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import date
 
@@ -25,8 +26,9 @@ def store(
     """
     Write a report's rows and the record of its run, in one transaction; names in one before.
 
-    Raises AlreadyRecorded, unless the rows that are there shall be replaced.
+    Raises DatabaseFailed, and AlreadyRecorded unless the rows that are there shall be replaced.
     """
+    token = secrets.token_hex(16)
     volume_id, group_ids, pi_ids = database.transaction(
         lambda connection: (
             names.volume_id(connection, of),
@@ -37,24 +39,20 @@ def store(
     values = [_values(row, run.record_date, volume_id, group_ids, pi_ids) for row in rows]
 
     def write(connection: Connection) -> None:
+        if not runs.claim(connection, run, volume_id, token, replace=replace):
+            return
         if replace:
-            runs.forget(connection, run.report, volume_id, run.record_date)
             connection.execute(
                 sql.delete(lustre_usage).where(
                     lustre_usage.c.volume_id == volume_id,
                     lustre_usage.c.record_date == run.record_date,
                 )
             )
-        runs.record(connection, run, volume_id)
-        connection.execute(sql.insert(lustre_usage), values)
+        runs.record(connection, run, volume_id, token)
+        if values:
+            connection.execute(sql.insert(lustre_usage), values)
 
-    while True:
-        try:
-            return database.transaction(write)
-        except runs.AlreadyRecorded:
-            # Two that replace the same rows at once: the later one replaces what the first wrote.
-            if not replace:
-                raise
+    database.transaction(write)
 
 
 def _values(

@@ -5,7 +5,8 @@ from pathlib import Path
 TEMPLATE = """\
 # Lurge's configuration. What is commented out shows the default.
 # Relative paths start from this file's folder. Paths with odd bytes are written as Lurge shows
-# them: backslash \\\\, tab \\t, newline \\n, and \\xNN for a byte that is not UTF-8.
+# them, in single quotes: '\\\\' for a backslash, '\\t' a tab, '\\n' a newline, and '\\xNN' for any
+# other byte below 20, 7f, and a byte that is not UTF-8.
 
 # Where the scanner writes its files, and where the TSV files go.
 # wrstat_dir = "lurge-data/wrstat"

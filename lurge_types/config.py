@@ -8,12 +8,17 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MAX_ID = 2**32 - 1
+MAX_DAYS = 365_000
+"""A thousand years: counted back from today, the calendar does not reach much further."""
 
 
 def _in_folder(path: Path, info: ValidationInfo) -> Path:
     """A relative path starts from the folder of the configuration file."""
     folder = info.context["folder"] if info.context else Path()
-    return Path(folder / path.expanduser())
+    try:
+        return Path(folder / path.expanduser())
+    except RuntimeError as error:
+        raise ValueError("begins with the home of a user whom nobody knows") from error
 
 
 def _absolute(path: str) -> str:
@@ -25,6 +30,8 @@ def _absolute(path: str) -> str:
 def _volume_name(name: str) -> str:
     if name != name.strip() or "/" in name or name.startswith("."):
         raise ValueError("must have no slash, no dot in front and no space around it")
+    if any(character < " " or character == "\x7f" for character in name):
+        raise ValueError("must have no tab, newline or other control character")
     return name
 
 
@@ -33,9 +40,16 @@ Mount = Annotated[str, AfterValidator(_absolute)]
 
 
 class Table(BaseModel):
-    """A table of the configuration: unknown keys are errors, values stay as read."""
+    """
+    A table of the configuration: unknown keys are errors, values stay as read.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    A table that the file leaves out is validated like one that is there, so that its relative paths
+    start from the same folder.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, revalidate_instances="always"
+    )
 
 
 class VolumeTable(Table):
@@ -51,16 +65,16 @@ class DatabaseTable(Table):
 
     url: str = "sqlite:///lurge-data/lurge.db"
     password_file: File | None = None
-    retry_seconds: Annotated[float, Field(ge=0)] = 300
+    retry_seconds: Annotated[float, Field(strict=True, ge=0)] = 300
 
     @field_validator("url")
     @classmethod
     def _known(cls, url: str, info: ValidationInfo) -> str:
         try:
             parts = make_url(url)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:  # a port that is no number is a ValueError
             raise ValueError("must be like mysql+pymysql://user@host/name") from error
-        if parts.password:
+        if parts.password or parts.query.keys() & {"password", "passwd"}:
             raise ValueError("must hold no password: use password_file")
         if parts.drivername == "sqlite" and parts.database:
             return _url(parts.set(database=str(_in_folder(Path(parts.database), info))))
@@ -104,14 +118,14 @@ class QuotasTable(Table):
 class WarningsTable(Table):
     """When a figure deserves a second look."""
 
-    suspect_fall: Annotated[float, Field(gt=0, le=1)] = 0.2
+    suspect_fall: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.2
 
 
 class PassTable(Table):
     """How scans are read."""
 
-    block_lines: Annotated[int, Field(ge=1, le=100_000)] = 250
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    block_lines: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 250
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
 
 
 class PseudoGroup(Table):
@@ -119,7 +133,7 @@ class PseudoGroup(Table):
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
     pi: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    gid: Annotated[int, Field(ge=0, le=MAX_ID)]
+    gid: Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
 
 
 class Config(Table):
@@ -127,9 +141,9 @@ class Config(Table):
 
     wrstat_dir: File = Path("lurge-data/wrstat")
     report_dir: File = Path("lurge-data/reports")
-    max_days_ago: Annotated[int, Field(ge=0)] = 10
-    bad_lines_allowed: Annotated[float, Field(ge=0, le=1)] = 0.001
-    keep: Annotated[int, Field(ge=1)] = 400
+    max_days_ago: Annotated[int, Field(strict=True, ge=0, le=MAX_DAYS)] = 10
+    bad_lines_allowed: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.001
+    keep: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 400
     volume: tuple[VolumeTable, ...] = ()
     database: DatabaseTable = DatabaseTable()
     names: NamesTable = NamesTable()

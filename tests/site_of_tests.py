@@ -59,6 +59,8 @@ class Site:
     folder: Path
     config: str = ""
     database: str = "sqlite:///lurge.db"
+    password_file: Path | None = None
+    retry_seconds: float = 2
     env: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -91,7 +93,8 @@ class Site:
         path = self.folder / "lurge.toml"
         path.write_text(
             f'wrstat_dir = "wrstat"\nreport_dir = "reports"\n{self.config}\n'
-            f'[database]\nurl = "{self.database}"\nretry_seconds = 2\n',
+            f'[database]\nurl = "{self.database}"\nretry_seconds = {self.retry_seconds}\n'
+            + (f'password_file = "{self.password_file}"\n' if self.password_file else ""),
             encoding="utf-8",
         )
         return path

@@ -75,5 +75,7 @@ def password(table: DatabaseTable) -> str | None:
                 f"database.password_file: others can read {file}: run chmod 600 on it"
             )
         return file.read_text(encoding="utf-8").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigWrong(f"database.password_file: {file} is no UTF-8 text") from error
     except OSError as error:
         raise ConfigWrong(f"database.password_file: {file}: {error.strerror}") from error

@@ -10,7 +10,7 @@ from utils.paths import text
 
 
 class NamesWrong(Exception):
-    """A file of names cannot be read."""
+    """What is wrong with a file of names: every problem a line."""
 
 
 class Names(Protocol):
@@ -49,12 +49,16 @@ class FileNames:
             lines = file.read_bytes().splitlines()
         except OSError as error:
             raise NamesWrong(f"names.group_file: {file}: {error.strerror}") from error
+        problems = []
         for number, line in enumerate(lines, start=1):
             fields = line.split(b":")
             if len(fields) < 3 or not fields[2].isdigit():
-                raise NamesWrong(f"names.group_file: {file}, line {number}: not name:x:gid:members")
+                problems.append(f"names.group_file: {file}, line {number}: not name:x:gid:members")
+                continue
             self._names.setdefault(int(fields[2]), fields[0])
             self._gids.setdefault(fields[0], int(fields[2]))
+        if problems:
+            raise NamesWrong("\n".join(problems))
 
     def groups(self, gids: Iterable[int]) -> dict[int, Group]:
         """A group for each number, with a name of its own."""

@@ -48,6 +48,8 @@ def match_rules(
     """Write into `rules` the first pattern that each path lies under, or `NO_RULE`."""
     for i in range(len(rules)):
         path = paths[offsets[i] : offsets[i + 1]]
+        if len(path) == 1:  # the root, which has no component that a `*` could stand for
+            path = path[:0]
         rules[i] = NO_RULE
         for rule in range(len(pattern_offsets) - 1):
             if lies_under(path, patterns[pattern_offsets[rule] : pattern_offsets[rule + 1]]):

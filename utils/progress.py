@@ -60,10 +60,11 @@ class ProgressBars:
 
 
 class ProgressLog:
-    """A line in the log for each volume, every half minute."""
+    """A line in the log for each volume, every half minute or as often as told."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, seconds: float = LOG_SECONDS) -> None:
         self._log = log
+        self._seconds = seconds
         self._started = time.monotonic()
         self._told: dict[str, float] = {}
 
@@ -82,7 +83,7 @@ class ProgressLog:
         """Tell how far a volume is, if it was not told lately."""
         name = progress.scan.volume.name
         now = time.monotonic()
-        if now - self._told.setdefault(name, self._started) < LOG_SECONDS:
+        if now - self._told.setdefault(name, self._started) < self._seconds:
             return
         self._told[name] = now
         share = f"{100 * progress.position / progress.size:.1f}" if progress.size else "-"

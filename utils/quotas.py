@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from lurge_types.names import Group, Limits
 
 HEADER = ["group", "volume", "limit_bytes", "limit_inodes"]
+HIGHEST = 2**63 - 1
 
 
 class QuotasWrong(Exception):
@@ -40,9 +41,12 @@ class CsvQuotas:
     def __init__(self, file: Path) -> None:
         self._limits: dict[tuple[str, str], Limits] = {}
         try:
-            with file.open(encoding="utf-8", newline="") as lines:
+            # Spreadsheets write a byte order mark in front.
+            with file.open(encoding="utf-8-sig", newline="") as lines:
                 problems = self._read(csv.reader(lines, strict=True))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except OSError as error:
+            raise QuotasWrong(f"quotas.csv_file: {file}: {error.strerror}") from error
+        except (UnicodeDecodeError, csv.Error) as error:
             raise QuotasWrong(f"quotas.csv_file: {file}: {error}") from error
         if problems:
             raise QuotasWrong("\n".join(f"quotas.csv_file: {file}, {each}" for each in problems))
@@ -80,4 +84,7 @@ def _limit(text: str) -> int | None:
     """
     if text and not (text.isascii() and text.isdigit()):
         raise ValueError(text)
-    return int(text or 0) or None
+    limit = int(text or 0)
+    if limit > HIGHEST:
+        raise ValueError(text)
+    return limit or None

@@ -47,8 +47,8 @@ class ScanFile:
     """
     An open scan file; `read` may be called by several threads, each with a buffer of its own.
 
-    position and size: bytes of the file as it lies on disk that were read and that there are; size
-        is 0 for standard input.
+    position and size: bytes of the file as it lies on disk that were read and that there are; both
+        are 0 where that is not known, as of a pipe.
     unended: the last line, where it lacks its newline: what is missing of it nobody knows, so it
         is a bad line.
     """
@@ -110,6 +110,7 @@ class ScanFile:
             filled += count
         if self._ended:
             self._check_unchanged()
+            self._check_begun()
         return filled
 
     def _last(self, into: NDArray[np.uint8], filled: int) -> Block | None:
@@ -138,13 +139,22 @@ class ScanFile:
                 f"{self.path} was changed while it was read: run again when its writer is done"
             )
 
+    def _check_begun(self) -> None:
+        """A file without a byte is no gzip file, though isal takes it for one of no members."""
+        gzipped = self._text is not self._file
+        if gzipped and self._file.seekable() and not self._file.tell():
+            raise EOFError
+
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
         """Say what is wrong with the file in the words of who keeps it."""
         try:
             yield
         except EOFError as error:
-            raise ScanUnreadable(f"{self.path} is cut short: copy or make it again") from error
+            raise ScanUnreadable(
+                f"{self.path} is cut short, or something stands behind its end: "
+                "copy or make it again"
+            ) from error
         except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]  # its stub
             raise ScanUnreadable(
                 f"{self.path} is damaged or no gzip file ({error}): copy or make it again"

@@ -9,20 +9,23 @@ begins with a dot is unfinished.
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+
+import numpy as np
 
 from lurge_types.scans import Scan, Volume
 from utils.paths import text
 from utils.scanfile import STANDARD_INPUT
 
+SECOND = 10**9
 FULLWIDTH_SLASH = "\uff0f"
 COPIED_AFTER = timedelta(days=7)
 """A file modified further away from its date than this was copied or restored since."""
 
-BY_VOLUME = re.compile(r"(?P<date>\d{8})_(?P<volume>.+)\.[^.]+\.[^.]+\.stats\.gz", re.DOTALL)
-BY_MOUNT = re.compile(r"(?P<date>\d{8})-(?P<time>\d{6})_(?P<mount>.+)", re.DOTALL)
+BY_VOLUME = re.compile(r"(?P<date>[0-9]{8})_(?P<volume>.+)\.[^.]+\.[^.]+\.stats\.gz", re.DOTALL)
+BY_MOUNT = re.compile(r"(?P<date>[0-9]{8})-(?P<time>[0-9]{6})_(?P<mount>.+)", re.DOTALL)
 
 
 class ScansUnreadable(Exception):
@@ -43,12 +46,16 @@ class ScanMissing:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A scan file, as its name tells: of a mount, or of a volume's name, or of both."""
+    """
+    A scan file, as its name tells: of a mount, or of a volume's name, or of both.
+
+    modified: nanoseconds since 1970; as a float it would be rounded, to the next second even.
+    """
 
     path: Path
     record_date: date
     named_time: datetime
-    modified: float
+    modified: int
     mount: bytes | None = None
     volume: str | None = None
 
@@ -60,11 +67,13 @@ class Found:
 
     def scan(self, volume: Volume) -> Scan:
         """The scan with its time: the file's, unless it was copied or restored later."""
-        modified = datetime.fromtimestamp(self.modified, UTC)
-        midnight = datetime.combine(self.record_date, time(), UTC)
-        if abs(modified - midnight) <= COPIED_AFTER:
-            return Scan(volume, self.path, self.record_date, int(self.modified // 1))
-        remark = f"the file is of {modified:%Y-%m-%d}: its name tells the scan time"
+        modified = self.modified // SECOND
+        midnight = datetime.combine(self.record_date, time(), UTC).timestamp()
+        if abs(modified - midnight) <= COPIED_AFTER.total_seconds():
+            return Scan(volume, self.path, self.record_date, modified)
+        # A file may be of a year that no datetime.date can be.
+        day = np.datetime64(modified, "s").astype("datetime64[D]")
+        remark = f"the file is of {day}: its name tells the scan time"
         scan_time = int(self.named_time.timestamp())
         return Scan(volume, self.path, self.record_date, scan_time, (remark,))
 
@@ -96,15 +105,33 @@ def _found(folder: Path, name: str) -> Found | None:
         return None
     path = folder / name / "stats.gz" if by_mount else folder / name
     try:
-        day = datetime.strptime(match["date"], "%Y%m%d").replace(tzinfo=UTC)
-        modified = path.stat().st_mtime
-        if by_mount is None:
-            return Found(path, day.date(), _end_of(day), modified, volume=_volume(match["volume"]))
-        moment = datetime.strptime(match["date"] + match["time"], "%Y%m%d%H%M%S")  # noqa: DTZ007
+        named_time = _named_time(match)
+        modified = _modified(path, named_time)
     except (ValueError, FileNotFoundError, NotADirectoryError):
         return None
+    found = Found(path, named_time.date(), named_time, modified)
+    if by_mount is None:
+        return replace(found, volume=_volume(match["volume"]))
     mount = os.fsencode(match["mount"].replace(FULLWIDTH_SLASH, "/"))
-    return Found(path, day.date(), moment.replace(tzinfo=UTC), modified, mount=mount)
+    return replace(found, mount=mount.rstrip(b"/") or b"/")
+
+
+def _named_time(match: re.Match[str]) -> datetime:
+    """When the name says that the scan was made; a date alone is the end of its day."""
+    day = datetime.strptime(match["date"], "%Y%m%d").replace(tzinfo=UTC)
+    if match.re is BY_VOLUME:
+        return _end_of(day)
+    return datetime.strptime(match["date"] + match["time"], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+
+def _modified(path: Path, named_time: datetime) -> int:
+    """When a file was modified; one that cannot be seen fails its volume when it is to be read."""
+    try:
+        return path.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError:
+        return int(named_time.timestamp()) * SECOND
 
 
 def _volume(name: str) -> str:
@@ -176,7 +203,7 @@ def of_file(path: Path, volume: Volume, day: date) -> Scan:
         remark = "read from standard input: the end of its day is the scan time"
         return Scan(volume, path, day, int(_end_of(midnight).timestamp()), (remark,))
     try:
-        modified = path.stat().st_mtime
+        modified = path.stat().st_mtime_ns
     except OSError as error:
         raise ScansUnreadable(f"--scan {path}: {error.strerror}") from error
     return Found(path, day, _end_of(midnight), modified).scan(volume)

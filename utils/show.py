@@ -14,12 +14,12 @@ def size(count: int) -> str:
     """
     Bytes in the unit that people would use.
 
-    >>> size(999), size(1024), size(5 * 2**40 + 2**39), size(2**63 - 1)
-    ('999 B', '1.0 KiB', '5.5 TiB', '8.0 EiB')
+    >>> size(999), size(1024), size(2**20 - 1), size(5 * 2**40 + 2**39), size(2**63 - 1)
+    ('999 B', '1.0 KiB', '1.0 MiB', '5.5 TiB', '8.0 EiB')
     """
     value = float(count)
     for unit in UNITS[:-1]:
-        if value < 1024:
+        if round(value, 1) < 1024:
             return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} {UNITS[-1]}"

@@ -88,6 +88,7 @@ def publish(prepared: Prepared) -> None:
         _sync(path.parent)
         _link_latest(path)
         _remove_left_overs(path.parent)
+        _remove_left_overs(path.parent.parent / LATEST)
     except OSError as error:
         raise TsvFailed(f"{path} cannot be put in place: {error.strerror}") from error
 
@@ -104,7 +105,8 @@ def remove_older(folder: Path, keep: int, today: date) -> list[Path]:
         if date.fromisoformat(day.name) < today - timedelta(days=keep):
             _remove_left_overs(day)
             for file in sorted(day.glob("*.tsv")):
-                file.unlink()
+                file.unlink(missing_ok=True)
+                _unlink_dangling(folder / LATEST / file.name)
                 removed.append(file)
             with suppress(OSError):  # not empty: what is no TSV stays
                 day.rmdir()
@@ -113,7 +115,15 @@ def remove_older(folder: Path, keep: int, today: date) -> list[Path]:
 
 def _days(folder: Path) -> list[Path]:
     """The folders of a program that are named by a date."""
-    return sorted(folder.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"))
+    named = sorted(folder.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"))
+    return [day for day in named if _is_date(day.name)]
+
+
+def _is_date(name: str) -> bool:
+    try:
+        return bool(date.fromisoformat(name))
+    except ValueError:
+        return False
 
 
 def _link_latest(path: Path) -> None:
@@ -129,9 +139,19 @@ def _link_latest(path: Path) -> None:
     _sync(link.parent)
 
 
+def _unlink_dangling(link: Path) -> None:
+    if link.is_symlink() and not link.exists():
+        link.unlink(missing_ok=True)
+
+
 def _part(path: Path) -> Path:
     """The name under which this process prepares a file: it tells who may still be at it."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+
+
+def _host() -> str:
+    """This host's name as one part of a dotted name."""
+    return socket.gethostname().replace(".", "-")
 
 
 def _remove_left_overs(folder: Path) -> None:
@@ -139,7 +159,7 @@ def _remove_left_overs(folder: Path) -> None:
     for part in folder.glob(".*.part"):
         *_, host, process, _ = part.name.rsplit(".", 3)
         with suppress(FileNotFoundError):
-            if host == socket.gethostname():
+            if host == _host():
                 dead = not Path("/proc", process).exists()
             else:
                 dead = time.time() - part.lstat().st_mtime > LEFT_OVER_SECONDS

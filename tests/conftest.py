@@ -1,0 +1,115 @@
+"""Databases for tests: one body runs on SQLite and on a real MariaDB."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from servers.mariadb import Mariadb, private_mariadb
+
+from db.database import Database
+from lurge_types.config import DatabaseTable
+from utils import config
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Where a test may have a database of its own; there are no tables in it.
+
+    table: as the configuration of a run has it; on a server that user may only read and write rows.
+    admin: the same for whoever makes the tables.
+    user: the administrator's name, where the database knows users.
+    """
+
+    table: DatabaseTable
+    admin: DatabaseTable
+    user: str | None = None
+
+
+class Connect(Protocol):
+    """Opens a database, which is closed after the test."""
+
+    def __call__(self, table: DatabaseTable, **settings: Any) -> Database: ...
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Mariadb]:
+    """The server of this session, which starts when a test first asks for it."""
+    with private_mariadb() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    """An empty database, once of each kind. Passwords come from files."""
+    monkeypatch.delenv(config.PASSWORD_VARIABLE, raising=False)
+    if request.param == "sqlite":
+        table = DatabaseTable(url=f"sqlite:///{tmp_path}/lurge.db", retry_seconds=10)
+        yield Place(table, table)
+        return
+    server: Mariadb = request.getfixturevalue("mariadb")
+    name = f"lurge_{secrets.token_hex(4)}"
+    user, admin = f"{name}_user", f"{name}_admin"
+    server.execute(f"CREATE DATABASE {name}")
+    try:
+        yield Place(
+            _user(server, name, user, "SELECT, INSERT, UPDATE, DELETE", tmp_path),
+            _user(server, name, admin, "ALL", tmp_path),
+            admin,
+        )
+    finally:
+        server.start()  # if the test has left it without life
+        server.execute(f"DROP DATABASE {name}")
+        server.execute(f"DROP USER {user}@127.0.0.1, {admin}@127.0.0.1")
+
+
+def _user(server: Mariadb, name: str, user: str, rights: str, folder: Path) -> DatabaseTable:
+    """A new user with some rights in one database, and how to be it."""
+    password = secrets.token_urlsafe()
+    server.execute(f"CREATE USER {user}@127.0.0.1 IDENTIFIED BY %s", password)
+    server.execute(f"GRANT {rights} ON {name}.* TO {user}@127.0.0.1")
+    file = folder / f"{user}.password"
+    file.write_text(f"{password}\n")
+    file.chmod(0o600)
+    return DatabaseTable(
+        url=f"mysql+pymysql://{user}@127.0.0.1:{server.port}/{name}",
+        password_file=file,
+        retry_seconds=10,
+    )
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Database]]:
+    """Opens databases as a run does; settings are those of `Database`."""
+    opened = []
+
+    def connect(table: DatabaseTable, **settings: Any) -> Database:
+        chosen = {
+            "password": config.password(table),
+            "retry_seconds": table.retry_seconds,
+            **settings,
+        }
+        opened.append(Database(table.url, **chosen))
+        return opened[-1]
+
+    yield connect
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def table(place: Place, connect: Connect) -> DatabaseTable:
+    """How a run reaches a database that has its tables."""
+    connect(place.admin).init()
+    return place.table
+
+
+@pytest.fixture
+def database(table: DatabaseTable, connect: Connect) -> Database:
+    """A database with its tables, as a run uses it."""
+    return connect(table)

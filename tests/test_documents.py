@@ -1,0 +1,65 @@
+"""The documents name every command, option, configuration key, table and column."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from pydantic import BaseModel
+
+import manager
+from db.schema import metadata
+from lurge.reporter import COLUMNS
+from lurge_types.config import Config, PseudoGroup, VolumeTable
+
+ROOT = Path(manager.__file__).parent
+LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def keys(model: type[BaseModel]) -> Iterator[str]:
+    """Every key of a table and of the tables in it."""
+    for name, field in model.model_fields.items():
+        yield field.alias or name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation)
+
+
+@pytest.mark.parametrize("name", sorted(manager.suite.commands))
+def test_every_command_and_option_is_documented(name: str) -> None:
+    text = page("commands.md")
+    assert f"\n## {name}\n" in text
+    for parameter in manager.suite.commands[name].params:
+        if isinstance(parameter, click.Option):
+            assert f"`{parameter.opts[0]}" in text or f"{parameter.opts[0]} " in text, parameter
+
+
+@pytest.mark.parametrize("model", [Config, VolumeTable, PseudoGroup])
+def test_every_configuration_key_is_documented(model: type[BaseModel]) -> None:
+    text = page("configuration.md")
+    for key in keys(model):
+        assert re.search(rf"`\[*{key}\]*`|\b{key}\b = |[{{ ]{key}[,}}]", text), key
+
+
+def test_every_table_and_column_is_documented() -> None:
+    text = page("database.md")
+    for table in metadata.sorted_tables:
+        assert f"`{table.name}`" in text
+        for column in table.columns:
+            assert f"`{column.name}`" in text, f"{table.name}.{column.name}"
+
+
+def test_every_tsv_column_is_documented() -> None:
+    text = page("formats.md")
+    assert [column for column in COLUMNS if f"`{column}`" not in text] == []
+
+
+@pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]))
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target

@@ -1,0 +1,495 @@
+"""A configuration is right, or every problem of it is told at once with its file and key."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import children
+import pytest
+from pydantic import BaseModel
+from sqlalchemy import make_url
+
+from lurge.init import TEMPLATE, ConfigUnwritable, write_config
+from lurge_types.config import (
+    Config,
+    DatabaseTable,
+    PassTable,
+    PseudoGroup,
+    VolumeTable,
+    WarningsTable,
+)
+from utils.config import (
+    CONFIG_VARIABLE,
+    PASSWORD_VARIABLE,
+    ConfigWrong,
+    find,
+    password,
+    read,
+)
+
+SECRET = "correct-horse"
+
+
+def config(folder: Path, text: str) -> Config:
+    path = folder / "lurge.toml"
+    path.write_text(text, "utf-8")
+    return read(path)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """What is told of a configuration, without the name of its file."""
+    with pytest.raises(ConfigWrong) as caught:
+        config(folder, text)
+    told = str(caught.value).splitlines()
+    assert all(line.startswith(f"{folder / 'lurge.toml'}: ") for line in told)
+    return [line.removeprefix(f"{folder / 'lurge.toml'}: ") for line in told]
+
+
+# What is right.
+
+
+def test_without_a_file_there_are_defaults_below_the_working_directory() -> None:
+    found = read(None)
+    assert found.wrstat_dir == Path("lurge-data/wrstat")
+    assert found.report_dir == Path("lurge-data/reports")
+    assert found.database == DatabaseTable(url="sqlite:///lurge-data/lurge.db")
+    assert (found.max_days_ago, found.bad_lines_allowed, found.keep) == (10, 0.001, 400)
+    assert (found.names.source, found.quotas.source) == ("system", "none")
+    assert (found.volume, found.pseudo_groups, found.symlinks) == ((), {}, {})
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    text = """
+        wrstat_dir = "/w"
+        report_dir = "/r"
+        max_days_ago = 0
+        bad_lines_allowed = 1
+        keep = 1
+        [[volume]]
+        name = "scratch123"
+        mount = "/lustre/scratch123/"
+        group_directories = ["/lustre/scratch123/projects"]
+        [[volume]]
+        name = "root"
+        mount = "/"
+        [database]
+        url = "mysql+pymysql://user@host:3307/name"
+        password_file = "/p"
+        retry_seconds = 0.5
+        [names]
+        source = "files"
+        group_file = "/g"
+        [quotas]
+        source = "csv"
+        csv_file = "/q"
+        [warnings]
+        suspect_fall = 1.0
+        [pass]
+        block_lines = 1
+        threads = 3
+        [pseudo_groups."/a/b/"]
+        name = "b"
+        gid = 4294967295
+        [symlinks]
+        '/a/caf\\xe9' = "/c"
+        """
+    assert config(tmp_path, text) == Config.model_validate(
+        {
+            "wrstat_dir": Path("/w"),
+            "report_dir": Path("/r"),
+            "max_days_ago": 0,
+            "bad_lines_allowed": 1.0,
+            "keep": 1,
+            "volume": (
+                VolumeTable(
+                    name="scratch123",
+                    mount="/lustre/scratch123",
+                    group_directories=("/lustre/scratch123/projects",),
+                ),
+                VolumeTable(name="root", mount="/"),
+            ),
+            "database": DatabaseTable(
+                url="mysql+pymysql://user@host:3307/name",
+                password_file=Path("/p"),
+                retry_seconds=0.5,
+            ),
+            "names": {"source": "files", "group_file": "/g"},
+            "quotas": {"source": "csv", "csv_file": "/q"},
+            "warnings": WarningsTable(suspect_fall=1),
+            "pass": PassTable(block_lines=1, threads=3),
+            "pseudo_groups": {"/a/b": PseudoGroup(name="b", gid=4_294_967_295)},
+            "symlinks": {"/a/caf\\xe9": "/c"},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        'wrstat_dir = "wrstat"\n[database]\nurl = "sqlite:///lurge.db"\npassword_file = "p"\n'
+        '[names]\nsource = "files"\ngroup_file = "g"\n[quotas]\nsource = "csv"\ncsv_file = "q"',
+        "[database]\nretry_seconds = 1",
+    ],
+)
+@pytest.mark.parametrize("name", ["site", "an odd %41 name, #1"])
+def test_relative_paths_start_from_the_files_folder(text: str, name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    found = config(folder, text)
+    database = Path(make_url(found.database.url).database or "")
+    files = [found.wrstat_dir, found.report_dir, database, found.database.password_file]
+    files += [found.names.group_file, found.quotas.csv_file]
+    assert all(folder in file.parents for file in files if file is not None)
+
+
+def test_a_home_is_known_by_its_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    found = config(tmp_path, 'wrstat_dir = "~/w"\n[database]\nurl = "sqlite:///~/d"')
+    assert found.wrstat_dir == Path("/home/somebody/w")
+    assert found.database.url == "sqlite:////home/somebody/d"
+
+
+# What is wrong.
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    text = """
+        kep = 3
+        keep = 0
+        max_days_ago = "ten"
+        bad_lines_allowed = 2.0
+        wrstat_dir = 5
+        [[volume]]
+        name = "fine"
+        mount = "/fine"
+        [[volume]]
+        name = "a/b"
+        mount = "relative"
+        group_directories = ["/fine", "relative"]
+        retired = 2026-01-01
+        [database]
+        url = "postgresql://host/name"
+        retry_seconds = -1
+        [names]
+        source = "files"
+        [quotas]
+        source = "lfs"
+        [warnings]
+        suspect_fall = 0
+        [pass]
+        threads = 0
+        block_lines = 100_001
+        [pseudo_groups.relative]
+        name = ""
+        gid = 4294967296
+        [symlinks]
+        "/real" = "shown"
+        [serve]
+        """
+    told = problems(tmp_path, text)
+    keys = [line.split(": ")[0] for line in told]
+    assert sorted(keys) == sorted(
+        [
+            *("kep", "keep", "max_days_ago", "bad_lines_allowed", "wrstat_dir", "serve"),
+            *("volume.2.name", "volume.2.mount", "volume.2.group_directories.2"),
+            *("volume.2.retired", "database.url", "database.retry_seconds", "names.group_file"),
+            *("quotas.source", "warnings.suspect_fall", "pass.threads", "pass.block_lines"),
+            *("pseudo_groups.relative.[key]", "pseudo_groups.relative.name"),
+            *("pseudo_groups.relative.gid", "symlinks./real"),
+        ]
+    )
+    assert all(reason for _, _, reason in (line.partition(": ") for line in told))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("kep = 3", "kep: unknown key"),
+        ("pass_ = {}", "pass_: unknown key"),
+        ("[database.keep]\ndaily = 3", "database.keep: unknown key"),
+        ("[serve]\n[archive]", "serve: unknown key\narchive: unknown key"),
+        ("[[volume]]\nmount = '/a'", "volume.1.name: Field required"),
+        ("[[volume]]\nname = 'a'", "volume.1.mount: Field required"),
+        (
+            "[[volume]]\nname = 'a'\nmount = 'a'",
+            "volume.1.mount: must be an absolute path",
+        ),
+        (
+            "[[volume]]\nname = 'a'\nmount = '/a'\n[[volume]]\nname = 'a'\nmount = '/b'",
+            "volume: two volumes of one name: a",
+        ),
+        (
+            "[[volume]]\nname = 'a'\nmount = '/a'\n[[volume]]\nname = 'b'\nmount = '/a/'",
+            "volume: two volumes of one mount: /a",
+        ),
+        ("[names]\nsource = 'files'", 'names.group_file: is needed with source = "files"'),
+        ("[quotas]\nsource = 'csv'", 'quotas.csv_file: is needed with source = "csv"'),
+        (
+            "wrstat_dir = '~nobody-of-this-name/w'",
+            "wrstat_dir: begins with the home of a user whom nobody knows",
+        ),
+        ("keep = 365001", "keep: Input should be less than or equal to 365000"),
+        ("max_days_ago = 365001", "max_days_ago: Input should be less than or equal to 365000"),
+    ],
+)
+def test_each_problem_is_a_line_with_its_key(text: str, told: str, tmp_path: Path) -> None:
+    assert problems(tmp_path, text) == told.splitlines()
+
+
+@pytest.mark.parametrize(
+    "name", ["", " a", "a ", "a/b", "/", ".", "..", ".hidden", "a\\tb", "a\\nb", "\\u007f"]
+)
+def test_a_volume_has_a_name_that_is_a_file_name_and_a_cell(name: str, tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, f'[[volume]]\nname = "{name}"\nmount = "/a"')
+    assert told.startswith("volume.1.name: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("keep = true", "keep = '5'", "keep = 5.0", "max_days_ago = false"),
+        *("bad_lines_allowed = '0.1'", "bad_lines_allowed = true", "bad_lines_allowed = nan"),
+        *(
+            "[database]\nretry_seconds = nan",
+            "[pass]\nthreads = '3'",
+            "[warnings]\nsuspect_fall=nan",
+        ),
+        "[pseudo_groups.'/a']\nname = 'a'\ngid = '5'",
+    ],
+)
+def test_nothing_but_a_number_is_a_number(text: str, tmp_path: Path) -> None:
+    assert len(problems(tmp_path, text)) == 1
+
+
+@pytest.mark.parametrize("text", ["keep = ", "keep = 1\nkeep = 2", "[a", "x", "\ufeffkeep = 1"])
+def test_what_is_no_toml_is_told(text: str, tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, text)
+    assert told.startswith("no TOML: ")
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "lurge.toml"
+    path.write_bytes(b"# caf\xe9")
+    with pytest.raises(ConfigWrong, match="no TOML"):
+        read(path)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "missing", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigWrong, match=f"^{path}: {why}"):
+            read(path)
+
+
+# The database's address.
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("", "must be like"),
+        ("lurge.db", "must be like"),
+        ("postgresql://user@host/name", "must be sqlite:///FILE or mysql+pymysql"),
+        ("mysql://user@host/name", "must be sqlite:///FILE or mysql+pymysql"),
+        ("mysql+pymysql://user@host", "must be sqlite:///FILE or mysql+pymysql"),
+        ("mysql+pymysql://user@host/", "must be sqlite:///FILE or mysql+pymysql"),
+        ("sqlite://", "must be sqlite:///FILE or mysql+pymysql"),
+        ("sqlite:///", "must be sqlite:///FILE or mysql+pymysql"),
+        ("mysql+pymysql://user@host:port/name", "must be like"),
+        (f"mysql+pymysql://user:{SECRET}@host/name", "must hold no password"),
+        (f"mysql+pymysql://:{SECRET}@host/name", "must hold no password"),
+        (f"mysql+pymysql://user:{SECRET}@@/{SECRET}@host/name", "must hold no password"),
+        (f"mysql+pymysql://user@host/name?password={SECRET}", "must hold no password"),
+        (f"mysql+pymysql://user@host/name?passwd={SECRET}&charset=utf8", "must hold no password"),
+        (f"mysql+pymysql://host:{SECRET}/name", "must be like"),
+        (f"postgresql://user:{SECRET}@host/name", "must hold no password"),
+        (f"user:{SECRET}@host/name", "must be like"),
+    ],
+)
+def test_other_addresses_are_refused_and_no_password_is_echoed(
+    url: str, told: str, tmp_path: Path
+) -> None:
+    (line,) = problems(tmp_path, f"[database]\nurl = '{url}'")
+    assert line.startswith(f"database.url: {told}")
+    assert SECRET not in line
+
+
+# The password.
+
+
+def password_file(folder: Path, mode: int = 0o600, text: bytes = SECRET.encode()) -> DatabaseTable:
+    path = folder / "password"
+    path.write_bytes(text)
+    path.chmod(mode)
+    return DatabaseTable(password_file=path)
+
+
+@pytest.fixture
+def _no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+
+
+@pytest.mark.usefixtures("_no_password")
+@pytest.mark.parametrize("text", [SECRET, f"{SECRET}\n"])
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_a_password_comes_from_a_file_of_its_owner(mode: int, text: str, tmp_path: Path) -> None:
+    assert password(password_file(tmp_path, mode, text.encode())) == SECRET
+
+
+@pytest.mark.usefixtures("_no_password")
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o777])
+def test_a_password_file_that_others_can_use_is_refused(mode: int, tmp_path: Path) -> None:
+    table = password_file(tmp_path, mode)
+    with pytest.raises(ConfigWrong) as caught:
+        password(table)
+    assert str(caught.value) == (
+        f"database.password_file: others can read {table.password_file}: run chmod 600 on it"
+    )
+
+
+@pytest.mark.usefixtures("_no_password")
+def test_a_password_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    missing = DatabaseTable(password_file=tmp_path / "missing")
+    with pytest.raises(ConfigWrong, match=r"^database\.password_file: .*missing: No such file"):
+        password(missing)
+    with pytest.raises(ConfigWrong, match=r"^database\.password_file: .* is no UTF-8 text"):
+        password(password_file(tmp_path, text=b"caf\xe9"))
+
+
+@pytest.mark.usefixtures("_no_password")
+def test_there_may_be_no_password() -> None:
+    assert password(DatabaseTable()) is None
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_the_environments_password_goes_before_a_file(
+    mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, "other")
+    assert password(password_file(tmp_path, mode)) == "other"
+    assert password(DatabaseTable(password_file=tmp_path / "missing")) == "other"
+
+
+def test_an_empty_password_in_the_environment_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, "")
+    assert password(password_file(tmp_path)) == SECRET
+
+
+# Which file.
+
+
+def test_the_given_file_goes_before_the_environments_and_that_before_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    assert find(None) is None
+    assert find(Path("given")) == Path("given")
+    Path("lurge.toml").touch()
+    assert find(None) == Path("lurge.toml")
+    monkeypatch.setenv(CONFIG_VARIABLE, "named")
+    assert find(None) == Path("named")
+    assert find(Path("given")) == Path("given")
+
+
+# The commented configuration that `lurge init` writes.
+
+COMMENTED = re.compile(r"^# (\[.*\]|[\w\"/*.-]+ = .*)$", re.MULTILINE)
+
+
+def leaves(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a TOML table; a list of tables is its first one."""
+    for key, value in table.items():
+        item = value[0] if isinstance(value, list) and isinstance(value[0], dict) else value
+        if isinstance(item, dict):
+            yield from leaves(item, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def models(annotation: Any) -> list[type[BaseModel]]:
+    """The tables that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models(part)]
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a model; what lies behind a key of the user's own has a * for it."""
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        by_path = ".*" if str(field.annotation).startswith("dict") else ""
+        inner = [
+            leaf for table in models(field.annotation) for leaf in keys(table, f"{key}{by_path}.")
+        ]
+        yield from inner or [key + by_path]
+
+
+def uncommented() -> dict[str, Any]:
+    return tomllib.loads(COMMENTED.sub(r"\1", TEMPLATE))
+
+
+def test_the_template_is_all_defaults(tmp_path: Path) -> None:
+    assert config(tmp_path, TEMPLATE) == config(tmp_path, "")
+
+
+def test_the_template_with_every_line_of_it_is_right(tmp_path: Path) -> None:
+    found = config(tmp_path, COMMENTED.sub(r"\1", TEMPLATE))
+    assert len(found.volume) == len(found.pseudo_groups) == len(found.symlinks) == 1
+
+
+def test_the_template_holds_every_key_and_no_other() -> None:
+    paths = re.compile(r"(pseudo_groups|symlinks)\./[^.]+")
+    held = [paths.sub(r"\1.*", leaf) for leaf in leaves(uncommented())]
+    assert sorted(held) == sorted(keys(Config))
+
+
+@pytest.mark.parametrize("key", [key for key in keys(Config) if "*" not in key])
+def test_what_the_template_shows_is_the_default_where_there_is_one(
+    key: str, tmp_path: Path
+) -> None:
+    shown: Any = config(tmp_path, COMMENTED.sub(r"\1", TEMPLATE))
+    default: Any = config(tmp_path, "")
+    for part in key.replace("pass.", "pass_.").split("."):
+        shown, default = getattr(shown, part, None), getattr(default, part, None)
+    assert default in (None, (), shown)
+
+
+def test_the_template_is_written_where_there_is_no_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "lurge.toml"
+    assert write_config(path)
+    assert path.read_text("utf-8") == TEMPLATE
+    path.write_text("keep = 3\n")
+    assert not write_config(path)
+    assert path.read_text() == "keep = 3\n"
+
+
+def test_a_configuration_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "lurge.toml"
+    with pytest.raises(ConfigUnwritable, match=f"^{path} cannot be written: No such file"):
+        write_config(path)
+
+
+@pytest.mark.parametrize("mode", [0, 0o200])
+def test_a_file_without_permission_is_told(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "lurge.toml"
+    path.touch(mode)
+    printed = children.run(
+        """
+        import sys
+        from pathlib import Path
+        from utils.config import ConfigWrong, read
+
+        try:
+            read(Path(sys.argv[1]))
+        except ConfigWrong as error:
+            print(error, end="")
+        """,
+        path,
+        within=children.REFUSABLE,
+    )
+    assert printed == f"{path}: Permission denied"

@@ -1,0 +1,121 @@
+"""How a run goes is told: in bars where somebody looks on, in lines of a log where nobody does."""
+
+import io
+import shlex
+from datetime import date, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lurge_types.scans import Progress, Scan, Volume
+from utils.log import open_log
+from utils.progress import ProgressBars, ProgressLog
+
+
+def facts(line: str) -> dict[str, str]:
+    """The facts of a line of the log."""
+    return dict(fact.split("=", 1) for fact in shlex.split(line))
+
+
+def progress(volume: str, position: int, size: int = 1000, lines: int = 7) -> Progress:
+    return Progress(Scan(Volume(volume), Path("f"), date(2026, 1, 1), 0), position, size, lines)
+
+
+# The log.
+
+
+def test_each_event_is_a_line_of_facts_with_the_run() -> None:
+    stream = io.StringIO()
+    log = open_log(stream, "1a2b")
+    log.info("written", volume="scratch 123", rows=5, path=Path("/a b"))
+    log.error("failed", reason='a "quoted"\nreason = two lines', volume="v")
+    first, second = map(facts, stream.getvalue().splitlines())
+    assert list(first) == ["timestamp", "level", "event", "run", "volume", "rows", "path"]
+    assert datetime.fromisoformat(first.pop("timestamp")).tzname() == "UTC"
+    assert first == {
+        "level": "info",
+        "event": "written",
+        "run": "1a2b",
+        "volume": "scratch 123",
+        "rows": "5",
+        "path": "/a b",
+    }
+    assert (second["level"], second["event"], second["run"]) == ("error", "failed", "1a2b")
+    assert second["reason"] == 'a "quoted"\\nreason = two lines'
+
+
+def test_two_logs_know_nothing_of_each_other() -> None:
+    streams = [io.StringIO(), io.StringIO()]
+    logs = [open_log(stream, run) for stream, run in zip(streams, ("one", "two"), strict=True)]
+    for log in logs:
+        log.bind(volume="v").warning("waiting")
+    runs = [[facts(line)["run"] for line in stream.getvalue().splitlines()] for stream in streams]
+    assert runs == [["one"], ["two"]]
+
+
+# Progress without a terminal.
+
+
+def logged(seconds: float, *steps: Progress) -> list[dict[str, str]]:
+    stream = io.StringIO()
+    with ProgressLog(open_log(stream, "run"), seconds) as tell:
+        for step in steps:
+            tell(step)
+    return [facts(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_tells_how_far_a_volume_is() -> None:
+    (told,) = logged(0, progress("v", 250))
+    rate = float(told.pop("lines_per_second"))
+    del told["timestamp"]
+    assert told == {
+        "level": "info",
+        "event": "reading",
+        "run": "run",
+        "volume": "v",
+        "percent": "25.0",
+        "lines": "7",
+    }
+    assert rate > 0
+
+
+def test_of_an_unknown_size_no_share_is_told() -> None:
+    (told,) = logged(0, progress("v", 0, 0))
+    assert told["percent"] == "-"
+
+
+def test_nothing_is_told_before_its_time() -> None:
+    assert logged(30, *(progress("v", position) for position in range(1000))) == []
+
+
+def test_each_volume_is_told_in_its_turn() -> None:
+    told = logged(0, progress("a", 1), progress("b", 2), progress("a", 3))
+    assert [fact["volume"] for fact in told] == ["a", "b", "a"]
+
+
+# Progress on a terminal.
+
+
+@pytest.mark.parametrize("name", ["scratch123", "[red]odd[/red]"])
+def test_each_volume_has_a_bar(name: str) -> None:
+    stream = io.StringIO()
+    terminal = Console(file=stream, force_terminal=True, color_system=None, width=120)
+    with ProgressBars(terminal) as bars:
+        bars(progress(name, 500_000, 1_000_000))
+        bars(progress("of no known size", 0, 0))
+        bars(progress(name, 1_000_000, 1_000_000))
+    text = stream.getvalue()
+    assert name in text
+    assert "of no known size" in text
+    assert "1.0/1.0 MB" in text
+    assert "lines/s" in text
+
+
+def test_bars_leave_nothing_behind_when_reading_fails() -> None:
+    stream = io.StringIO()
+    terminal = Console(file=stream, force_terminal=True, width=120)
+    with pytest.raises(ZeroDivisionError), ProgressBars(terminal) as bars:
+        bars(progress("v", 1))
+        bars(progress("v", 1 // 0))
+    assert stream.getvalue().endswith("\x1b[1A\x1b[2K")

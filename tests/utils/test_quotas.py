@@ -1,0 +1,142 @@
+"""Quotas from a CSV file: what a group may use on a volume, or what is wrong with the file."""
+
+from pathlib import Path
+
+import pytest
+
+from lurge_types.names import Group, Limits
+from utils.quotas import HIGHEST, CsvQuotas, NoQuotas, QuotasWrong
+
+HEADER = "group,volume,limit_bytes,limit_inodes\n"
+TEAM = Group(1001, "team")
+
+
+def quotas(folder: Path, text: str, encoding: str = "utf-8") -> CsvQuotas:
+    path = folder / "quotas.csv"
+    path.write_bytes(text.encode(encoding))
+    return CsvQuotas(path)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """What is told of a file of quotas, without its name."""
+    with pytest.raises(QuotasWrong) as caught:
+        quotas(folder, text)
+    prefix = f"quotas.csv_file: {folder / 'quotas.csv'}"
+    told = str(caught.value).splitlines()
+    assert all(line.startswith(prefix) for line in told)
+    return [line.removeprefix(prefix) for line in told]
+
+
+def test_without_a_source_nobody_has_a_limit() -> None:
+    assert NoQuotas().limits("v1", TEAM) == Limits(None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "limits"),
+    [
+        ("team,v1,1000,50", Limits(1000, 50)),
+        ("1001,v1,1000,50", Limits(1000, 50)),
+        ("team,v1,0,50", Limits(None, 50)),
+        ("team,v1,,50", Limits(None, 50)),
+        ("team,v1,1000,", Limits(1000, None)),
+        ("team,v1,0,0", Limits()),
+        ("team,v1,,", Limits()),
+        ("team,v1,007,0000", Limits(7, None)),
+        (f"team,v1,{HIGHEST},{HIGHEST}", Limits(HIGHEST, HIGHEST)),
+        ('"team","v1","1000","50"', Limits(1000, 50)),
+        ("team,v2,1000,50", Limits()),
+        ("Team,v1,1000,50", Limits()),
+        ("other,v1,1000,50", Limits()),
+        ("1002,v1,1000,50", Limits()),
+    ],
+)
+def test_a_line_limits_a_group_on_a_volume(line: str, limits: Limits, tmp_path: Path) -> None:
+    assert quotas(tmp_path, f"{HEADER}{line}\n").limits("v1", TEAM) == limits
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("a,b", '"a,b"'),
+        ('a"b', '"a""b"'),
+        ("日本", "日本"),
+        ("gid:1001", "gid:1001"),
+        ("team (gid:7)", "team (gid:7)"),
+        ("caf\\xe9", "caf\\xe9"),
+    ],
+)
+def test_any_name_can_be_given(name: str, cell: str, tmp_path: Path) -> None:
+    found = quotas(tmp_path, f"{HEADER}{cell},v1,5,6\n")
+    assert found.limits("v1", Group(7, name)) == Limits(5, 6)
+
+
+@pytest.mark.parametrize("lines", ["1001,v1,1,1\nteam,v1,2,2\n", "team,v1,2,2\n1001,v1,1,1\n"])
+def test_a_line_with_the_gid_goes_before_one_with_the_name(lines: str, tmp_path: Path) -> None:
+    found = quotas(tmp_path, HEADER + lines)
+    assert found.limits("v1", TEAM) == Limits(1, 1)
+    assert found.limits("v1", Group(1002, "team")) == Limits(2, 2)
+
+
+def test_a_line_with_the_gid_that_lifts_a_limit_goes_before_one_with_the_name(
+    tmp_path: Path,
+) -> None:
+    found = quotas(tmp_path, f"{HEADER}team,v1,2,2\n1001,v1,,\n")
+    assert found.limits("v1", TEAM) == Limits()
+
+
+@pytest.mark.parametrize("text", [HEADER, HEADER.rstrip(), HEADER.replace("\n", "\r\n")])
+def test_a_file_may_hold_no_line(text: str, tmp_path: Path) -> None:
+    assert quotas(tmp_path, text).limits("v1", TEAM) == Limits()
+
+
+def test_files_as_spreadsheets_write_them_are_read(tmp_path: Path) -> None:
+    text = f"{HEADER}team,v1,5,6\n".replace("\n", "\r\n")
+    assert quotas(tmp_path, text, "utf-8-sig").limits("v1", TEAM) == Limits(5, 6)
+
+
+def test_every_bad_line_is_told_at_once(tmp_path: Path) -> None:
+    lines = [
+        "team,v1,1,1",
+        "team,v1",
+        "team,v1,1,1,1",
+        "team,v2,-1,1",
+        "team,v2,1,1.5",
+        "team,v2,1e9,1",
+        "team,v2, 1,1",
+        "team,v2,1_000,1",
+        "team,v2,١,1",
+        "team,v2,ten,1",
+        f"team,v2,{HIGHEST + 1},1",
+        f"team,v2,{'9' * 5000},1",
+        "team,v1,1,1",
+    ]
+    told = problems(tmp_path, HEADER + "\n".join(lines))
+    assert told == [
+        *(f", line {number}: not group,volume,number,number" for number in range(3, 14)),
+        ", line 14: team on v1 a second time",
+    ]
+
+
+@pytest.mark.parametrize(
+    "header", ["", "team,v1,1,1", "group,volume", "Group,Volume,Limit_Bytes,Limit_Inodes"]
+)
+def test_another_header_is_told(header: str, tmp_path: Path) -> None:
+    expected = "group,volume,limit_bytes,limit_inodes"
+    assert problems(tmp_path, header) == [f", line 1: the header is {header}, not {expected}"]
+
+
+@pytest.mark.parametrize("line", ['"team,v1,1,1', '"team"x,v1,1,1'])
+def test_what_is_no_csv_is_told(line: str, tmp_path: Path) -> None:
+    assert len(problems(tmp_path, HEADER + line)) == 1
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    with pytest.raises(QuotasWrong, match="'utf-8' codec can't decode"):
+        quotas(tmp_path, f"{HEADER}caf\xe9,v1,1,1\n", "latin-1")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "no.csv", "No such file or directory"), (tmp_path, "Is a direc")):
+        with pytest.raises(QuotasWrong) as caught:
+            CsvQuotas(path)
+        assert str(caught.value).startswith(f"quotas.csv_file: {path}: {why}")

@@ -15,6 +15,8 @@ import click
 
 from db.database import Database, DatabaseFailed
 from lurge import nightly, outcomes
+from lurge.demo.site import FolderTaken, SiteTooSmall
+from lurge.demo.site import make as make_site
 from lurge.init import ConfigUnwritable, write_config
 from lurge.nightly import Night, UnknownVolume
 from lurge.reporter import Reporter
@@ -37,7 +39,7 @@ FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 
 
 WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike)
 MISSING = (DatabaseFailed, ScansUnreadable)
-FAILED = (ConfigUnwritable, ScanFailed)
+FAILED = (ConfigUnwritable, FolderTaken, ScanFailed)
 
 REPORTS = ("reporter",)
 IN_MEMORY = "sqlite://"
@@ -83,7 +85,7 @@ def suite(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = config
 
 
-@suite.command(REPORTS[0])
+@suite.command(REPORTS[0], short_help="What each group uses, against which quota.")
 @click.argument("reports", nargs=-1, required=True, type=click.Choice(REPORTS))
 @with_config
 @click.option("--volume", "volumes", multiple=True, help="Only this volume; may be repeated.")
@@ -225,7 +227,7 @@ def tell(outcome: Outcome, log: Log, as_json: bool) -> None:
         )
 
 
-@suite.command()
+@suite.command(short_help="Write a scan of a tree.")
 @click.argument("path", type=click.Path(path_type=bytes), required=False)
 @with_config
 @click.option("--volume", help="Scan the mount of this configured volume.")
@@ -275,7 +277,31 @@ def tree_to_scan(settings: Config, path: bytes | None, volume: str | None) -> by
     return root
 
 
-@suite.command()
+@suite.command(short_help="Make up a site to try everything on.")
+@click.argument("folder", metavar="DIR", type=FILE)
+@click.option("--entries", default=100_000, show_default=True, help="Entries of the newest night.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same site.")
+def demo(folder: Path, entries: int, seed: int) -> int:
+    """
+    Make up a site in DIR: scans of three volumes over three nights, groups, quotas, configuration.
+
+    Try `lurge --config DIR/lurge.toml reporter` on it.
+    """
+    try:
+        made = make_site(folder, entries, seed, datetime.now(UTC).date())
+    except SiteTooSmall as error:
+        raise click.BadParameter(str(error), param_hint="--entries") from error
+    except OSError as error:
+        return complain(f"{error.filename}: {error.strerror}: name another DIR", SOMETHING_FAILED)
+    print(
+        f"{folder}: {len(made.scans)} scans of {', '.join(made.volumes)}; {made.entries:,} entries "
+        f"of {made.groups} groups and {made.users} users in the newest\n"
+        f"now try: lurge --config {made.config} reporter"
+    )
+    return FINE
+
+
+@suite.command(short_help="Write a configuration, make the database's tables.")
 @with_config
 @click.option("--user", help="Database user for making the tables, instead of the configured one.")
 @click.pass_context

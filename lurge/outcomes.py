@@ -20,6 +20,7 @@ def as_json(outcome: Outcome) -> str:
 
 def tables(results: Sequence[Result]) -> Iterator[Table]:
     """The largest groups, what became of each report, and what to know about them."""
+    results = sorted(results, key=lambda each: (each.outcome.volume, each.outcome.report))
     rows = [row for result in results for row in result.rows]
     if rows:
         rows.sort(key=lambda row: (-row.used_bytes, row.volume, row.group.gid))
@@ -33,7 +34,9 @@ def tables(results: Sequence[Result]) -> Iterator[Table]:
                     row.group.pi or "-",
                     show.size(row.used_bytes),
                     "-" if row.quota_bytes is None else show.size(row.quota_bytes),
-                    str(percent(row.used_bytes, row.quota_bytes) or "-"),
+                    "-"
+                    if (share := percent(row.used_bytes, row.quota_bytes)) is None
+                    else str(share),
                     f"{row.inodes:,}",
                     "-" if row.last_modified_days is None else f"{row.last_modified_days} d ago",
                 )

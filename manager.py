@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """The one command: reads arguments and configuration, calls the programs, sets the exit status."""
 
+import os
 import secrets
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from importlib.metadata import version
-from os import sched_getaffinity
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,12 +35,12 @@ from utils.names import FileNames, Names, NamesWrong, SystemNames
 from utils.paths import raw, text
 from utils.progress import ProgressBars, ProgressLog, ScanCounter
 from utils.quotas import CsvQuotas, NoQuotas, Quotas, QuotasWrong
-from utils.scans import MountsAlike, ScanMissing, ScansUnreadable, of_file
+from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_file
 
 FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
 WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike)
-MISSING = (DatabaseFailed, ScansUnreadable)
+MISSING = (DatabaseFailed, NoScans, ScansUnreadable)
 FAILED = (ConfigUnwritable, FolderTaken, ScanFailed)
 
 REPORTS = ("reporter",)
@@ -130,13 +132,13 @@ def report(
         settings.database, dry_run, lambda why: log.warning("waiting", why=why)
     )
     night = Night(
-        settings,
-        database,
-        [Reporter(settings, database, names, quotas)],
-        today,
-        settings.pass_.threads or len(sched_getaffinity(0)),
-        force,
-        dry_run,
+        config=settings,
+        database=database,
+        reports=[Reporter(settings, database, names, quotas)],
+        today=today,
+        threads=settings.pass_.threads or len(os.sched_getaffinity(0)),
+        force=force,
+        dry_run=dry_run,
     )
     results = []
     with (
@@ -167,12 +169,12 @@ def sources(settings: Config) -> tuple[Names, Quotas]:
     names: Names = SystemNames()
     quotas: Quotas = NoQuotas()
     try:
-        if settings.names.group_file:
+        if settings.names.source == "files" and settings.names.group_file:
             names = FileNames(settings.names.group_file)
     except NamesWrong as error:
         problems.append(str(error))
     try:
-        if settings.quotas.csv_file:
+        if settings.quotas.source == "csv" and settings.quotas.csv_file:
             quotas = CsvQuotas(settings.quotas.csv_file)
     except QuotasWrong as error:
         problems.append(str(error))
@@ -251,13 +253,14 @@ def scan(
     if output is None:
         output = settings.wrstat_dir
         if file is None:
-            output.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # the scan says what is wrong with its folder
+                output.mkdir(parents=True, exist_ok=True)
     root = tree_to_scan(settings, path, volume)
     with ScanCounter(show.console(stderr=True)) as progress:
         written = write_scan(root, output, datetime.now(UTC), progress)
     print(
-        f"{written.path}: {written.entries:,} entries, {show.size(written.size_bytes)}, "
-        f"{written.refused:,} refused"
+        f"{text(bytes(written.path))}: {written.entries:,} entries, "
+        f"{show.size(written.size_bytes)}, {written.refused:,} refused"
     )
     for refusal in written.refusals:
         print(f"refused: {text(refusal.path)}: {refusal.reason}", file=sys.stderr)
@@ -324,6 +327,9 @@ def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # whatever the locale, no name stops a run
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = suite.main(arguments, standalone_mode=False)
     except click.ClickException as error:
@@ -335,6 +341,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(error, NOTHING_DONE)
     except FAILED as error:
         return complain(error, SOMETHING_FAILED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return complain("whoever read the output has gone", SOMETHING_FAILED)
     except (KeyboardInterrupt, click.Abort):
         return complain("interrupted: nothing is half-written", INTERRUPTED)
     except Exception:

@@ -6,7 +6,7 @@ done. What is recorded already is left alone; only its TSV is written again wher
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +22,15 @@ from lurge_types.reports import GroupReport, Outcome, Run
 from lurge_types.scans import BadLines, Progress, Scan, Volume
 from utils import scans, tsv
 from utils.paths import raw, text
-from utils.scans import ScanMissing
+from utils.scans import NoScans, ScanMissing
 from utils.tsv import TsvFailed
 
 BAD_LINES_TOLD = 3
 BELIEVABLE_SHARE = 0.5
 """Of the lines that the last record had; with fewer, a scan may not be whole."""
+
+
+FOUND_BY_ITS_SCAN = "no [[volume]] is configured: this one was found by its scan"
 
 
 class Report(Protocol):
@@ -74,18 +77,28 @@ def wanted(
 
     names: only these volumes, if any are given. day: exactly that day's scans.
 
-    Raises UnknownVolume, ScansUnreadable, MountsAlike.
+    Raises UnknownVolume, ScansUnreadable, NoScans, MountsAlike.
     """
     found = scans.within_reach(
         scans.listing(config.wrstat_dir), day=day, today=today, max_days_ago=config.max_days_ago
     )
-    volumes = [volume(table) for table in config.volume] or scans.volumes_of(found)
-    if unknown := sorted(set(names) - {volume.name for volume in volumes}):
-        there = ", ".join(volume.name for volume in volumes) or "none"
-        raise UnknownVolume(f"--volume {', '.join(unknown)}: the volumes are {there}")
     reach = f"of {day}" if day else f"of the last {config.max_days_ago} days"
+    volumes = list(map(volume, config.volume)) or scans.volumes_of(found)
+    if not volumes:
+        raise NoScans(f"wrstat_dir: no scan {reach} in {config.wrstat_dir}: see whether any ran")
+    if unknown := sorted(set(names) - {volume.name for volume in volumes}):
+        there = ", ".join(volume.name for volume in volumes)
+        raise UnknownVolume(f"--volume {', '.join(unknown)}: the volumes are {there}")
     chosen = [volume for volume in volumes if not names or volume.name in names]
-    return scans.newest(found, chosen, config.wrstat_dir, reach)
+    newest = scans.newest(found, chosen, config.wrstat_dir, reach)
+    return newest if config.volume else list(map(_remark_on, newest))
+
+
+def _remark_on(scan: Scan | ScanMissing) -> Scan | ScanMissing:
+    """Say of a volume that nobody has configured it."""
+    if isinstance(scan, ScanMissing):
+        return scan
+    return replace(scan, remarks=(*scan.remarks, FOUND_BY_ITS_SCAN))
 
 
 def volume(table: VolumeTable) -> Volume:

@@ -5,9 +5,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
+from datetime import time as clock
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,12 @@ def text(entries: Iterable[Entry]) -> bytes:
     return b"".join(map(format_line, entries))
 
 
+def wait_for(happens: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Look very often, until something happens or the process has ended."""
+    while not happens() and process.poll() is None:
+        time.sleep(0.0005)
+
+
 @dataclass
 class Site:
     """
@@ -76,7 +85,7 @@ class Site:
         what: Sequence[Entry] | bytes,
         mount: str = "/lustre/s1",
         day: date = TODAY,
-        at: time = time(1, 2, 3),
+        at: clock = clock(1, 2, 3),
     ) -> Path:
         """Write a scan of a mount, from entries or from its text."""
         name = f"{day:%Y%m%d}-{at:%H%M%S}_{mount}".replace("/", FULLWIDTH_SLASH)
@@ -115,6 +124,19 @@ class Site:
             env=os.environ | self.env,
             **options,
         )
+
+    def start_reading(self, scan: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start `manager.py`, and return when it has opened the scan's file."""
+        process = self.start(*arguments)
+        handles = Path("/proc", str(process.pid), "fd")
+
+        def reads() -> bool:
+            with suppress(FileNotFoundError):
+                return any(handle.resolve() == scan for handle in handles.iterdir())
+            return False
+
+        wait_for(reads, process)
+        return process
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run `manager.py` to its end."""

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from servers.mariadb import Mariadb
-from site_of_tests import TODAY, Site, entries, text
+from site_of_tests import TODAY, Site, entries, text, wait_for
 
 from db import runs, usage
 from db.database import Database
@@ -47,12 +46,6 @@ def stored(site: Site, day: date = TODAY) -> tuple[bool, int]:
         )
     finally:
         database.close()
-
-
-def wait_for(happens: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Look very often, until something happens or the process has ended."""
-    while not happens() and process.poll() is None:
-        time.sleep(0.0005)
 
 
 def parts(site: Site) -> list[Path]:
@@ -143,15 +136,7 @@ def test_two_that_replace_at_once_both_succeed(site: Site) -> None:
 
 def stopped_while_reading(site: Site, scan: Path) -> "subprocess.Popen[str]":
     """A run that has begun to read its scan, and is stopped there."""
-    process = site.start("reporter", "--json")
-    handles = Path("/proc", str(process.pid), "fd")
-
-    def reads() -> bool:
-        with suppress(FileNotFoundError):
-            return any(handle.resolve() == scan for handle in handles.iterdir())
-        return False
-
-    wait_for(reads, process)
+    process = site.start_reading(scan, "reporter", "--json")
     process.send_signal(signal.SIGSTOP)
     return process
 

@@ -24,12 +24,16 @@ FULLWIDTH_SLASH = "\uff0f"
 COPIED_AFTER = timedelta(days=7)
 """A file modified further away from its date than this was copied or restored since."""
 
-BY_VOLUME = re.compile(r"(?P<date>[0-9]{8})_(?P<volume>.+)\.[^.]+\.[^.]+\.stats\.gz", re.DOTALL)
-BY_MOUNT = re.compile(r"(?P<date>[0-9]{8})-(?P<time>[0-9]{6})_(?P<mount>.+)", re.DOTALL)
+BY_VOLUME = re.compile(rb"(?P<date>[0-9]{8})_(?P<volume>.+)\.[^.]+\.[^.]+\.stats\.gz", re.DOTALL)
+BY_MOUNT = re.compile(rb"(?P<date>[0-9]{8})-(?P<time>[0-9]{6})_(?P<mount>.+)", re.DOTALL)
 
 
 class ScansUnreadable(Exception):
     """The folder of the scan files cannot be read."""
+
+
+class NoScans(Exception):
+    """There is no scan file within reach, of any volume."""
 
 
 class MountsAlike(Exception):
@@ -98,9 +102,9 @@ def listing(folder: Path) -> list[Found]:
 
 
 def _found(folder: Path, name: str) -> Found | None:
-    """What a name in the folder stands for, if it is a scan's."""
-    by_mount = BY_MOUNT.fullmatch(name)
-    match = by_mount or BY_VOLUME.fullmatch(name)
+    """What a name in the folder stands for, if it is a scan's; its bytes tell in any locale."""
+    by_mount = BY_MOUNT.fullmatch(os.fsencode(name))
+    match = by_mount or BY_VOLUME.fullmatch(os.fsencode(name))
     if match is None:
         return None
     path = folder / name / "stats.gz" if by_mount else folder / name
@@ -111,17 +115,18 @@ def _found(folder: Path, name: str) -> Found | None:
         return None
     found = Found(path, named_time.date(), named_time, modified)
     if by_mount is None:
-        return replace(found, volume=_volume(match["volume"]))
-    mount = os.fsencode(match["mount"].replace(FULLWIDTH_SLASH, "/"))
+        return replace(found, volume=text(match["volume"]))
+    mount = match["mount"].replace(FULLWIDTH_SLASH.encode(), b"/")
     return replace(found, mount=mount.rstrip(b"/") or b"/")
 
 
-def _named_time(match: re.Match[str]) -> datetime:
+def _named_time(match: re.Match[bytes]) -> datetime:
     """When the name says that the scan was made; a date alone is the end of its day."""
-    day = datetime.strptime(match["date"], "%Y%m%d").replace(tzinfo=UTC)
+    day = match["date"].decode("ascii")
     if match.re is BY_VOLUME:
-        return _end_of(day)
-    return datetime.strptime(match["date"] + match["time"], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        return _end_of(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC))
+    moment = day + match["time"].decode("ascii")
+    return datetime.strptime(moment, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
 def _modified(path: Path, named_time: datetime) -> int:
@@ -132,10 +137,6 @@ def _modified(path: Path, named_time: datetime) -> int:
         raise
     except OSError:
         return int(named_time.timestamp()) * SECOND
-
-
-def _volume(name: str) -> str:
-    return text(os.fsencode(name))
 
 
 def _end_of(day: datetime) -> datetime:

@@ -32,8 +32,8 @@ class Prepared:
 
 
 def place(report_dir: Path, program: str, day: date, volume: str) -> Path:
-    """Where a program's file of a volume and date is."""
-    return report_dir / program / day.isoformat() / f"{volume}.tsv"
+    """Where a program's file of a volume and date is: named in UTF-8, whatever the locale."""
+    return report_dir / program / day.isoformat() / os.fsdecode(f"{volume}.tsv".encode())
 
 
 def text_of(cell: object) -> str:

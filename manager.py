@@ -24,7 +24,7 @@ from lurge.nightly import Night, UnknownVolume
 from lurge.reporter import Reporter
 from lurge.scan import ScanFailed, absolute
 from lurge.scan import scan as write_scan
-from lurge_types.config import Config, DatabaseTable
+from lurge_types.config import Config, DatabaseTable, volume_name
 from lurge_types.reports import Outcome
 from lurge_types.scans import Scan, Volume
 from utils import config as config_file
@@ -192,7 +192,11 @@ def scans_to_read(
     if len(volumes) != 1 or day is None:
         raise click.UsageError("--scan FILE needs one --volume and a --date")
     tables = [table for table in settings.volume if table.name == volumes[0]]
-    return [of_file(file, nightly.volume(tables[0]) if tables else Volume(volumes[0]), day)]
+    try:
+        volume = nightly.volume(tables[0]) if tables else Volume(volume_name(volumes[0]))
+    except ValueError as error:
+        raise click.UsageError(f"--volume {volumes[0]}: {error}") from error
+    return [of_file(file, volume, day)]
 
 
 def open_database(table: DatabaseTable, dry_run: bool, waiting: Callable[[str], None]) -> Database:

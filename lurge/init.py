@@ -78,11 +78,14 @@ def write_config(path: Path) -> bool:
 
     Raises ConfigUnwritable.
     """
+    part = path.with_name(f".{path.name}.part")
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+        part.write_text(TEMPLATE, encoding="utf-8")
+        path.hardlink_to(part)  # unlike a rename, it never takes the place of another file
     except FileExistsError:
         return False
     except OSError as error:
         raise ConfigUnwritable(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
     return True

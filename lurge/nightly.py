@@ -143,7 +143,7 @@ class Night:
         for read in self._read(due, progress):
             yield from self._finish(read, due[read.scan], started)
         if not self.dry_run:
-            self._remove_old_files()
+            yield from self._remove_old_files()
 
     def _recorded(self, report: Report, scan: Scan) -> Run | None:
         return self.database.transaction(
@@ -234,9 +234,12 @@ class Night:
                 "see whether the whole volume was scanned"
             )
 
-    def _remove_old_files(self) -> None:
+    def _remove_old_files(self) -> Iterator[Result]:
         for report in self.reports:
-            tsv.remove_older(self.config.report_dir / report.name, self.config.keep, self.today)
+            try:
+                tsv.remove_older(self.config.report_dir / report.name, self.config.keep, self.today)
+            except TsvFailed as error:
+                yield _failed(report, Volume("-"), str(error))
 
 
 def _failed(report: Report, of: Volume, reason: str) -> Result:

@@ -54,8 +54,8 @@ class Block:
     """
     Whole lines of a scan's text: `raw[:length]`, which ends in a newline.
 
-    `first_line` is the number in the file of the first of its `lines` lines, counted from 1. Whoever
-    parses it trusts that there are no more lines than that.
+    `first_line` is the number in the file of the first of its `lines` lines, counted from 1.
+    Whoever parses it trusts that there are no more lines than that.
     """
 
     raw: NDArray[np.uint8]

@@ -27,7 +27,8 @@ def _absolute(path: str) -> str:
     return path.rstrip("/") or "/"
 
 
-def _volume_name(name: str) -> str:
+def volume_name(name: str) -> str:
+    """A volume's name, of which file names are made. Raises ValueError."""
     if name != name.strip() or "/" in name or name.startswith("."):
         raise ValueError("must have no slash, no dot in front and no space around it")
     if any(character < " " or character == "\x7f" for character in name):
@@ -55,7 +56,7 @@ class Table(BaseModel):
 class VolumeTable(Table):
     """A volume that is reported on."""
 
-    name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_volume_name)]
+    name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(volume_name)]
     mount: Mount
     group_directories: tuple[Mount, ...] = ()
 

@@ -221,6 +221,10 @@ def test_a_plain_file_and_standard_input_can_be_read(site: Site) -> None:
     ("arguments", "complaint"),
     [
         (["reporter", "--scan", "x.gz"], "--scan FILE needs one --volume and a --date"),
+        (
+            ["reporter", "--scan", "x", "--volume", "../x", "--date", "2026-01-01"],
+            "--volume ../x: must have no slash",
+        ),
         (["reporter", "--volume", "none"], "--volume none: the volumes are s1"),
         (["reporter", "--date", "yesterday"], "yesterday"),
         (["reporter", "--frobnicate"], "--frobnicate"),

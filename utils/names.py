@@ -1,6 +1,7 @@
 """Names of groups, from the system or from a file such as `getent group` prints."""
 
 import grp
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -30,7 +31,7 @@ class SystemNames:
     def _name(self, gid: int) -> str:
         try:
             name = grp.getgrgid(gid).gr_name
-            return shown(gid, name.encode("utf-8", "surrogateescape"), grp.getgrnam(name).gr_gid)
+            return shown(gid, os.fsencode(name), grp.getgrnam(name).gr_gid)
         except KeyError:
             return shown(gid, b"", gid)
 

@@ -77,7 +77,7 @@ class Found:
             return Scan(volume, self.path, self.record_date, modified)
         # A file may be of a year that no datetime.date can be.
         day = np.datetime64(modified, "s").astype("datetime64[D]")
-        remark = f"the file is of {day}: its name tells the scan time"
+        remark = f"the file is of {day}: {self.named_time:%Y-%m-%d %H:%M:%S} is taken as scan time"
         scan_time = int(self.named_time.timestamp())
         return Scan(volume, self.path, self.record_date, scan_time, (remark,))
 

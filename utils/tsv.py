@@ -99,18 +99,32 @@ def discard(prepared: Prepared) -> None:
 
 
 def remove_older(folder: Path, keep: int, today: date) -> list[Path]:
-    """Remove a program's files of days more than `keep` days ago; which they were."""
-    removed = []
-    for day in _days(folder):
-        if date.fromisoformat(day.name) < today - timedelta(days=keep):
-            _remove_left_overs(day)
-            for file in sorted(day.glob("*.tsv")):
-                file.unlink(missing_ok=True)
-                _unlink_dangling(folder / LATEST / file.name)
-                removed.append(file)
-            with suppress(OSError):  # not empty: what is no TSV stays
-                day.rmdir()
-    return removed
+    """
+    Remove a program's files of days more than `keep` days ago; which they were.
+
+    Raises TsvFailed.
+    """
+    try:
+        return [
+            file
+            for day in _days(folder)
+            if date.fromisoformat(day.name) < today - timedelta(days=keep)
+            for file in _remove(day, folder / LATEST)
+        ]
+    except OSError as error:
+        raise TsvFailed(f"{error.filename} cannot be removed: {error.strerror}") from error
+
+
+def _remove(day: Path, latest: Path) -> list[Path]:
+    """Remove a day's files, the links to them, and the folder unless something else is in it."""
+    _remove_left_overs(day)
+    files = sorted(day.glob("*.tsv"))
+    for file in files:
+        file.unlink(missing_ok=True)
+        _unlink_dangling(latest / file.name)
+    if not any(day.iterdir()):
+        day.rmdir()
+    return files
 
 
 def _days(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import io
 import shlex
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_each_volume_has_a_bar(name: str) -> None:
 def test_bars_leave_nothing_behind_when_reading_fails() -> None:
     stream = io.StringIO()
     terminal = Console(file=stream, force_terminal=True, width=120)
-    with pytest.raises(ZeroDivisionError), ProgressBars(terminal) as bars:
+    with suppress(InterruptedError), ProgressBars(terminal) as bars:
         bars(progress("v", 1))
-        bars(progress("v", 1 // 0))
+        raise InterruptedError
     assert stream.getvalue().endswith("\x1b[1A\x1b[2K")

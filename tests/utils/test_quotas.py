@@ -104,7 +104,7 @@ def test_every_bad_line_is_told_at_once(tmp_path: Path) -> None:
         "team,v2,1e9,1",
         "team,v2, 1,1",
         "team,v2,1_000,1",
-        "team,v2,١,1",
+        "team,v2,\u0661,1",
         "team,v2,ten,1",
         f"team,v2,{HIGHEST + 1},1",
         f"team,v2,{'9' * 5000},1",

@@ -267,7 +267,7 @@ def test_a_run_after_a_killed_one_leaves_just_its_own_file(tmp_path: Path) -> No
     with preparing(tmp_path, "v1") as (_, process):
         process.send_signal(signal.SIGKILL)
     path = published(tmp_path, "v1")
-    assert [file for file in path.parent.iterdir()] == [path]
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("host", ["node", "node1.site.example.org", "a.b"])

@@ -130,7 +130,7 @@ def _remove(day: Path, latest: Path) -> list[Path]:
 def _days(folder: Path) -> list[Path]:
     """The folders of a program that are named by a date."""
     named = sorted(folder.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"))
-    return [day for day in named if _is_date(day.name)]
+    return [day for day in named if _is_date(day.name) and day.is_dir()]
 
 
 def _is_date(name: str) -> bool:

@@ -6,7 +6,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -33,7 +33,7 @@ from utils.config import ConfigWrong
 from utils.log import Log, open_log
 from utils.names import FileNames, Names, NamesWrong, SystemNames
 from utils.paths import raw, text
-from utils.progress import ProgressBars, ProgressLog, ScanCounter
+from utils.progress import entry_counter, progress_bars, progress_log
 from utils.quotas import CsvQuotas, NoQuotas, Quotas, QuotasWrong
 from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_file
 
@@ -141,10 +141,10 @@ def report(
         dry_run=dry_run,
     )
     results = []
-    with (
-        ProgressBars(show.console(stderr=True)) if sys.stderr.isatty() else ProgressLog(log) as bar
-    ):
-        for result in night.run(wanted, bar):
+    terminal = show.console(stderr=True)
+    watching = progress_bars(terminal) if terminal.is_terminal else nullcontext(progress_log(log))
+    with watching as progress:
+        for result in night.run(wanted, progress):
             results.append(result)
             tell(result.outcome, log, as_json)
     if not as_json:
@@ -260,7 +260,7 @@ def scan(
             with suppress(OSError):  # the scan says what is wrong with its folder
                 output.mkdir(parents=True, exist_ok=True)
     root = tree_to_scan(settings, path, volume)
-    with ScanCounter(show.console(stderr=True)) as progress:
+    with entry_counter(show.console(stderr=True)) as progress:
         written = write_scan(root, output, datetime.now(UTC), progress)
     print(
         f"{text(bytes(written.path))}: {written.entries:,} entries, "

@@ -21,6 +21,7 @@ from pathlib import Path
 from isal import isal_zlib
 
 from lurge_types.batch import Entry
+from utils.durable import sync_folder
 from utils.paths import text
 from utils.scans import FULLWIDTH_SLASH
 from utils.walk import THREADS, Refusal, Refusals, WalkFailed, walk
@@ -160,9 +161,9 @@ class _Folder:
             self._file.write(self._deflate.flush())
             self._file.flush()
             os.fsync(self._file.fileno())
-            _sync(self._dotted)
+            sync_folder(self._dotted)
             self._dotted.rename(final)
-            _sync(final.parent)
+            sync_folder(final.parent)
 
     def close(self) -> None:
         """Let go of the file; what could not be written was told before."""
@@ -231,15 +232,6 @@ def _remove_dead(folder: Path) -> None:
         fcntl.flock(unfinished, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.unlink()
         folder.rmdir()
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

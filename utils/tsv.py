@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from utils.durable import sync_folder
+
 LATEST = "latest"
 LEFT_OVER_SECONDS = 86_400
 """After so long a prepared file of another host belongs to no run that is still alive."""
@@ -85,7 +87,7 @@ def publish(prepared: Prepared) -> None:
     path = prepared.path
     try:
         prepared.part.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
         _link_latest(path)
         _remove_left_overs(path.parent)
         _remove_left_overs(path.parent.parent / LATEST)
@@ -150,7 +152,7 @@ def _link_latest(path: Path) -> None:
     part.unlink(missing_ok=True)
     part.symlink_to(Path("..", newest, path.name))
     part.replace(link)
-    _sync(link.parent)
+    sync_folder(link.parent)
 
 
 def _unlink_dangling(link: Path) -> None:
@@ -179,12 +181,3 @@ def _remove_left_overs(folder: Path) -> None:
                 dead = time.time() - part.lstat().st_mtime > LEFT_OVER_SECONDS
             if dead:
                 part.unlink()
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,6 +2,7 @@
 
 import io
 import shlex
+import time
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from lurge_types.scans import Progress, Scan, Volume
 from utils.log import open_log
-from utils.progress import ProgressBars, ProgressLog
+from utils.progress import entry_counter, progress_bars, progress_log
 
 
 def facts(line: str) -> dict[str, str]:
@@ -60,9 +61,9 @@ def test_two_logs_know_nothing_of_each_other() -> None:
 
 def logged(seconds: float, *steps: Progress) -> list[dict[str, str]]:
     stream = io.StringIO()
-    with ProgressLog(open_log(stream, "run"), seconds) as tell:
-        for step in steps:
-            tell(step)
+    tell = progress_log(open_log(stream, "run"), seconds)
+    for step in steps:
+        tell(step)
     return [facts(line) for line in stream.getvalue().splitlines()]
 
 
@@ -102,7 +103,7 @@ def test_each_volume_is_told_in_its_turn() -> None:
 def test_each_volume_has_a_bar(name: str) -> None:
     stream = io.StringIO()
     terminal = Console(file=stream, force_terminal=True, color_system=None, width=120)
-    with ProgressBars(terminal) as bars:
+    with progress_bars(terminal) as bars:
         bars(progress(name, 500_000, 1_000_000))
         bars(progress("of no known size", 0, 0))
         bars(progress(name, 1_000_000, 1_000_000))
@@ -116,7 +117,16 @@ def test_each_volume_has_a_bar(name: str) -> None:
 def test_bars_leave_nothing_behind_when_reading_fails() -> None:
     stream = io.StringIO()
     terminal = Console(file=stream, force_terminal=True, width=120)
-    with suppress(InterruptedError), ProgressBars(terminal) as bars:
+    with suppress(InterruptedError), progress_bars(terminal) as bars:
         bars(progress("v", 1))
         raise InterruptedError
     assert stream.getvalue().endswith("\x1b[1A\x1b[2K")
+
+
+def test_a_scan_counts_its_entries_on_a_terminal_only() -> None:
+    for terminal in (True, False):
+        stream = io.StringIO()
+        with entry_counter(Console(file=stream, force_terminal=terminal, width=120)) as count:
+            count(1_234_567)
+            time.sleep(0.3)
+        assert ("1,234,567 entries" in stream.getvalue()) == terminal

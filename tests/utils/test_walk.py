@@ -55,7 +55,7 @@ NAMES = [
     b"...",
 ]
 LONGEST = 255
-FAR = 300
+FAR = 150
 LAST = f"{FAR - 1:04}"
 """Of so many directories the last is known, but not opened, when the second entry is given out."""
 

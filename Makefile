@@ -27,7 +27,7 @@ setup: .venv/developer
 	touch $@
 
 run: .venv/user
-	$(BIN)/lurge scan '$(ROOT)'
+	$(BIN)/lurge scan --defaults '$(ROOT)'
 	$(BIN)/lurge reporter --defaults --force
 
 servers:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from db.database import Database, DatabaseFailed
+from db.database import Database, DatabaseFailed, is_empty_file
 from lurge import nightly, outcomes
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
@@ -70,6 +70,15 @@ def with_config(command: Command) -> Command:
     )(command)
 
 
+def with_defaults(command: Command) -> Command:
+    """Let --defaults stand for no configuration."""
+    return click.option(
+        "--defaults",
+        is_flag=True,
+        help="Use no configuration file, though nobody is at a terminal.",
+    )(command)
+
+
 @click.group(
     cls=Suite,
     context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
@@ -96,7 +105,7 @@ def suite(ctx: click.Context, config: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Do it again although it is recorded.")
 @click.option("--dry-run", is_flag=True, help="Read everything, print, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per volume and report.")
-@click.option("--defaults", is_flag=True, help="Run without a configuration and a terminal.")
+@with_defaults
 @click.pass_context
 def report(
     ctx: click.Context,
@@ -118,7 +127,7 @@ def report(
     Exit status: 0 done, or done already; 1 something failed, the rest is written; 2 wrong
     arguments or configuration; 3 something all need is missing, nothing was done.
     """
-    path = config_file.find(config or ctx.obj)
+    path = chosen_config(config or ctx.obj, defaults)
     if not (path or defaults or at_a_terminal()):
         raise click.UsageError(
             "no configuration and no terminal: give --config FILE, or --defaults to go without"
@@ -136,7 +145,7 @@ def report(
         database=database,
         reports=[Reporter(settings, database, names, quotas)],
         today=today,
-        threads=settings.pass_.threads or len(os.sched_getaffinity(0)),
+        threads=settings.pass_.threads or threads_of_job(),
         force=force,
         dry_run=dry_run,
     )
@@ -152,6 +161,18 @@ def report(
             show.console().print(table, "")
     failed = any(result.outcome.status == "failed" for result in results)
     return SOMETHING_FAILED if failed else FINE
+
+
+def chosen_config(given: Path | None, defaults: bool) -> Path | None:
+    """The configuration file to use; with --defaults none, wherever one may be."""
+    if given and defaults:
+        raise click.UsageError("--config and --defaults exclude each other")
+    return None if defaults else config_file.find(given)
+
+
+def threads_of_job() -> int:
+    """Cores of the LSF job; outside of one, those that this process may use."""
+    return int(os.environ.get("LSB_DJOB_NUMPROC") or len(os.sched_getaffinity(0)))
 
 
 def at_a_terminal() -> bool:
@@ -205,15 +226,14 @@ def open_database(table: DatabaseTable, dry_run: bool, waiting: Callable[[str], 
 
     Raises ConfigWrong, DatabaseFailed.
     """
-    file = table.url.removeprefix("sqlite:///")
-    absent = table.url.startswith("sqlite") and not Path(file).exists()
+    in_memory = dry_run and is_empty_file(table.url)
     database = Database(
-        IN_MEMORY if dry_run and absent else table.url,
+        IN_MEMORY if in_memory else table.url,
         password=config_file.password(table),
         retry_seconds=table.retry_seconds,
         waiting=waiting,
     )
-    database.check()
+    database.check(make=in_memory or not dry_run)
     return database
 
 
@@ -238,6 +258,7 @@ def tell(outcome: Outcome, log: Log, as_json: bool) -> None:
 @with_config
 @click.option("--volume", help="Scan the mount of this configured volume.")
 @click.option("--output", type=FILE, help="Where the scan goes (default: wrstat_dir).")
+@with_defaults
 @click.pass_context
 def scan(
     ctx: click.Context,
@@ -245,6 +266,7 @@ def scan(
     config: Path | None,
     volume: str | None,
     output: Path | None,
+    defaults: bool,
 ) -> int:
     """
     Write a scan of the tree at PATH, or of a configured volume's mount.
@@ -252,7 +274,7 @@ def scan(
     It stays on one filesystem and follows no links. What vanishes meanwhile or may not be read is
     counted and listed. The scan is there when it is complete.
     """
-    file = config_file.find(config or ctx.obj)
+    file = chosen_config(config or ctx.obj, defaults)
     settings = config_file.read(file)
     if output is None:
         output = settings.wrstat_dir
@@ -274,7 +296,7 @@ def scan(
 def tree_to_scan(settings: Config, path: bytes | None, volume: str | None) -> bytes:
     """The tree that the arguments name."""
     mounts = [table.mount for table in settings.volume if table.name == volume]
-    if volume and not mounts:
+    if volume is not None and not mounts:
         raise click.UsageError(f"--volume {volume}: not in the configuration")
     if path is None and volume is None:
         raise click.UsageError("scan what? Give a PATH, or --volume NAME")
@@ -287,7 +309,13 @@ def tree_to_scan(settings: Config, path: bytes | None, volume: str | None) -> by
 @suite.command(short_help="Make up a site to try everything on.")
 @click.argument("folder", metavar="DIR", type=FILE)
 @click.option("--entries", default=100_000, show_default=True, help="Entries of the newest night.")
-@click.option("--seed", default=1, show_default=True, help="The same seed gives the same site.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="The same seed gives the same site.",
+)
 def demo(folder: Path, entries: int, seed: int) -> int:
     """
     Make up a site in DIR: scans of three volumes over three nights, groups, quotas, configuration.
@@ -323,14 +351,24 @@ def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
     written = write_config(path)
     print(f"{path}: {'written' if written else 'there already, left as it is'}")
     table = config_file.read(path).database
-    database = Database(table.url, user=user, password=config_file.password(table))
+    database = Database(
+        table.url,
+        user=user,
+        password=config_file.password(table),
+        retry_seconds=table.retry_seconds,
+        silent_seconds=None,
+    )
     versions = database.init()
+    database.close()
     print(f"{table.url}: {f'made version {versions[-1]}' if versions else 'up to date'}")
     return FINE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for good
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # whatever the locale, no name stops a run
             stream.reconfigure(errors="backslashreplace")

@@ -1,6 +1,9 @@
 """Setting up: a commented configuration where there is none, and the database's tables."""
 
+from contextlib import suppress
 from pathlib import Path
+
+from utils.paths import text
 
 TEMPLATE = """\
 # Lurge's configuration. What is commented out shows the default.
@@ -78,14 +81,16 @@ def write_config(path: Path) -> bool:
 
     Raises ConfigUnwritable.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(TEMPLATE, encoding="utf-8")
-        path.hardlink_to(part)  # unlike a rename, it never takes the place of another file
-    except FileExistsError:
+    if path.exists():
         return False
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
     except OSError as error:
-        raise ConfigUnwritable(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        if not isinstance(error, FileExistsError):
+            with suppress(OSError):
+                path.unlink()
+        raise ConfigUnwritable(
+            f"{text(bytes(path))} cannot be written: {error.strerror}: give another --config"
+        ) from error
     return True

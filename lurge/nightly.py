@@ -156,17 +156,21 @@ class Night:
         """A report that is recorded; a TSV that is missing and not too old is written again."""
         rows = report.recorded(run)
         path = report.tsv(run)
-        too_old = run.record_date < self.today - timedelta(days=self.config.keep)
         remarks = scan.remarks
-        if not (path.exists() or too_old or self.dry_run):
+        if not (path.exists() or self._too_old(run.record_date) or self.dry_run):
             try:
                 report.restore(run, rows)
             except TsvFailed as error:
                 return _failed(report, scan.volume, str(error))
             remarks = (*remarks, "the TSV was missing: written from the database")
         there = path if path.exists() else None
-        outcome = Outcome(report.name, run.volume, "already", run, len(rows), there, remarks)
-        return Result(outcome, rows)
+        return Result(
+            Outcome(report.name, run.volume, "already", run, len(rows), there, remarks), rows
+        )
+
+    def _too_old(self, day: date) -> bool:
+        """Whether the TSV files of a day are no longer kept."""
+        return day < self.today - timedelta(days=self.config.keep)
 
     def _read(
         self, due: dict[Scan, list[Report]], progress: Callable[[Progress], None]
@@ -219,8 +223,9 @@ class Night:
         except AlreadyRecorded as error:
             remarks = (*remarks, str(error))
             return Result(Outcome(report.name, run.volume, "already", None, 0, None, remarks))
+        kept = None if self._too_old(run.record_date) else path
         return Result(
-            Outcome(report.name, run.volume, "written", run, len(rows), path, remarks), rows
+            Outcome(report.name, run.volume, "written", run, len(rows), kept, remarks), rows
         )
 
     def _too_few_lines(self, run: Run) -> Iterator[str]:

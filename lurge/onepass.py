@@ -7,6 +7,7 @@ the result does not depend on their number or on who got which block.
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from utils.scanfile import ScanChanged, ScanFile, ScanUnreadable, buffer
 from utils.wrstat import Parser
 
 POLL_SECONDS = 0.2
+STOP_SECONDS = 0.5
+"""How long the end of a pass waits for threads that hang in the filesystem."""
 BAD_LINES_BORNE = 10
 """Bad lines that never fail a volume, whatever their share."""
 
@@ -76,10 +79,14 @@ class _Share:
 
 @dataclass(slots=True)
 class _Volume:
-    """A volume being read. Everything but `file` is changed only by who holds the pass's lock."""
+    """
+    A volume being read. `share` is changed only by who holds `merging`, the counts only by who
+    holds the pass's lock: so nobody waits for the merging of another volume.
+    """
 
     work: Work
     file: ScanFile
+    merging: threading.Lock = field(default_factory=threading.Lock)
     workers: int = 0
     ended: bool = False
     share: _Share | None = None
@@ -132,10 +139,12 @@ def one_pass(
             yield result
     finally:
         reading.stop.set()
+        deadline = time.monotonic() + STOP_SECONDS
         for thread in team:
-            thread.join()
-        for volume in reading.volumes:
-            volume.file.close()
+            thread.join(max(0, deadline - time.monotonic()))
+        if not any(thread.is_alive() for thread in team):
+            for volume in reading.volumes:
+                volume.file.close()
 
 
 class _Pass:
@@ -191,13 +200,17 @@ class _Pass:
         """Hand in what a thread has counted; the last one hands out the volume's result."""
         with self._lock:
             volume.ended = True
-            volume.workers -= 1
+        with volume.merging:
             if volume.share is None:
                 volume.share = share
             else:
                 volume.share.add(share)
-            if not volume.workers and not self.stop.is_set():
-                self.results.put(self._result(volume.work.scan, volume.file, volume.share))
+            whole = volume.share
+        with self._lock:
+            volume.workers -= 1
+            last = not volume.workers
+        if last and not self.stop.is_set():
+            self.results.put(self._result(volume.work.scan, volume.file, whole))
 
     def _result(self, scan: Scan, file: ScanFile, share: _Share) -> Read:
         bad = share.bad.merge(file.unended)

@@ -9,13 +9,15 @@ from rich.table import Table
 from lurge.nightly import Result
 from lurge_types.reports import Outcome, percent
 from utils import show
+from utils.paths import text
 
 LARGEST_SHOWN = 10
 
 
 def as_json(outcome: Outcome) -> str:
-    """One line of JSON: the fields of the outcome, dates ISO."""
-    return json.dumps(asdict(outcome), default=str, ensure_ascii=False)
+    """One line of JSON in ASCII: the fields of the outcome, dates ISO, paths in their text form."""
+    fields = asdict(outcome) | {"tsv": outcome.tsv and text(bytes(outcome.tsv))}
+    return json.dumps(fields, default=str)
 
 
 def tables(results: Sequence[Result]) -> Iterator[Table]:
@@ -69,5 +71,5 @@ def _outcome(outcome: Outcome) -> tuple[str, ...]:
         f"{run.lines:,}" if run else "-",
         f"{run.bad_lines:,}" if run else "-",
         f"{outcome.rows:,}",
-        str(outcome.tsv or "-"),
+        text(bytes(outcome.tsv)) if outcome.tsv else "-",
     )

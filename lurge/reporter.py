@@ -145,10 +145,14 @@ class Reporter:
         """
         Put the rows into the database and their TSV into its place; which file that is.
 
-        Raises TsvFailed, DatabaseFailed, AlreadyRecorded; then neither has anything of them.
+        A TSV that is to be replaced is gone before its rows are, so that one that is there always
+        agrees with them. Raises TsvFailed, DatabaseFailed, AlreadyRecorded; then neither has
+        anything of the new rows.
         """
         prepared = tsv.prepare(self.tsv(run), COLUMNS, map(_cells, _sorted(rows)))
         try:
+            if replace:
+                tsv.withdraw(prepared)
             usage.store(self._database, run, scan.volume, rows, replace=replace)
         except BaseException:
             tsv.discard(prepared)

@@ -8,6 +8,9 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MAX_ID = 2**32 - 1
+LONGEST_VOLUME_NAME = 100
+"""Bytes; names of files are made of it, with some 80 bytes more, and may have 255."""
+
 MAX_DAYS = 365_000
 """A thousand years: counted back from today, the calendar does not reach much further."""
 
@@ -29,6 +32,8 @@ def _absolute(path: str) -> str:
 
 def volume_name(name: str) -> str:
     """A volume's name, of which file names are made. Raises ValueError."""
+    if not 0 < len(name.encode("utf-8", "surrogateescape")) <= LONGEST_VOLUME_NAME:
+        raise ValueError(f"must have 1 to {LONGEST_VOLUME_NAME} bytes")
     if name != name.strip() or "/" in name or name.startswith("."):
         raise ValueError("must have no slash, no dot in front and no space around it")
     if any(character < " " or character == "\x7f" for character in name):
@@ -56,7 +61,7 @@ class Table(BaseModel):
 class VolumeTable(Table):
     """A volume that is reported on."""
 
-    name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(volume_name)]
+    name: Annotated[str, AfterValidator(volume_name)]
     mount: Mount
     group_directories: tuple[Mount, ...] = ()
 
@@ -125,7 +130,7 @@ class WarningsTable(Table):
 class PassTable(Table):
     """How scans are read."""
 
-    block_lines: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 250
+    block_lines: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 250
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
 
 
@@ -153,6 +158,15 @@ class Config(Table):
     pass_: Annotated[PassTable, Field(alias="pass")] = PassTable()
     pseudo_groups: dict[Mount, PseudoGroup] = {}
     symlinks: dict[Mount, Mount] = {}
+
+    @field_validator("pseudo_groups")
+    @classmethod
+    def _one_name(cls, groups: dict[str, PseudoGroup]) -> dict[str, PseudoGroup]:
+        named: dict[int, PseudoGroup] = {}
+        for group in groups.values():
+            if named.setdefault(group.gid, group) != group:
+                raise ValueError(f"two names or two PIs for gid {group.gid}")
+        return groups
 
     @field_validator("volume")
     @classmethod

@@ -11,6 +11,7 @@ class Group:
     name: in the text form of paths; `gid:1234` where nobody knows the number, `name (gid:1234)`
         for a second number of one name.
     pi: the principal investigator, if known.
+    known: whether anybody knows the number.
     is_humgen: whether the site's directory knows it as a project group.
     """
 
@@ -18,6 +19,7 @@ class Group:
     name: str
     pi: str | None = None
     is_humgen: bool = False
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

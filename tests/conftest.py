@@ -1,38 +1,17 @@
 """Databases for tests: one body runs on SQLite and on a real MariaDB."""
 
 import secrets
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
+from servers.databases import Connect, Place
 from servers.mariadb import Mariadb, private_mariadb
 
 from db.database import Database
 from lurge_types.config import DatabaseTable
 from utils import config
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """
-    Where a test may have a database of its own; there are no tables in it.
-
-    table: as the configuration of a run has it; on a server that user may only read and write rows.
-    admin: the same for whoever makes the tables.
-    user: the administrator's name, where the database knows users.
-    """
-
-    table: DatabaseTable
-    admin: DatabaseTable
-    user: str | None = None
-
-
-class Connect(Protocol):
-    """Opens a database, which is closed after the test."""
-
-    def __call__(self, table: DatabaseTable, **settings: Any) -> Database: ...
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +39,9 @@ def place(
         yield Place(
             _user(server, name, user, "SELECT, INSERT, UPDATE, DELETE", tmp_path),
             _user(server, name, admin, "ALL", tmp_path),
-            admin,
         )
     finally:
+        server.thaw()
         server.start()  # if the test has left it without life
         server.execute(f"DROP DATABASE {name}")
         server.execute(f"DROP USER {user}@127.0.0.1, {admin}@127.0.0.1")
@@ -84,8 +63,8 @@ def _user(server: Mariadb, name: str, user: str, rights: str, folder: Path) -> D
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[..., Database]]:
-    """Opens databases as a run does; settings are those of `Database`."""
+def connect() -> Iterator[Connect]:
+    """Opens databases as a run does."""
     opened = []
 
     def connect(table: DatabaseTable, **settings: Any) -> Database:

@@ -18,9 +18,10 @@ else
     exit 1
 fi
 
-# Packages must not start servers of their own.
+# While they are installed, packages must not start servers of their own.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
+    trap '$as_root rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
     $as_root chmod 755 "$policy"
 fi

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from site_of_tests import MANAGER, TODAY, Site, entries, entry, text
 
+import manager
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
@@ -382,6 +384,74 @@ def test_a_scan_of_a_tree_is_reported_on(site: Site) -> None:
     (outcome,) = site.outcomes("reporter")
     assert (outcome["volume"], outcome["run"]["lines"]) == ("tree", 2)
     assert int(rows_of(site.tsv("tree"))[0]["used_bytes"]) == 1000 + tree.stat().st_size
+
+
+def test_a_scan_of_the_future_is_passed_over(site: Site) -> None:
+    site.add_scan(entries(10))
+    site.add_scan(entries(20), day=TODAY + timedelta(days=300))
+    (outcome,) = site.outcomes("reporter")
+    assert outcome["run"]["lines"] == 10
+
+
+def test_a_run_that_knows_no_mount_keeps_the_one_that_was_known(site: Site) -> None:
+    scan = site.add_scan(entries(10))
+    site.outcomes("reporter")
+    site.outcomes("reporter", "--scan", scan, "--volume", "s1", "--date", "2026-01-01")
+    with sqlite3.connect(site.folder / "lurge.db") as database:
+        assert database.execute("select mount from volume").fetchall() == [("/lustre/s1",)]
+
+
+def test_a_name_that_nobody_knows_for_a_night_stays_in_the_database(site: Site) -> None:
+    site.config = '[names]\nsource = "files"\ngroup_file = "group"'
+    (site.folder / "group").write_bytes(b"team:x:3000:\n")
+    site.add_scan(entries(10, groups=1))
+    site.outcomes("reporter")
+    (site.folder / "group").write_bytes(b"")
+    site.outcomes("reporter", "--force")
+    with sqlite3.connect(site.folder / "lurge.db") as database:
+        assert database.execute("select group_name from unix_group").fetchall() == [("team",)]
+
+
+def test_a_dry_run_leaves_an_empty_database_empty(site: Site) -> None:
+    site.add_scan(entries(10))
+    (site.folder / "lurge.db").touch()
+    assert site.outcomes("reporter", "--dry-run")[0]["status"] == "read"
+    assert (site.folder / "lurge.db").stat().st_size == 0
+
+
+def test_defaults_are_the_defaults_wherever_a_configuration_may_be(tmp_path: Path) -> None:
+    (tmp_path / "lurge.toml").write_text("nonsense = 1\n")
+    command = [sys.executable, str(MANAGER), "reporter"]
+    for more, status in (["--defaults"], 3), ([], 2):
+        done = subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == status
+
+
+def test_ctrl_c_ends_a_run_whose_scan_never_comes(site: Site) -> None:
+    pipe = site.folder / "pipe"
+    os.mkfifo(pipe)
+    process = site.start("reporter", "--volume", "s1", "--date", "2026-01-01", "--scan", pipe)
+    with pipe.open("wb"):
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=3)
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_run_does_not_need_all_its_streams(site: Site, closed: str) -> None:
+    site.add_scan(entries(10))
+    script = f'exec "$@" {closed}'
+    command = ["sh", "-c", script, "sh", *site.command("reporter")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert site.tsv().exists()
+
+
+def test_in_a_job_of_lsf_a_run_takes_the_jobs_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSB_DJOB_NUMPROC", "3")
+    assert manager.threads_of_job() == 3
+    monkeypatch.delenv("LSB_DJOB_NUMPROC")
+    assert manager.threads_of_job() == len(os.sched_getaffinity(0))
 
 
 def test_help_names_every_command_and_what_it_does() -> None:

@@ -29,6 +29,7 @@ def site(tmp_path: Path, table: DatabaseTable) -> Site:
     return Site(tmp_path, database=table.url, password_file=table.password_file)
 
 
+HEADER = "group,volume,limit_bytes,limit_inodes\n"
 GROUPS = 4000
 """So many that writing them takes long enough to be hit in its middle."""
 
@@ -103,10 +104,34 @@ def test_a_killed_replacement_leaves_the_old_rows_or_the_new(site: Site) -> None
         process.kill()
         process.communicate()
         assert stored(site) == (True, GROUPS)
-        assert site.tsv().read_bytes() == old
+        assert not site.tsv().exists() or site.tsv().read_bytes() == old
     (outcome,) = site.outcomes("reporter", "--force")
     assert outcome["status"] == "written"
     assert parts(site) == []
+
+
+def test_a_tsv_that_is_there_agrees_with_its_rows_whenever_a_replacement_is_killed(
+    site: Site,
+) -> None:
+    chance = random.Random(2)
+    quotas = site.folder / "quotas.csv"
+    site.config = '[quotas]\nsource = "csv"\ncsv_file = "quotas.csv"'
+    quotas.write_text(f"{HEADER}gid:3000,s1,1000,1\n")
+    site.add_scan(entries(20_000, groups=GROUPS))
+    site.outcomes("reporter")
+    for number in range(5):
+        quotas.write_text(f"{HEADER}gid:3000,s1,{number + 2000},1\n")
+        process = site.start("reporter", "--force")
+        wait_for(lambda: parts(site), process)
+        time.sleep(chance.random() * 0.3)
+        process.kill()
+        process.communicate()
+        (outcome,) = site.outcomes("reporter")
+        assert outcome["status"] == "already"
+        before = site.tsv().read_bytes()
+        site.tsv().unlink()
+        site.outcomes("reporter")
+        assert site.tsv().read_bytes() == before, "as the database has it"
 
 
 def without_ages(tsv: Path) -> bytes:

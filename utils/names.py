@@ -26,14 +26,14 @@ class SystemNames:
 
     def groups(self, gids: Iterable[int]) -> dict[int, Group]:
         """A group for each number, with a name of its own."""
-        return {gid: Group(gid, self._name(gid)) for gid in gids}
+        return {gid: self._group(gid) for gid in gids}
 
-    def _name(self, gid: int) -> str:
+    def _group(self, gid: int) -> Group:
         try:
             name = grp.getgrgid(gid).gr_name
-            return shown(gid, os.fsencode(name), grp.getgrnam(name).gr_gid)
+            return _named(gid, os.fsencode(name), grp.getgrnam(name).gr_gid)
         except KeyError:
-            return shown(gid, b"", gid)
+            return _named(gid, b"", gid)
 
 
 class FileNames:
@@ -63,11 +63,15 @@ class FileNames:
 
     def groups(self, gids: Iterable[int]) -> dict[int, Group]:
         """A group for each number, with a name of its own."""
-        return {gid: Group(gid, self._name(gid)) for gid in gids}
+        return {gid: self._group(gid) for gid in gids}
 
-    def _name(self, gid: int) -> str:
+    def _group(self, gid: int) -> Group:
         name = self._names.get(gid, b"")
-        return shown(gid, name, self._gids.get(name, gid))
+        return _named(gid, name, self._gids.get(name, gid))
+
+
+def _named(gid: int, name: bytes, first_gid: int) -> Group:
+    return Group(gid, shown(gid, name, first_gid), known=bool(name))
 
 
 def shown(gid: int, name: bytes, first_gid: int) -> str:

@@ -61,6 +61,7 @@ class ScanFile:
         self._turn = threading.Lock()
         self._carry = np.empty(0, np.uint8)
         self._ended = False
+        self.position = 0
         with self._named_errors():
             self._file = sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb")
         self._state = self._stat()
@@ -72,11 +73,6 @@ class ScanFile:
         """Nothing can be read any more."""
         if self.path != STANDARD_INPUT:
             self._file.close()
-
-    @property
-    def position(self) -> int:
-        """Bytes read so far of the file as it lies on disk."""
-        return self._file.tell() if self.size else 0
 
     def read(self, into: NDArray[np.uint8]) -> Block | None:
         """
@@ -108,6 +104,8 @@ class ScanFile:
             count = self._text.readinto(into[filled:until].data)
             self._ended = not count
             filled += count
+        if self.size:
+            self.position = self._file.tell()
         if self._ended:
             self._check_unchanged()
             self._check_begun()

@@ -146,11 +146,16 @@ def _end_of(day: datetime) -> datetime:
 def within_reach(
     found: Iterable[Found], *, day: date | None, today: date, max_days_ago: int
 ) -> list[Found]:
-    """The scans of a day, or without one those that are not too old."""
+    """
+    The scans of a day, or without one those that are neither too old nor of the future.
+
+    Names may tell local time, which is ahead of UTC by less than a day.
+    """
     if day is not None:
         return [each for each in found if each.record_date == day]
     oldest = today - timedelta(days=max_days_ago)
-    return [each for each in found if each.record_date >= oldest]
+    tomorrow = today + timedelta(days=1)
+    return [each for each in found if oldest <= each.record_date <= tomorrow]
 
 
 def volumes_of(found: Iterable[Found]) -> list[Volume]:

@@ -88,11 +88,23 @@ def publish(prepared: Prepared) -> None:
     try:
         prepared.part.replace(path)
         sync_folder(path.parent)
-        _link_latest(path)
+        link_latest(path)
         _remove_left_overs(path.parent)
         _remove_left_overs(path.parent.parent / LATEST)
     except OSError as error:
         raise TsvFailed(f"{path} cannot be put in place: {error.strerror}") from error
+
+
+def withdraw(prepared: Prepared) -> None:
+    """
+    Take away the file whose place a prepared one will have.
+
+    Raises TsvFailed.
+    """
+    try:
+        prepared.path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TsvFailed(f"{prepared.path} cannot be replaced: {error.strerror}") from error
 
 
 def discard(prepared: Prepared) -> None:
@@ -142,8 +154,8 @@ def _is_date(name: str) -> bool:
         return False
 
 
-def _link_latest(path: Path) -> None:
-    """Let `latest/<volume>.tsv` lead to the newest day that has one."""
+def link_latest(path: Path) -> None:
+    """Let `latest/<volume>.tsv` lead to the newest day that has one. Raises OSError."""
     day = path.parent
     newest = max(other.name for other in _days(day.parent) if (other / path.name).exists())
     link = day.parent / LATEST / path.name
@@ -174,7 +186,7 @@ def _remove_left_overs(folder: Path) -> None:
     """Remove what runs that were killed had prepared."""
     for part in folder.glob(".*.part"):
         *_, host, process, _ = part.name.rsplit(".", 3)
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             if host == _host():
                 dead = not Path("/proc", process).exists()
             else:

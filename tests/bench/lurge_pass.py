@@ -1,0 +1,101 @@
+"""
+What is measured: one pass with three tallies.
+
+    lurge_pass.py FILE THREADS     makes such a pass and says how much memory it took, in KiB
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from lurge.onepass import Work, one_pass
+from lurge.tallies.directories import DirectoryTally
+from lurge.tallies.owners import OwnerTally
+from lurge.tallies.tally import Tally
+from lurge_types.scans import Scan, Volume
+
+DAY = date(2024, 5, 6)
+BLOCK_LINES = 250
+DEPTH = 6
+"""Components of a directory's path, as in /lustre/scratch123/humgen/projects/alpha/data."""
+
+Sums = tuple[int, int, int]
+"""Bytes, inodes, newest modification that is not in the future, or 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Sums by gid, by (uid, gid) and by directory; the last two where they were asked for."""
+
+    groups: dict[int, Sums]
+    users: dict[tuple[int, int], Sums] = field(default_factory=dict)
+    directories: dict[bytes, Sums] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be added up, by what: of a scan in which paths are literals or in base64."""
+
+    file: Path
+    is_base64: bool = False
+    groups_only: bool = False
+
+    @property
+    def scan_time(self) -> int:
+        """When the scan was made."""
+        return int(self.file.stat().st_mtime)
+
+
+def in_one_pass(question: Question, threads: int) -> Answer:
+    """As Lurge does it."""
+    time = question.scan_time
+
+    def tallies() -> Sequence[Tally]:
+        groups = OwnerTally(time)
+        if question.groups_only:
+            return [groups]
+        return [groups, OwnerTally(time, by_user=True), DirectoryTally(time, DEPTH)]
+
+    [read] = one_pass(
+        [Work(Scan(Volume("scratch123"), question.file, DAY, time), tallies)],
+        threads=threads,
+        block_lines=BLOCK_LINES,
+        bad_lines_allowed=0,
+        progress=lambda _: None,
+    )
+    if read.error:
+        raise read.error
+    return _answer(read.tallies)
+
+
+def _answer(tallies: Sequence[Any]) -> Answer:
+    groups, *others = [tally.rows() for tally in tallies]
+    users, directories = others or ([], [])
+    return Answer(
+        {row.gid: (row.used_bytes, row.inodes, row.last_modified) for row in groups},
+        {(row.uid, row.gid): (row.used_bytes, row.inodes, row.last_modified) for row in users},
+        {row.path: (row.used_bytes, row.inodes, row.last_modified) for row in directories},
+    )
+
+
+def peak_kib() -> int:
+    """
+    The most memory this process ever had.
+
+    From /proc, as getrusage would tell that of the parent, where the parent had more when it made
+    this process.
+    """
+    [line] = [
+        line
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        if line.startswith("VmHWM:")
+    ]
+    return int(line.split()[1])
+
+
+if __name__ == "__main__":
+    in_one_pass(Question(Path(sys.argv[1])), int(sys.argv[2]))
+    print(peak_kib())

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from db import dialects, migrations
 
@@ -17,6 +17,7 @@ T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 SQLITE_WAITS_SECONDS = 30
+INIT_WAITS_SECONDS = 60
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 120
 """More than a server lets a statement wait for a lock: 50 by default."""
@@ -31,6 +32,15 @@ class DatabaseFailed(Exception):
 
 class SchemaMissing(DatabaseFailed):
     """The tables are not there, or not those that this version of Lurge needs."""
+
+
+def is_empty_file(url: str) -> bool:
+    """Whether this is an SQLite database whose file has nothing in it, or is not there."""
+    address = sql.make_url(url)
+    if address.drivername != "sqlite" or not address.database:
+        return False
+    file = Path(address.database)
+    return not file.exists() or not file.stat().st_size
 
 
 class Database:
@@ -90,13 +100,13 @@ class Database:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def check(self) -> None:
+    def check(self, *, make: bool = True) -> None:
         """
-        See that the database is there with its tables; SQLite's are made.
+        See that the database is there with its tables; SQLite's are made, unless told not to.
 
         Raises DatabaseFailed, SchemaMissing.
         """
-        if self._engine.dialect.name == "sqlite":
+        if make and self._engine.dialect.name == "sqlite":
             self.init()
         version = self.transaction(migrations.version)
         if version != migrations.NEWEST:
@@ -113,7 +123,8 @@ class Database:
         """
 
         def apply(connection: Connection) -> list[int]:
-            return migrations.apply(connection, datetime.now(UTC).replace(tzinfo=None))
+            now = datetime.now(UTC).replace(tzinfo=None)
+            return migrations.apply(connection, now, min(INIT_WAITS_SECONDS, self._retry_seconds))
 
         try:
             return self.transaction(apply)
@@ -132,6 +143,8 @@ class Database:
             return DatabaseFailed(f"{self.name} is full ({why}): make room and run again")
         if dialects.is_denied(error):
             return DatabaseFailed(f"{self.name}: {why}: see to the user, password and rights")
+        if isinstance(error, (IntegrityError, DataError)):
+            return DatabaseFailed(f"{self.name} refuses what was to be stored, all of it: {why}")
         return DatabaseFailed(f"{self.name}: {why}: see that it is there and run again")
 
 

@@ -19,7 +19,7 @@ FULL = frozenset({1021, 1114})
 DENIED = frozenset({1044, 1045, 1142, 1143, 1227, 1698})
 """MySQL: not this user, not with this password, or not allowed to do that."""
 
-QUOTED = re.compile(r"(entry|value:|near) '.*'(?= for | at |$)", re.DOTALL)
+QUOTED = re.compile(r"(entry|value:|near) '(.*'(?= for | at )|.*'$)", re.DOTALL)
 """Where a message of MySQL quotes what is in a row or a statement."""
 
 

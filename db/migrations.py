@@ -11,7 +11,6 @@ from db.schema import metadata, schema_version, warning
 from lurge_types.reports import WARNINGS
 
 LOCK = "lurge_init"
-LOCK_SECONDS = 60
 
 
 class InitBusy(Exception):
@@ -41,16 +40,16 @@ def version(connection: Connection) -> int:
     return connection.scalar(sql.select(sql.func.max(schema_version.c.version))) or 0
 
 
-def apply(connection: Connection, now: datetime) -> list[int]:
+def apply(connection: Connection, now: datetime, wait_seconds: float) -> list[int]:
     """
     Take the steps that are missing; which.
 
     MySQL commits every CREATE and ALTER at once: so a step leaves alone what an earlier, broken try
     at it made, and two who try at once go one after the other.
 
-    Raises InitBusy.
+    Raises InitBusy where the other takes longer than `wait_seconds`.
     """
-    with _alone(connection):
+    with _alone(connection, wait_seconds):
         missing = list(range(version(connection) + 1, NEWEST + 1))
         for number in missing:
             STEPS[number - 1](connection)
@@ -59,7 +58,7 @@ def apply(connection: Connection, now: datetime) -> list[int]:
 
 
 @contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
+def _alone(connection: Connection, wait_seconds: float) -> Iterator[None]:
     """
     Keep others from making tables meanwhile.
 
@@ -69,7 +68,7 @@ def _alone(connection: Connection) -> Iterator[None]:
     if connection.dialect.name == "sqlite":
         yield
         return
-    if connection.scalar(sql.select(sql.func.get_lock(LOCK, LOCK_SECONDS))) != 1:
+    if connection.scalar(sql.select(sql.func.get_lock(LOCK, wait_seconds))) != 1:
         raise InitBusy
     try:
         yield

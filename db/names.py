@@ -10,11 +10,16 @@ from db.dialects import insert_new
 from db.schema import pi, unix_group, volume
 from lurge_types.names import Group
 from lurge_types.scans import Volume
-from utils.paths import raw, text
+from utils.paths import text
 
 
 def group_ids(connection: Connection, groups: Iterable[Group]) -> Mapping[int, int]:
-    """The ids of groups by gid; new groups are added, changed names are changed."""
+    """
+    The ids of groups by gid; new groups are added, changed names are changed.
+
+    A name that was known stays when nobody knows it today: a directory that is down for a night
+    must not rename everybody.
+    """
     known = {
         row.gid: row
         for row in connection.execute(
@@ -32,7 +37,7 @@ def group_ids(connection: Connection, groups: Iterable[Group]) -> Mapping[int, i
         values = {"gid": group.gid, "group_name": group.name, "is_humgen": group.is_humgen}
         if row is None:
             new.append(values)
-        elif (row.group_name, row.is_humgen) != (group.name, group.is_humgen):
+        elif group.known and (row.group_name, row.is_humgen) != (group.name, group.is_humgen):
             connection.execute(
                 sql.update(unix_group).where(unix_group.c.gid == group.gid).values(values)
             )
@@ -47,7 +52,7 @@ def pi_ids(connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
     ids = sql.select(pi.c.pi_name, pi.c.pi_id)
     known = {row.pi_name for row in connection.execute(ids)}
     new = [
-        {"pi_hash": sha256(raw(name)).digest(), "pi_name": name}
+        {"pi_hash": sha256(name.encode("utf-8")).digest(), "pi_name": name}
         for name in sorted(set(names) - known)
     ]
     if new:
@@ -64,7 +69,7 @@ def volume_id(connection: Connection, of: Volume) -> int:
     if row is None:
         connection.execute(insert_new(connection, volume, "scratch_disk"), values)
         return volume_id(connection, of)
-    if row.mount != values["mount"]:
+    if of.mount is not None and row.mount != values["mount"]:
         connection.execute(
             sql.update(volume).where(volume.c.volume_id == row.volume_id).values(values)
         )

@@ -21,7 +21,7 @@ NAME = sql.String(2048)
 """A name of up to 500 bytes in any text form."""
 
 HASH = sql.LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
-"""The SHA-256 of a name's bytes. MySQL takes `a` and `a ` for one name, and indexes 767 bytes."""
+"""The SHA-256 of a name, unique where MySQL takes `a` and `a ` for one or a key is too long."""
 
 MYSQL: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,11 +46,13 @@ DURABLE = (
 # process is the server is known by the folder in its command line.
 WATCH = """
 trap '' INT TERM HUP
-while read -r pid; do last=$pid; done
-if [ "$last" ] && grep -qs -- "$0" "/proc/$last/cmdline"; then
-    kill -9 "$last"
-    while grep -qs -- "$0" "/proc/$last/cmdline"; do sleep 0.02; done
-fi
+while read -r pid; do all="$all $pid"; done
+for pid in $all; do
+    while grep -qs -- "$0" "/proc/$pid/cmdline"; do
+        kill -9 "$pid"
+        sleep 0.02
+    done
+done
 rm -rf -- "$0"
 """
 
@@ -63,7 +66,7 @@ class MariadbFailed(Exception):
 
 
 class Mariadb:
-    """A server in a folder; its verbs may be used in any order."""
+    """A server in a folder; its verbs may be used in any order, by several threads."""
 
     def __init__(self, root: Path, watcher: "subprocess.Popen[str]", settings: Sequence[str]):
         self.port = free_port()
@@ -71,10 +74,11 @@ class Mariadb:
         self._watcher = watcher
         self._settings = settings
         self._engine = sql.create_engine(
-            self.url(""), poolclass=sql.NullPool, isolation_level="AUTOCOMMIT"
+            self.url(""), pool_pre_ping=True, isolation_level="AUTOCOMMIT"
         )
         self._log = root / "log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._changing = threading.RLock()
         self._install()
 
     def url(self, name: str) -> str:
@@ -83,31 +87,9 @@ class Mariadb:
 
     def start(self) -> None:
         """Start unless it runs, and wait until it answers. Raises MariadbFailed."""
-        if self._process and self._process.poll() is None:
-            return
-        command = [
-            program("mariadbd"),
-            *self._common(),
-            *self._settings,
-            f"--socket={self._root}/socket",
-            f"--pid-file={self._root}/pid",
-            "--bind-address=127.0.0.1",
-            f"--port={self.port}",
-            "--performance-schema=OFF",
-            "--sql-mode=",  # as lax as a site may have it: Lurge sets its own
-        ]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        assert self._watcher.stdin
-        self._watcher.stdin.write(f"{self._process.pid}\n")
-        self._watcher.stdin.flush()
-        deadline = time.monotonic() + STARTS_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise self._failed()
-            time.sleep(0.02)
+        with self._changing:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
 
     def stop(self) -> None:
         """Let it end in good order."""
@@ -137,6 +119,33 @@ class Mariadb:
             done = connection.exec_driver_sql(statement, values)
             return list(done) if done.returns_rows else []
 
+    def _start(self) -> None:
+        command = [
+            program("mariadbd"),
+            *self._common(),
+            *self._settings,
+            f"--socket={self._root}/socket",
+            f"--pid-file={self._root}/pid",
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            "--performance-schema=OFF",
+            # As lax and as narrow as a site may have it.
+            "--sql-mode=",
+            "--max-allowed-packet=1M",
+        ]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        assert self._watcher.stdin
+        self._watcher.stdin.write(f"{self._process.pid}\n")
+        self._watcher.stdin.flush()
+        deadline = time.monotonic() + STARTS_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise self._failed()
+            time.sleep(0.02)
+
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:  # PyMySQL does not close one that is refused
             if probe.connect_ex(f"{self._root}/socket"):
@@ -152,10 +161,13 @@ class Mariadb:
             self._process.send_signal(number)
 
     def _end(self, number: int) -> None:
-        self._signal(number)
-        if self._process:
+        with self._changing:
+            self._engine.dispose()
+            self._signal(number)
+            self.thaw()
             try:
-                self._process.wait(STOPS_SECONDS)
+                if self._process:
+                    self._process.wait(STOPS_SECONDS)
             except subprocess.TimeoutExpired as error:
                 raise self._failed() from error
 
@@ -166,7 +178,8 @@ class Mariadb:
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
-            *FAST,
+            *self._settings,
+            "--innodb-flush-method=nosync",
         ]
         with self._log.open("ab") as log:
             done = subprocess.run(command, stdout=log, stderr=log, check=False)
@@ -188,6 +201,7 @@ def private_mariadb(*settings: str) -> Iterator[Mariadb]:
 
     Raises MariadbMissing, MariadbFailed.
     """
+    program("mariadbd")
     # A short name: the path of a socket may have 107 bytes.
     root = Path(tempfile.mkdtemp(prefix="lurge-", dir="/tmp"))
     if os.geteuid() == 0:
@@ -201,7 +215,6 @@ def private_mariadb(*settings: str) -> Iterator[Mariadb]:
             server.start()
             yield server
         finally:
-            server.thaw()
             server.stop()
 
 

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from servers.databases import Connect, Place
 from servers.mariadb import Mariadb, private_mariadb
 
 from db.database import Database
 from lurge_types.config import DatabaseTable
 from utils import config
+
+# The first example of a test may have to compile its loops, which takes seconds.
+settings.register_profile("lurge", deadline=None)
+settings.load_profile("lurge")
 
 
 @pytest.fixture(scope="session")

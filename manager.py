@@ -97,10 +97,18 @@ def suite(ctx: click.Context, config: Path | None) -> None:
 
 
 @suite.command(REPORTS[0], short_help="What each group uses, against which quota.")
-@click.argument("reports", nargs=-1, required=True, type=click.Choice(REPORTS))
+@click.argument(
+    "reports", nargs=-1, required=True, type=click.Choice(REPORTS), metavar="[REPORT]..."
+)
 @with_config
 @click.option("--volume", "volumes", multiple=True, help="Only this volume; may be repeated.")
-@click.option("--date", "day", type=DAY, help="Exactly this day's scans, not the newest.")
+@click.option(
+    "--date",
+    "day",
+    type=DAY,
+    metavar="YYYY-MM-DD",
+    help="Exactly this day's scans, not the newest.",
+)
 @click.option("--scan", "scan_file", type=FILE, help="Read this file, with --volume and --date.")
 @click.option("--force", is_flag=True, help="Do it again although it is recorded.")
 @click.option("--dry-run", is_flag=True, help="Read everything, print, write nothing.")
@@ -350,7 +358,10 @@ def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
     path = config_file.find(config or ctx.obj) or config_file.CONFIG_NAME
     written = write_config(path)
     print(f"{path}: {'written' if written else 'there already, left as it is'}")
-    table = config_file.read(path).database
+    settings = config_file.read(path)
+    with suppress(OSError):  # a scan says what is wrong with its folder
+        settings.wrstat_dir.mkdir(parents=True, exist_ok=True)
+    table = settings.database
     database = Database(
         table.url,
         user=user,

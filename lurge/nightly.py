@@ -135,7 +135,7 @@ class Night:
             for report in self.reports:
                 if isinstance(scan, ScanMissing):
                     yield _failed(report, scan.volume, scan.reason)
-                elif (run := self._recorded(report, scan)) and not self.force:
+                elif not (self.force or self.dry_run) and (run := self._recorded(report, scan)):
                     yield self._already(report, scan, run)
                 else:
                     due.setdefault(scan, []).append(report)
@@ -157,6 +157,11 @@ class Night:
         rows = report.recorded(run)
         path = report.tsv(run)
         remarks = scan.remarks
+        if run.scan_file != text(bytes(scan.path)):
+            remarks = (
+                *remarks,
+                f"recorded from another scan, {run.scan_file}: --force replaces it",
+            )
         if not (path.exists() or self._too_old(run.record_date) or self.dry_run):
             try:
                 report.restore(run, rows)

@@ -91,6 +91,17 @@ def test_a_second_run_leaves_what_is_recorded_alone_and_force_replaces_it(site: 
     assert site.tsv().read_bytes() != before
 
 
+def test_a_newer_scan_of_a_recorded_day_is_told(site: Site) -> None:
+    site.add_scan(entries(10))
+    site.outcomes("reporter")
+    site.add_scan(entries(20), at=clock(2, 0, 0))
+    (outcome,) = site.outcomes("reporter")
+    assert (outcome["status"], outcome["run"]["lines"]) == ("already", 10)
+    assert "--force replaces it" in outcome["remarks"][-1]
+    (outcome,) = site.outcomes("reporter", "--dry-run")
+    assert (outcome["status"], outcome["run"]["lines"]) == ("read", 20)
+
+
 def test_options_may_stand_before_the_reports_and_behind_them(site: Site) -> None:
     site.add_scan(entries(10))
     site.add_scan(entries(10, mount="/lustre/s2"), "/lustre/s2")
@@ -135,7 +146,7 @@ def test_a_configured_volume_without_a_scan_fails_and_the_others_go_on(site: Sit
     one, two = site.outcomes("reporter")
     assert one["status"] == "written"
     assert (two["status"], two["volume"]) == ("failed", "two")
-    assert "no scan of two of the last 10 days" in two["reason"]
+    assert "no scan of two (/lustre/s2) of the last 10 days" in two["reason"]
 
 
 def test_volumes_that_nobody_configured_are_found_with_a_remark(site: Site) -> None:
@@ -185,7 +196,7 @@ def test_a_date_takes_exactly_that_days_scan(site: Site) -> None:
     site.config = '[[volume]]\nname = "s1"\nmount = "/lustre/s1"\n'
     (missing,) = site.outcomes("reporter", "--date", "2001-01-01")
     assert missing["status"] == "failed"
-    assert "no scan of s1 of 2001-01-01" in missing["reason"]
+    assert "no scan of s1 (/lustre/s1) of 2001-01-01" in missing["reason"]
 
 
 def test_latest_leads_to_the_newest_day_although_an_older_one_is_filled_in(site: Site) -> None:
@@ -367,6 +378,7 @@ def test_init_writes_a_configuration_once_and_makes_the_tables(tmp_path: Path) -
     first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "lurge.toml: written" in first.stdout
     assert (tmp_path / "lurge-data" / "lurge.db").exists()
+    assert (tmp_path / "lurge-data" / "wrstat").is_dir()
     (tmp_path / "lurge.toml").write_text("keep = 5\n")
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "left as it is" in second.stdout

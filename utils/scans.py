@@ -190,11 +190,9 @@ def newest(
         if best:
             scans.append(best.scan(volume))
         else:
-            scans.append(
-                ScanMissing(
-                    volume, f"no scan of {volume.name} {reach} in {folder}: see whether it ran"
-                )
-            )
+            of = volume.name if volume.mount is None else f"{volume.name} ({text(volume.mount)})"
+            reason = f"no scan of {of} {reach} in {folder}: see whether it ran"
+            scans.append(ScanMissing(volume, reason))
     return scans
 
 

@@ -341,7 +341,7 @@ def test_a_volume_without_a_scan_within_reach_is_missing_and_the_others_go_on(
     stale, fine = Volume("stale", b"/stale"), Volume("fine", b"/fine")
     missing, scan = chosen(tmp_path, stale, fine)
     assert missing == ScanMissing(
-        stale, f"no scan of stale of the last 10 days in {tmp_path}: see whether it ran"
+        stale, f"no scan of stale (/stale) of the last 10 days in {tmp_path}: see whether it ran"
     )
     assert isinstance(scan, Scan)
     assert scan.volume == fine

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lurge_types.names import Group
 
@@ -31,6 +31,80 @@ class GroupReport:
     archived: bool
     suspect: bool
     warning: int = 1
+
+
+NOWHERE = "-"
+"""The base directory of what lies above every base directory, and the directory of it there."""
+
+DIRECTLY = "."
+"""The directory of files that lie directly in a base directory."""
+
+FOLDED = "*other*"
+"""The directory that stands for the smallest ones of a base directory."""
+
+AGE_CLASSES = (0, 30, 90, 180, 365, 730, 1095, 1825, 2555)
+"""From how many days since the last use on a file is of a class; to below the next one's."""
+
+UNKNOWN_AGE = -1
+"""The class of files of which nobody knows when they were used."""
+
+
+class BaseDirectory(NamedTuple):
+    """
+    A project-level directory, by its paths in their text form.
+
+    real: as the filesystem has it; shown: as people know it. Both are `-` where there is none.
+    """
+
+    real: str
+    shown: str
+
+
+class Part(NamedTuple):
+    """The files of a directory that are of one type or age: which one, how many, their bytes."""
+
+    kind: int
+    files: int
+    size_bytes: int
+
+
+class DirectoryReport(NamedTuple):
+    """
+    What a group's files in a directory below a base directory amount to; made by the million.
+
+    directory: below the base directory in its text form, or one of `NOWHERE`, `DIRECTLY`, `FOLDED`.
+    real_path: of the directory, in its text form; None where it is none.
+    last_modified_days, last_used_days: to the scan, one decimal; None if unknown.
+    by_type: parts with a file; their kind is a place in the list of file types, 0 for other.
+    by_age: parts with a file; their kind is one of `AGE_CLASSES` or `UNKNOWN_AGE`.
+    kept_files: how many are kept by a vault, whatever they are called now.
+    holds_vault: whether it is, holds or lies in a vault.
+    lies_above: whether another base directory lies below it.
+    """
+
+    gid: int
+    base: BaseDirectory
+    directory: str
+    real_path: str | None
+    files: int
+    size_bytes: int
+    last_modified_days: Decimal | None
+    last_used_days: Decimal | None
+    by_type: tuple[Part, ...]
+    by_age: tuple[Part, ...]
+    kept_files: int = 0
+    holds_vault: bool = False
+    lies_above: bool = False
+
+
+class BaseUse(NamedTuple):
+    """What a group uses in a base directory: bytes and inodes of entries of every type."""
+
+    gid: int
+    base: BaseDirectory
+    used_bytes: int
+    inodes: int
+    last_modified_days: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 import re
 import sqlite3
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.schema import CreateColumn
 
 LOST = frozenset({1053, 1077, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031})
 """MySQL: the server is not there, is going, or has cut the connection."""
@@ -23,11 +26,47 @@ QUOTED = re.compile(r"(entry|value:|near) '(.*'(?= for | at )|.*'$)", re.DOTALL)
 """Where a message of MySQL quotes what is in a row or a statement."""
 
 
-def insert_new(connection: Connection, table: sql.Table, key: str) -> sql.Insert:
+def insert_new(connection: Connection, table: sql.Table, *key: str) -> sql.Insert:
     """An insert that leaves a row alone whose key is there already."""
     if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing(index_elements=[key])
-    return mysql.insert(table).on_duplicate_key_update({key: table.c[key]})
+        return sqlite.insert(table).on_conflict_do_nothing(index_elements=key)
+    return mysql.insert(table).on_duplicate_key_update({key[0]: table.c[key[0]]})
+
+
+def insert_rows(
+    connection: Connection, table: sql.Table, rows: Sequence[tuple[object, ...]]
+) -> None:
+    """
+    Insert many rows, whose values come in the order of the columns and as every driver takes them.
+
+    Rows as dictionaries and Core's conversions of each value take SLOWER.
+    """
+    if rows:
+        is_sqlite = connection.dialect.name == "sqlite"
+        by_place = (
+            sqlite.dialect(paramstyle="qmark") if is_sqlite else mysql.dialect(paramstyle="format")
+        )
+        insert = sql.insert(table).compile(dialect=by_place, column_keys=table.columns.keys())
+        connection.exec_driver_sql(str(insert), list(rows))
+
+
+def make_view(connection: Connection, name: str, rows: sql.Select[Any]) -> None:
+    """
+    Make a view, unless it is there.
+
+    MySQL's is read with the reader's rights: not with those of whoever made it, who may be gone.
+    """
+    if name in sql.inspect(connection).get_view_names():
+        return
+    security = "" if connection.dialect.name == "sqlite" else "SQL SECURITY INVOKER "
+    text = rows.compile(dialect=connection.dialect)
+    connection.exec_driver_sql(f"CREATE {security}VIEW {name} AS {text}")
+
+
+def add_column(connection: Connection, column: sql.Column[Any]) -> None:
+    """Add a column to the end of its table."""
+    text = CreateColumn(column).compile(dialect=connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {text}")
 
 
 def worth_a_retry(error: sql.exc.DBAPIError) -> bool:

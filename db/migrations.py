@@ -7,7 +7,8 @@ from datetime import datetime
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db.schema import metadata, schema_version, warning
+from db.dialects import add_column, make_view
+from db.schema import DIRECTORY_NOW, directory_now, metadata, report_run, schema_version, warning
 from lurge_types.reports import WARNINGS
 
 LOCK = "lurge_init"
@@ -19,17 +20,32 @@ class InitBusy(Exception):
 
 def _first(connection: Connection) -> None:
     """Usage by group, and the record of runs."""
-    metadata.create_all(connection)
-    for table in metadata.sorted_tables:
-        for index in table.indexes:  # a statement of its own, that may not have been reached
-            index.create(connection, checkfirst=True)
+    _make_tables(connection)
     rows = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
     present = set(connection.scalars(sql.select(warning.c.warning_id)))
     if missing := [row for row in rows if row["warning_id"] not in present]:
         connection.execute(sql.insert(warning), missing)
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_first,)
+def _second(connection: Connection) -> None:
+    """Use by directory, and runs whose rows are filled in chunks."""
+    _make_tables(connection)
+    present = {column["name"] for column in sql.inspect(connection).get_columns(report_run.name)}
+    for column in report_run.columns:
+        if column.name not in present:
+            add_column(connection, column)
+    make_view(connection, directory_now.name, DIRECTORY_NOW)
+
+
+def _make_tables(connection: Connection) -> None:
+    """Make the tables and indices that are missing."""
+    metadata.create_all(connection)
+    for table in metadata.sorted_tables:
+        for index in table.indexes:  # a statement of its own, that may not have been reached
+            index.create(connection, checkfirst=True)
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second)
 NEWEST = len(STEPS)
 
 

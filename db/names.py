@@ -1,16 +1,39 @@
-"""Groups, investigators and volumes: a row for each, added in bulk, found by what never changes."""
+"""Whatever has a name: a row for each, added in bulk, found by what never changes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db.dialects import insert_new
-from db.schema import pi, unix_group, volume
+from db.schema import base_directory, filetype, pi, unix_group, volume
 from lurge_types.names import Group
+from lurge_types.reports import BaseDirectory
 from lurge_types.scans import Volume
-from utils.paths import text
+from utils.paths import raw, text
+
+ASKED_AT_ONCE = 1000
+"""How many base directories a statement asks for."""
+
+
+class Owner(NamedTuple):
+    """The ids of a group and of its investigator, if it has one."""
+
+    group_id: int
+    pi_id: int | None
+
+
+def owners(connection: Connection, groups: Iterable[Group]) -> Mapping[int, Owner]:
+    """The ids of groups and of their investigators by gid; new ones are added."""
+    by_gid = {group.gid: group for group in groups}
+    groups_by_gid = group_ids(connection, by_gid.values())
+    pis_by_name = pi_ids(connection, (group.pi for group in by_gid.values() if group.pi))
+    return {
+        gid: Owner(groups_by_gid[gid], pis_by_name[group.pi] if group.pi else None)
+        for gid, group in by_gid.items()
+    }
 
 
 def group_ids(connection: Connection, groups: Iterable[Group]) -> Mapping[int, int]:
@@ -49,15 +72,88 @@ def group_ids(connection: Connection, groups: Iterable[Group]) -> Mapping[int, i
 
 def pi_ids(connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
     """The ids of investigators by name; new ones are added."""
-    ids = sql.select(pi.c.pi_name, pi.c.pi_id)
-    known = {row.pi_name for row in connection.execute(ids)}
+    return _ids(connection, pi, names)
+
+
+def file_type_ids(connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
+    """The ids of file types by name; new ones are added."""
+    return _ids(connection, filetype, names)
+
+
+def _ids(connection: Connection, table: sql.Table, names: Iterable[str]) -> Mapping[str, int]:
+    """The ids of names in a table that has an id, a hash and a name."""
+    number, hashed, called = table.columns
+    ids = sql.select(called, number)
+    known = {name for name, _ in connection.execute(ids)}
     new = [
-        {"pi_hash": sha256(name.encode("utf-8")).digest(), "pi_name": name}
+        {hashed.name: sha256(name.encode("utf-8")).digest(), called.name: name}
         for name in sorted(set(names) - known)
     ]
     if new:
-        connection.execute(insert_new(connection, pi, "pi_hash"), new)
-    return {row.pi_name: row.pi_id for row in connection.execute(ids)}
+        connection.execute(insert_new(connection, table, hashed.name), new)
+    return {name: int(id_) for name, id_ in connection.execute(ids)}
+
+
+def base_ids(
+    connection: Connection, volume_id: int, bases: Iterable[BaseDirectory]
+) -> Mapping[str, int]:
+    """
+    The ids of a volume's base directories by their real path.
+
+    New ones are added; what is shown for one may change.
+    """
+    by_hash = {sha256(raw(base.real)).digest(): base for base in bases}
+    ids = {}
+    for hashes in _slices(sorted(by_hash)):
+        known = _known_bases(connection, volume_id, hashes)
+        new = [
+            {
+                "directory_path": by_hash[hashed].shown,
+                "real_path": by_hash[hashed].real,
+                "path_hash": hashed,
+                "volume_id": volume_id,
+            }
+            for hashed in hashes
+            if hashed not in known
+        ]
+        if new:
+            insert = insert_new(connection, base_directory, "volume_id", "path_hash")
+            connection.execute(insert, new)
+            known = _known_bases(connection, volume_id, hashes)
+        for hashed, (base_directory_id, shown) in known.items():
+            if shown != by_hash[hashed].shown:
+                _show(connection, base_directory_id, by_hash[hashed].shown)
+            ids[by_hash[hashed].real] = base_directory_id
+    return ids
+
+
+def _slices(hashes: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for first in range(0, len(hashes), ASKED_AT_ONCE):
+        yield hashes[first : first + ASKED_AT_ONCE]
+
+
+def _known_bases(
+    connection: Connection, volume_id: int, hashes: Sequence[bytes]
+) -> Mapping[bytes, tuple[int, str]]:
+    rows = connection.execute(
+        sql.select(
+            base_directory.c.base_directory_id,
+            base_directory.c.directory_path,
+            base_directory.c.path_hash,
+        ).where(
+            base_directory.c.volume_id == volume_id,
+            base_directory.c.path_hash.in_(hashes),
+        )
+    )
+    return {row.path_hash: (row.base_directory_id, row.directory_path) for row in rows}
+
+
+def _show(connection: Connection, base_directory_id: int, shown: str) -> None:
+    connection.execute(
+        sql.update(base_directory)
+        .where(base_directory.c.base_directory_id == base_directory_id)
+        .values(directory_path=shown)
+    )
 
 
 def volume_id(connection: Connection, of: Volume) -> int:

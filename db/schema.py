@@ -20,6 +20,9 @@ DAYS = sql.Numeric(10, 1)
 NAME = sql.String(2048)
 """A name of up to 500 bytes in any text form."""
 
+PATH = sql.Text
+"""A path of 4096 bytes has up to 16,384 characters in its text form; MySQL takes 65,535 bytes."""
+
 HASH = sql.LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
 """The SHA-256 of a name, unique where MySQL takes `a` and `a ` for one or a key is too long."""
 
@@ -126,7 +129,110 @@ report_run = sql.Table(
     # 1 when whole, NULL while it is filled: unfinished runs may stand beside a whole one.
     sql.Column("done", sql.SmallInteger),
     sql.Column("current", sql.Boolean, nullable=False),
+    # Rows that are filled in chunks: how many the report has, and how many are in the table by now,
+    # under the ids from first_id on; NULL where no rows of the run are kept.
+    sql.Column("row_count", sql.BigInteger),
+    sql.Column("filled", sql.BigInteger),
+    sql.Column("first_id", sql.Integer),
+    # Who fills it; NULL when nobody does: what is not whole then is a left-over.
+    sql.Column("host", sql.String(255)),
+    sql.Column("process", sql.String(64)),
+    sql.Column("touched", sql.DateTime),
     sql.UniqueConstraint("report", "volume_id", "record_date", "done", name="report_run_whole"),
+    **MYSQL,
+)
+
+base_directory = sql.Table(
+    "base_directory",
+    metadata,
+    sql.Column("base_directory_id", sql.Integer, primary_key=True),
+    sql.Column("directory_path", PATH, nullable=False),
+    sql.Column("real_path", PATH, nullable=False),
+    sql.Column("path_hash", HASH, nullable=False),
+    sql.Column("volume_id", sql.ForeignKey(volume.c.volume_id), nullable=False),
+    sql.UniqueConstraint("volume_id", "path_hash", name="base_directory_path"),
+    **MYSQL,
+)
+
+base_directory_usage = sql.Table(
+    "base_directory_usage",
+    metadata,
+    sql.Column("record_id", BIG, primary_key=True),
+    sql.Column("record_date", sql.Date, nullable=False),
+    sql.Column("unix_id", sql.ForeignKey(unix_group.c.group_id), nullable=False),
+    sql.Column(
+        "base_directory_id", sql.ForeignKey(base_directory.c.base_directory_id), nullable=False
+    ),
+    sql.Column("volume_id", sql.ForeignKey(volume.c.volume_id), nullable=False),
+    sql.Column("pi_id", sql.ForeignKey(pi.c.pi_id)),
+    sql.Column("used", sql.BigInteger, nullable=False),
+    sql.Column("inodes", sql.BigInteger, nullable=False),
+    sql.Column("last_modified", Days),
+    # A group's history in a base directory over months, and what stands for a volume on a date.
+    sql.UniqueConstraint(
+        "base_directory_id", "unix_id", "record_date", name="base_directory_usage_history"
+    ),
+    sql.Index("base_directory_usage_day", "volume_id", "record_date"),
+    **MYSQL,
+)
+
+filetype = sql.Table(
+    "filetype",
+    metadata,
+    sql.Column("filetype_id", sql.Integer, primary_key=True),
+    sql.Column("filetype_hash", HASH, nullable=False, unique=True),
+    sql.Column("filetype_name", NAME, nullable=False),
+    **MYSQL,
+)
+
+# Rows by the million, which come and go every night. They have no foreign keys: with them 100,000
+# directories took 5.7 s instead of 4.7 s to store and 2.4 s instead of 0.9 s to delete, and every
+# chunk would lock the rows of the names. Names are never deleted, and rows are by ranges of ids.
+directory = sql.Table(
+    "directory",
+    metadata,
+    sql.Column("directory_id", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("run_id", sql.BigInteger, nullable=False),
+    sql.Column("project_name", PATH),
+    sql.Column("directory_path", PATH, nullable=False),
+    sql.Column("real_path", PATH),
+    sql.Column("num_files", sql.BigInteger, nullable=False),
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sql.Column("last_modified", Days),
+    sql.Column("last_used", Days),
+    sql.Column("kept_files", sql.BigInteger, nullable=False),
+    sql.Column("holds_vault", sql.Boolean, nullable=False),
+    sql.Column("lies_above", sql.Boolean, nullable=False),
+    sql.Column("pi_id", sql.Integer),
+    sql.Column("group_id", sql.Integer, nullable=False),
+    sql.Column("volume_id", sql.Integer, nullable=False),
+    sql.Column("base_directory_id", sql.Integer, nullable=False),
+    sql.Index("directory_place", "base_directory_id", "group_id"),
+    sql.Index("directory_run", "run_id"),
+    **MYSQL,
+)
+
+# By directory, as they are asked for and deleted: file_size_id comes from the two keys.
+file_size = sql.Table(
+    "file_size",
+    metadata,
+    sql.Column("file_size_id", sql.BigInteger, nullable=False),
+    sql.Column("directory_id", sql.Integer, primary_key=True),
+    sql.Column("filetype_id", sql.Integer, primary_key=True),
+    sql.Column("files", sql.BigInteger, nullable=False),
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **MYSQL,
+)
+
+directory_age = sql.Table(
+    "directory_age",
+    metadata,
+    sql.Column("directory_id", sql.Integer, primary_key=True),
+    sql.Column("age_class", sql.Integer, primary_key=True),
+    sql.Column("files", sql.BigInteger, nullable=False),
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
     **MYSQL,
 )
 
@@ -137,3 +243,14 @@ schema_version = sql.Table(
     sql.Column("applied", sql.DateTime, nullable=False),
     **MYSQL,
 )
+
+DIRECTORY_NOW = (
+    sql.select(directory)
+    .join(report_run, report_run.c.run_id == directory.c.run_id)
+    .where(report_run.c.current)
+)
+
+directory_now = sql.table(
+    "directory_now", *(sql.column(column.name, column.type) for column in directory.columns)
+)
+"""The view of `DIRECTORY_NOW`: what readers see, the directories of each volume's newest date."""

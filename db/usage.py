@@ -29,14 +29,13 @@ def store(
     Raises DatabaseFailed, and AlreadyRecorded unless the rows that are there shall be replaced.
     """
     token = secrets.token_hex(16)
-    volume_id, group_ids, pi_ids = database.transaction(
+    volume_id, owners = database.transaction(
         lambda connection: (
             names.volume_id(connection, of),
-            names.group_ids(connection, [row.group for row in rows]),
-            names.pi_ids(connection, (row.group.pi for row in rows if row.group.pi)),
+            names.owners(connection, [row.group for row in rows]),
         )
     )
-    values = [_values(row, run.record_date, volume_id, group_ids, pi_ids) for row in rows]
+    values = [_values(row, run.record_date, volume_id, owners[row.group.gid]) for row in rows]
 
     def write(connection: Connection) -> None:
         if not runs.claim(connection, run, volume_id, token, replace=replace):
@@ -55,18 +54,12 @@ def store(
     database.transaction(write)
 
 
-def _values(
-    row: GroupReport,
-    day: date,
-    volume_id: int,
-    group_ids: Mapping[int, int],
-    pi_ids: Mapping[str, int],
-) -> dict[str, object]:
+def _values(row: GroupReport, day: date, volume_id: int, owner: names.Owner) -> dict[str, object]:
     return {
         "record_date": day,
         "volume_id": volume_id,
-        "unix_id": group_ids[row.group.gid],
-        "pi_id": pi_ids[row.group.pi] if row.group.pi else None,
+        "unix_id": owner.group_id,
+        "pi_id": owner.pi_id,
         "used": row.used_bytes,
         "quota": row.quota_bytes,
         "inodes": row.inodes,

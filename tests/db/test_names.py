@@ -3,18 +3,22 @@
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
+import sqlalchemy as sql
 from servers import nights
 from servers.databases import Connect
 from servers.nights import DAY, VOLUME
 
 from db import names, usage
 from db.database import Database
-from db.schema import volume
+from db.schema import base_directory, volume
 from lurge_types.config import DatabaseTable
 from lurge_types.names import Group
+from lurge_types.reports import BaseDirectory
 from lurge_types.scans import Volume
+from utils.paths import text
 
 LONGEST = 1000
 
@@ -76,6 +80,19 @@ def pi_ids(database: Database, of: Iterable[str]) -> Mapping[str, int]:
 
 def volume_id(database: Database, of: Volume) -> int:
     return database.transaction(lambda connection: names.volume_id(connection, of))
+
+
+def base_ids(
+    database: Database, bases: Iterable[BaseDirectory], of: Volume = VOLUME
+) -> Mapping[str, int]:
+    listed = list(bases)
+    return database.transaction(
+        lambda connection: names.base_ids(connection, names.volume_id(connection, of), listed)
+    )
+
+
+def file_type_ids(database: Database, of: Iterable[str]) -> Mapping[str, int]:
+    return database.transaction(lambda connection: names.file_type_ids(connection, of))
 
 
 def stored_groups(database: Database) -> list[Group]:
@@ -163,6 +180,70 @@ def test_a_group_may_change_its_investigator(database: Database) -> None:
         assert stored_groups(database)[0].pi == pi
 
 
+def test_owners_are_groups_with_their_investigators(database: Database) -> None:
+    groups = [nights.group(7, pi="Doe"), nights.group(8, pi=None), nights.group(7, pi="Doe")]
+    owners = database.transaction(lambda connection: names.owners(connection, groups))
+    ids = group_ids(database, [])
+    assert owners == {7: (ids[7], pi_ids(database, [])["Doe"]), 8: (ids[8], None)}
+
+
+# File types.
+
+
+def test_file_types_keep_their_ids_and_stay_apart(database: Database) -> None:
+    ids = file_type_ids(database, [*ALIKE, *ODD])
+    assert len(set(ids.values())) == len({*ALIKE, *ODD})
+    assert file_type_ids(database, ["Doe", "BAM"]) == {**ids, "BAM": len(ids) + 1}
+
+
+# Base directories.
+
+
+def test_base_directories_whose_paths_are_alike_stay_apart(database: Database) -> None:
+    bases = [BaseDirectory(f"/{name}", f"/{name}") for name in ALIKE]
+    ids = base_ids(database, bases)
+    assert len(set(ids.values())) == len(ALIKE)
+    for base in bases:  # one at a time they find the same
+        assert base_ids(database, [base]) == {base.real: ids[base.real]}
+
+
+def test_base_directories_that_show_the_same_path_stay_apart(database: Database) -> None:
+    bases = [BaseDirectory(f"/mdt{number}/alpha", "/projects/alpha") for number in range(3)]
+    assert len(set(base_ids(database, bases).values())) == 3
+
+
+def test_one_path_on_two_volumes_is_two_base_directories(database: Database) -> None:
+    (here,) = base_ids(database, [nights.base()]).values()
+    (there,) = base_ids(database, [nights.base()], Volume("scratch2")).values()
+    assert here != there
+
+
+def test_a_base_directory_keeps_its_id_when_it_is_shown_otherwise(database: Database) -> None:
+    real = nights.base().real
+    before = base_ids(database, [nights.base()])
+    assert (
+        base_ids(database, [BaseDirectory(real, "/new"), nights.base(2)]).items() > before.items()
+    )
+    select = sql.select(base_directory.c.directory_path).where(base_directory.c.real_path == real)
+    assert database.transaction(lambda connection: connection.scalar(select)) == "/new"
+
+
+def test_the_hash_of_a_base_directory_is_that_of_its_paths_bytes(database: Database) -> None:
+    path = b"/odd\xff\n/caf\xc3\xa9"
+    base_ids(database, [BaseDirectory(text(path), "/odd")])
+    stored = sql.select(base_directory.c.path_hash)
+    assert database.transaction(lambda connection: connection.scalar(stored)) == (
+        sha256(path).digest()
+    )
+
+
+def test_thousands_of_base_directories_are_added_at_once(database: Database) -> None:
+    bases = [BaseDirectory(f"/{number}" + "\\xff" * 500, "/") for number in range(2500)]
+    ids = base_ids(database, bases)
+    assert len(set(ids.values())) == 2500
+    assert base_ids(database, bases) == ids
+
+
 # Volumes.
 
 
@@ -191,7 +272,7 @@ def test_two_that_add_the_same_names_agree_on_their_ids(
     table: DatabaseTable, connect: Connect
 ) -> None:
     start = threading.Barrier(2)
-    found: list[tuple[int, object]] = []
+    found: list[tuple[int, object, object]] = []
 
     def add() -> None:
         database = connect(table)
@@ -200,7 +281,9 @@ def test_two_that_add_the_same_names_agree_on_their_ids(
             start.wait(20)
             group_ids(database, groups)
             pis = pi_ids(database, {group.pi for group in groups if group.pi})
-            found.append((volume_id(database, Volume(f"scratch{round_}")), tuple(pis.items())))
+            bases = base_ids(database, [nights.base(round_ * 10 + n) for n in range(10)])
+            number = volume_id(database, Volume(f"scratch{round_}"))
+            found.append((number, tuple(pis.items()), tuple(bases.items())))
 
     threads = [threading.Thread(target=add) for _ in range(2)]
     for thread in threads:

@@ -6,7 +6,15 @@ from decimal import Decimal
 from typing import Any
 
 from lurge_types.names import Group
-from lurge_types.reports import GroupReport, Run
+from lurge_types.reports import (
+    AGE_CLASSES,
+    BaseDirectory,
+    BaseUse,
+    DirectoryReport,
+    GroupReport,
+    Part,
+    Run,
+)
 from lurge_types.scans import Volume
 
 DAY = date(2026, 3, 1)
@@ -56,3 +64,44 @@ def row(of: Group, volume: Volume = VOLUME, **facts: Any) -> GroupReport:
 def rows(count: int, volume: Volume = VOLUME, **facts: Any) -> list[GroupReport]:
     """What so many groups use, sorted by gid."""
     return [row(group(gid), volume, **facts) for gid in range(1, count + 1)]
+
+
+def base(number: int = 1, volume: Volume = VOLUME) -> BaseDirectory:
+    """A base directory that people know by another path than the filesystem."""
+    project = f"{volume.name}/projects/alpha{number}"
+    return BaseDirectory(f"/lustre/mdt{number % 4}/{project}", f"/lustre/{project}")
+
+
+def directory(number: int, of: Group, below: BaseDirectory, **facts: Any) -> DirectoryReport:
+    """A directory with files of two types and three ages, in figures that depend on its number."""
+    parts = tuple(Part(kind, kind + 1, number * 100) for kind in (number % 3, 3))
+    made = DirectoryReport(
+        gid=of.gid,
+        base=below,
+        directory=f"directory_number_{number}",
+        real_path=f"{below.real}/directory_number_{number}",
+        files=sum(part.files for part in parts),
+        size_bytes=number * 200,
+        last_modified_days=Decimal(number % 9999).scaleb(-1),
+        last_used_days=Decimal(number % 999).scaleb(-1) if number % 7 else None,
+        by_type=parts,
+        by_age=tuple(Part(age, 1, number) for age in AGE_CLASSES[number % 6 : number % 6 + 3]),
+        kept_files=number % 2,
+        holds_vault=number % 11 == 0,
+        lies_above=number % 13 == 0,
+    )
+    return made._replace(**facts)
+
+
+def directories(count: int, **facts: Any) -> list[DirectoryReport]:
+    """So many directories of a few groups below a few base directories."""
+    return [
+        directory(number, group(number % 5 + 1), base(number % 7), **facts)
+        for number in range(count)
+    ]
+
+
+def use(of: Group, below: BaseDirectory, **facts: Any) -> BaseUse:
+    """What a group uses in a base directory."""
+    made = BaseUse(of.gid, below, of.gid * 2**20, of.gid * 100, Decimal("12.3"))
+    return made._replace(**facts)

@@ -76,13 +76,17 @@ class Database:
         self._retry_seconds = retry_seconds
         self._waiting = waiting
 
-    def transaction(self, act: Callable[[Connection], T]) -> T:
+    def transaction(
+        self, act: Callable[[Connection], T], *, retry_seconds: float | None = None
+    ) -> T:
         """
         Do something wholly or not at all, and again while the database is away or busy.
 
         A connection that is lost while it commits leaves open whether it did: what is done again
-        must know its own work. Raises DatabaseFailed `retry_seconds` after the first loss.
+        must know its own work. Raises DatabaseFailed `retry_seconds` after the first loss, which
+        is the database's if none is given.
         """
+        patience = self._retry_seconds if retry_seconds is None else retry_seconds
         deadline = None
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -93,7 +97,7 @@ class Database:
                 if not dialects.worth_a_retry(error):
                     raise self._failed(error) from error
                 if deadline is None:
-                    deadline = time.monotonic() + self._retry_seconds
+                    deadline = time.monotonic() + patience
                     self._waiting(f"{self.name}: {dialects.reason(error)}")
                 if time.monotonic() + pause > deadline:
                     raise self._failed(error) from error

@@ -1,18 +1,60 @@
-"""The record of runs: which reports of which volume and date are there, whole."""
+"""
+The record of runs: which reports of which volume and date are there, whole.
 
-from datetime import date
+A small report is recorded in the transaction that writes its rows. The rows of a large one come in
+chunks: its run is begun, filled and completed, and readers see it from then on. What they see no
+longer, and what a killed run left, is let go and deleted in chunks.
+"""
+
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
+from db import writers
+from db.database import DatabaseFailed
 from db.schema import report_run, volume
+from db.writers import Writer
 from lurge_types.reports import Run
 
 RUN_COLUMNS = [report_run.c[name] for name in Run.__dataclass_fields__ if name != "volume"]
 
+IDS_END = 2**31
+"""The first number that is no id: dashboards take them for signed integers of 32 bits."""
+
+LEFT_OVER: dict[str, Any] = {"done": None, "current": False, "host": None, "process": None}
+
 
 class AlreadyRecorded(Exception):
     """Another run has recorded this report of this volume and date."""
+
+
+class RunLost(DatabaseFailed):
+    """A run that is being filled was taken for dead, and its rows were deleted."""
+
+
+class Begun(NamedTuple):
+    """
+    A run that is to be filled.
+
+    token: tells it from a later run that got the same run_id.
+    first_id: of its rows; None where none shall be stored.
+    rows: how many ids are its own.
+    """
+
+    run_id: int
+    token: str
+    first_id: int | None
+    rows: int
+
+
+class Unseen(NamedTuple):
+    """A run whose rows nobody sees any more, and the ids of those that were stored."""
+
+    run_id: int
+    token: str
+    ids: range
 
 
 def find(connection: Connection, report: str, volume_name: str, day: date) -> Run | None:
@@ -43,6 +85,28 @@ def _one(
     return None if row is None else Run(volume=volume_name, **row._mapping)
 
 
+def rows_of(connection: Connection, report: str, volume_name: str, day: date) -> int:
+    """
+    How many rows a whole run had, whether they are kept or not.
+
+    0 where there is none, and for reports that are recorded together with their rows.
+    """
+    rows = connection.scalar(
+        sql.select(report_run.c.row_count)
+        .join(volume)
+        .where(
+            report_run.c.report == report,
+            volume.c.scratch_disk == volume_name,
+            report_run.c.record_date == day,
+            report_run.c.done == 1,
+        )
+    )
+    return rows or 0
+
+
+# Recorded at once.
+
+
 def claim(connection: Connection, run: Run, volume_id: int, token: str, *, replace: bool) -> bool:
     """
     Take the place of a run, in the transaction that then writes its rows and records it.
@@ -56,38 +120,265 @@ def claim(connection: Connection, run: Run, volume_id: int, token: str, *, repla
     connection.execute(
         sql.select(volume.c.volume_id).where(volume.c.volume_id == volume_id).with_for_update()
     )
-    place = (
-        report_run.c.report == run.report,
-        report_run.c.volume_id == volume_id,
-        report_run.c.record_date == run.record_date,
-    )
-    there = connection.scalar(sql.select(report_run.c.token).where(*place, report_run.c.done == 1))
-    if there == token:
-        return False
-    if there and not replace:
-        raise AlreadyRecorded(
-            f"{run.report} of {run.volume} on {run.record_date} was recorded by another run"
+    there = connection.execute(
+        sql.select(report_run.c.run_id, report_run.c.token).where(
+            *_place(run, volume_id), report_run.c.done == 1
         )
-    if there:
-        connection.execute(sql.delete(report_run).where(*place, report_run.c.done == 1))
+    ).one_or_none()
+    if there is None:
+        return True
+    if there.token == token:
+        return False
+    if not replace:
+        raise _already(run)
+    replaced = report_run.c.run_id == there.run_id
+    connection.execute(sql.delete(report_run).where(replaced, report_run.c.first_id.is_(None)))
+    connection.execute(sql.update(report_run).where(replaced).values(LEFT_OVER))
     return True
 
 
 def record(connection: Connection, run: Run, volume_id: int, token: str) -> None:
     """Say that a run is whole, in the transaction that makes it so and has claimed its place."""
-    values = {name: getattr(run, name) for name in Run.__dataclass_fields__ if name != "volume"}
     connection.execute(
-        sql.insert(report_run).values(
-            **values, volume_id=volume_id, token=token, done=1, current=False
+        sql.insert(report_run).values(_facts(run, volume_id, token=token, done=1, current=False))
+    )
+    _mark_current(connection, run, volume_id)
+
+
+def _facts(run: Run, volume_id: int, **more: Any) -> dict[str, Any]:
+    facts = {name: getattr(run, name) for name in Run.__dataclass_fields__ if name != "volume"}
+    return {**facts, "volume_id": volume_id, **more}
+
+
+def _place(run: Run, volume_id: int) -> tuple[sql.ColumnElement[bool], ...]:
+    return (*_of_volume(run.report, volume_id), report_run.c.record_date == run.record_date)
+
+
+def _of_volume(report: str, volume_id: int) -> tuple[sql.ColumnElement[bool], ...]:
+    return report_run.c.report == report, report_run.c.volume_id == volume_id
+
+
+def _newest(connection: Connection, report: str, volume_id: int) -> date | None:
+    newest: date | None = connection.scalar(
+        sql.select(sql.func.max(report_run.c.record_date)).where(
+            *_of_volume(report, volume_id), report_run.c.done == 1
         )
     )
-    of_volume = (report_run.c.report == run.report, report_run.c.volume_id == volume_id)
-    newest = connection.scalar(
-        sql.select(sql.func.max(report_run.c.record_date)).where(*of_volume, report_run.c.done == 1)
-    )
+    return newest
+
+
+def _mark_current(connection: Connection, run: Run, volume_id: int) -> None:
+    newest = _newest(connection, run.report, volume_id)
     current = sql.and_(report_run.c.record_date == newest, report_run.c.done.is_not(None))
     connection.execute(
         sql.update(report_run)
-        .where(*of_volume, report_run.c.current != current)
+        .where(*_of_volume(run.report, volume_id), report_run.c.current != current)
         .values(current=current)
     )
+
+
+def _already(run: Run) -> AlreadyRecorded:
+    return AlreadyRecorded(
+        f"{run.report} of {run.volume} on {run.record_date} was recorded by another run"
+    )
+
+
+# Filled in chunks.
+
+
+def begin(
+    connection: Connection, run: Run, volume_id: int, token: str, rows: int, *, replace: bool
+) -> Begun:
+    """
+    Record a run that is to be filled, and keep ids for its rows.
+
+    No rows are to be stored where a newer date is there: readers would never see them. All volumes
+    are locked, so that those who look for free ids come one after the other.
+
+    Raises AlreadyRecorded, unless what is recorded shall be replaced.
+    """
+    connection.execute(sql.select(volume.c.volume_id).with_for_update())
+    mine = connection.execute(
+        sql.select(report_run.c.run_id, report_run.c.first_id).where(
+            *_place(run, volume_id), report_run.c.token == token
+        )
+    ).one_or_none()
+    if mine is not None:  # by now, or committed before and the answer got lost
+        return Begun(mine.run_id, token, mine.first_id, rows)
+    newest = _newest(connection, run.report, volume_id)
+    if not replace and _is_whole(connection, run, volume_id):
+        raise _already(run)
+    is_older = newest is not None and newest > run.record_date
+    first_id = None if is_older else _free_ids(connection, rows)
+    writer = writers.me()
+    connection.execute(
+        sql.insert(report_run).values(
+            _facts(
+                run,
+                volume_id,
+                token=token,
+                done=None,
+                current=False,
+                row_count=rows,
+                filled=0,
+                first_id=first_id,
+                host=writer.host,
+                process=writer.process,
+                touched=_now(),
+            )
+        )
+    )
+    return begin(connection, run, volume_id, token, rows, replace=replace)
+
+
+def fill(connection: Connection, begun: Begun, filled: int, more: int) -> bool:
+    """
+    Count more rows to those filled, in the transaction that writes them.
+
+    False where they are counted already: they were committed, but the answer got lost.
+
+    Raises RunLost.
+    """
+    if _is_changed(
+        connection, begun, report_run.c.filled == filled, filled=filled + more, touched=_now()
+    ):
+        return True
+    there = connection.scalar(sql.select(report_run.c.filled).where(*_being_filled(begun)))
+    if there != filled + more:
+        raise _lost()
+    return False
+
+
+def complete(connection: Connection, run: Run, volume_id: int, begun: Begun) -> None:
+    """
+    Say that a run is filled, in the transaction that has claimed its place.
+
+    Raises RunLost.
+    """
+    if not _is_changed(connection, begun, done=1, host=None, process=None):
+        raise _lost()
+    _mark_current(connection, run, volume_id)
+
+
+def give_up(connection: Connection, begun: Begun) -> Unseen | None:
+    """Make a left-over of a run that was being filled; None if it is none: whole, or gone."""
+    _is_changed(connection, begun, **LEFT_OVER)
+    row = connection.execute(
+        sql.select(report_run).where(
+            *_named(begun.run_id, begun.token), report_run.c.done.is_(None)
+        )
+    ).one_or_none()
+    return None if row is None else _unseen(row)
+
+
+def unseen(connection: Connection, report: str, volume_name: str) -> list[Unseen]:
+    """
+    What readers of a report of a volume see no longer: rows of older dates, and left-overs.
+
+    Runs whose writers are dead become left-overs here, so that none of these comes to life again.
+    """
+    volume_id = connection.scalar(
+        sql.select(volume.c.volume_id).where(volume.c.scratch_disk == volume_name)
+    )
+    if volume_id is None:
+        return []
+    newest = _newest(connection, report, volume_id)
+    rows = connection.execute(
+        sql.select(report_run)
+        .where(
+            *_of_volume(report, volume_id),
+            sql.or_(report_run.c.done.is_(None), report_run.c.first_id.is_not(None)),
+        )
+        .with_for_update()
+    ).all()
+    found = [row for row in rows if _is_unseen(row, newest)]
+    left = [row.run_id for row in found if row.done is None]
+    connection.execute(
+        sql.update(report_run).where(report_run.c.run_id.in_(left)).values(LEFT_OVER)
+    )
+    return [_unseen(row) for row in found]
+
+
+def hold(connection: Connection, of: Unseen) -> bool:
+    """
+    Keep the ids of an unseen run from being used again, to the end of the transaction.
+
+    False where they may be in use already: another has deleted the rows.
+    """
+    held = connection.scalar(
+        sql.select(report_run.c.run_id)
+        .where(*_named(of.run_id, of.token), report_run.c.first_id.is_not(None))
+        .with_for_update()
+    )
+    return held is not None
+
+
+def forget(connection: Connection, of: Unseen) -> None:
+    """Free the ids of a run whose rows are deleted; a left-over leaves nothing."""
+    named = _named(of.run_id, of.token)
+    connection.execute(sql.delete(report_run).where(*named, report_run.c.done.is_(None)))
+    connection.execute(sql.update(report_run).where(*named).values(first_id=None))
+
+
+def _named(run_id: int, token: str) -> tuple[sql.ColumnElement[bool], ...]:
+    """SQLite gives the last run_id again when its run is gone: the token is never the same."""
+    return report_run.c.run_id == run_id, report_run.c.token == token
+
+
+def _being_filled(begun: Begun) -> tuple[sql.ColumnElement[bool], ...]:
+    return (*_named(begun.run_id, begun.token), report_run.c.host.is_not(None))
+
+
+def _is_changed(
+    connection: Connection, begun: Begun, *where: sql.ColumnElement[bool], **values: Any
+) -> bool:
+    """Change a run, if it is still being filled."""
+    change = sql.update(report_run).where(*_being_filled(begun), *where).values(values)
+    return connection.execute(change).rowcount == 1
+
+
+def _is_whole(connection: Connection, run: Run, volume_id: int) -> bool:
+    whole = sql.select(report_run.c.run_id).where(*_place(run, volume_id), report_run.c.done == 1)
+    return connection.scalar(whole) is not None
+
+
+def _free_ids(connection: Connection, rows: int) -> int:
+    """
+    The lowest number from which on so many are free, of those that runs have not kept.
+
+    Raises DatabaseFailed.
+    """
+    kept = connection.execute(
+        sql.select(report_run.c.first_id, report_run.c.row_count)
+        .where(report_run.c.first_id.is_not(None))
+        .order_by(report_run.c.first_id)
+    )
+    free = 1
+    for first_id, count in kept:
+        if free + rows <= first_id:
+            break
+        free = max(free, first_id + count)
+    if free + rows > IDS_END:
+        raise DatabaseFailed(f"no {rows} ids in a row are free below {IDS_END}: run fewer at once")
+    return free
+
+
+def _is_unseen(row: sql.Row[Any], newest: date | None) -> bool:
+    if row.done is not None:
+        return newest is not None and row.record_date < newest
+    if row.host is None:
+        return True
+    return not writers.lives(Writer(row.host, row.process), row.touched, _now())
+
+
+def _unseen(row: sql.Row[Any]) -> Unseen:
+    ids = range(0) if row.first_id is None else range(row.first_id, row.first_id + row.filled)
+    return Unseen(row.run_id, row.token, ids)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _lost() -> RunLost:
+    return RunLost("the run was taken for dead by another, which deleted its rows: run again")

@@ -1,25 +1,97 @@
 """The tables are made once, whoever asks for them how often, and whatever breaks it off."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sql
 from servers import nights
 from servers.databases import Connect, Place, Wired, on_mariadb, on_sqlite
 from servers.mariadb import Mariadb
-from servers.nights import VOLUME
+from servers.nights import DAY, VOLUME
 
-from db import usage
+from db import migrations, names, runs, usage
 from db.database import Database, DatabaseFailed, SchemaMissing
 from db.migrations import LOCK, NEWEST
-from db.schema import metadata, schema_version, warning
-from lurge_types.reports import WARNINGS
+from db.schema import BIG, MYSQL, directory_now, metadata, schema_version, warning
+from lurge_types.reports import WARNINGS, Run
 
 ALL = list(range(1, NEWEST + 1))
+ADMINISTRATORS = "CREATE, CREATE VIEW, ALTER, INDEX, DROP, REFERENCES"
 
 Schema = Mapping[str, tuple[list[str], list[str], int]]
+
+# The tables of version 1 that are as they were, and one that has grown.
+UNCHANGED = ("pi", "unix_group", "volume", "warning", "lustre_usage", "schema_version")
+
+
+def make_first_version(database: Database) -> None:
+    """The tables of version 1, with a run that was recorded there."""
+    first = sql.MetaData()
+    for name in UNCHANGED:
+        metadata.tables[name].to_metadata(first)
+    sql.Table(
+        "report_run",
+        first,
+        sql.Column("run_id", BIG, primary_key=True),
+        sql.Column("report", sql.String(32), nullable=False),
+        sql.Column("volume_id", sql.ForeignKey("volume.volume_id"), nullable=False),
+        sql.Column("record_date", sql.Date, nullable=False),
+        sql.Column("scan_file", sql.Text, nullable=False),
+        sql.Column("scan_time", sql.DateTime, nullable=False),
+        sql.Column("lines", sql.BigInteger, nullable=False),
+        sql.Column("bad_lines", sql.BigInteger, nullable=False),
+        sql.Column("started", sql.DateTime, nullable=False),
+        sql.Column("finished", sql.DateTime, nullable=False),
+        sql.Column("version", sql.String(32), nullable=False),
+        sql.Column("token", sql.String(32), nullable=False),
+        sql.Column("done", sql.SmallInteger),
+        sql.Column("current", sql.Boolean, nullable=False),
+        sql.UniqueConstraint("report", "volume_id", "record_date", "done", name="report_run_whole"),
+        **MYSQL,
+    )
+    now = datetime.now(UTC).replace(tzinfo=None)
+
+    def make(connection: sql.Connection) -> None:
+        first.create_all(connection)
+        levels = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
+        connection.execute(sql.insert(warning), levels)
+        connection.execute(sql.insert(schema_version), {"version": 1, "applied": now})
+        number = names.volume_id(connection, VOLUME)
+        facts = {key: getattr(nights.run(), key) for key in Run.__dataclass_fields__}
+        del facts["volume"]
+        run = {**facts, "volume_id": number, "token": "1", "done": 1, "current": True}
+        connection.execute(sql.insert(first.tables["report_run"]), run)
+
+    database.transaction(make)
+
+
+def details(database: Database) -> Mapping[str, object]:
+    """What the database tells of its tables and views, without the names that it has made up."""
+
+    def nameless(facts: Iterable[Mapping[str, Any]]) -> list[str]:
+        return sorted(str({key: fact[key] for key in fact if key != "name"}) for fact in facts)
+
+    def look(connection: sql.Connection) -> Mapping[str, object]:
+        at = sql.inspect(connection)
+        return {
+            name: (
+                [
+                    (column["name"], str(column["type"]), column["nullable"], column["default"])
+                    for column in at.get_columns(name)
+                ],
+                at.get_pk_constraint(name),
+                sorted(map(str, at.get_indexes(name))),
+                sorted(map(str, at.get_unique_constraints(name))),
+                nameless(at.get_foreign_keys(name)),
+            )
+            for name in (*at.get_table_names(), *at.get_view_names())
+        }
+
+    return database.transaction(look)
 
 
 def schema(database: Database) -> Schema:
@@ -95,6 +167,96 @@ def test_two_who_make_the_tables_at_once_make_them_once(place: Place, connect: C
     assert sorted(applied) == [[], [], ALL]
     assert versions(connect(place.admin)) == ALL
     assert levels(connect(place.admin)) == WARNINGS
+
+
+# From one version to the next.
+
+
+def test_the_first_version_becomes_what_a_new_database_is(place: Place, connect: Connect) -> None:
+    database = connect(place.admin)
+    make_first_version(database)
+    assert database.init() == ALL[1:]
+    stepped = details(database)
+    database.transaction(drop_all)
+    assert database.init() == ALL
+    assert stepped == details(database)
+
+
+def drop_all(connection: sql.Connection) -> None:
+    connection.exec_driver_sql(f"DROP VIEW {directory_now.name}")
+    metadata.drop_all(connection)
+
+
+def test_what_the_first_version_has_recorded_stays(place: Place, connect: Connect) -> None:
+    database = connect(place.admin)
+    make_first_version(database)
+    database.init()
+    found = database.transaction(
+        lambda connection: runs.find(connection, "reporter", VOLUME.name, DAY)
+    )
+    assert found == nights.run()
+    assert (
+        database.transaction(
+            lambda connection: runs.rows_of(connection, "reporter", VOLUME.name, DAY)
+        )
+        == 0
+    )
+    usage.store(connect(place.table), nights.run(), VOLUME, nights.rows(3), replace=True)
+
+
+@on_mariadb
+@pytest.mark.parametrize("moment", [b"ADD COLUMN filled", b"CREATE SQL SECURITY INVOKER VIEW"])
+@pytest.mark.parametrize("lost", ["server", "answer"])
+def test_a_step_that_broke_off_is_completed(
+    wired: Wired, place: Place, connect: Connect, moment: bytes, lost: str
+) -> None:
+    database = connect(place.admin)
+    make_first_version(database)
+    if lost == "server":
+        wired.wire.before(moment, act=wired.server.kill)
+        with pytest.raises(DatabaseFailed):
+            connect(wired.admin, retry_seconds=0).init()
+        wired.server.start()
+        assert database.init() == ALL[1:]
+    else:
+        wired.wire.cut_behind(moment)
+        assert connect(wired.admin).init() == ALL[1:]
+    assert wired.wire.happened.is_set()
+    stepped = details(database)
+    database.transaction(drop_all)
+    database.init()
+    assert stepped == details(database)
+
+
+@on_mariadb
+def test_the_documented_rights_are_enough_to_make_the_tables(
+    place: Place, connect: Connect, mariadb: Mariadb
+) -> None:
+    address = sql.make_url(place.admin.url)
+    user = f"{address.username}@127.0.0.1"
+    mariadb.execute(f"REVOKE ALL ON {address.database}.* FROM {user}")
+    for rights in ("SELECT, INSERT, UPDATE, DELETE", ADMINISTRATORS):
+        mariadb.execute(f"GRANT {rights} ON {address.database}.* TO {user}")
+    page = (Path(migrations.__file__).parent.parent / "docs/database.md").read_text("utf-8")
+    assert ADMINISTRATORS in page
+    database = connect(place.admin)
+    make_first_version(database)
+    database.init()
+
+
+@on_mariadb
+def test_the_view_is_read_when_whoever_made_it_is_gone(
+    place: Place, connect: Connect, mariadb: Mariadb
+) -> None:
+    admin = sql.make_url(place.admin.url).username
+    connect(place.admin).init()
+    mariadb.execute(f"RENAME USER {admin}@127.0.0.1 TO {admin}_gone@127.0.0.1")
+    try:
+        select = sql.select(directory_now)
+        rows = connect(place.table).transaction(lambda connection: connection.execute(select).all())
+    finally:
+        mariadb.execute(f"RENAME USER {admin}_gone@127.0.0.1 TO {admin}@127.0.0.1")
+    assert rows == []
 
 
 # Broken off.

@@ -7,7 +7,9 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
@@ -20,7 +22,10 @@ from lurge import nightly, outcomes
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
 from lurge.init import ConfigUnwritable, write_config
-from lurge.nightly import Night, UnknownVolume
+from lurge.inspector.report import Inspector
+from lurge.nightly import Night, Pass, Report, UnknownVolume
+from lurge.onepass import mpi, ranks, threads
+from lurge.onepass.mpi import MpiPost, NotStarted
 from lurge.reporter import Reporter
 from lurge.scan import ScanFailed, absolute
 from lurge.scan import scan as write_scan
@@ -43,12 +48,20 @@ WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike)
 MISSING = (DatabaseFailed, NoScans, ScansUnreadable)
 FAILED = (ConfigUnwritable, FolderTaken, ScanFailed)
 
-REPORTS = ("reporter",)
+REPORTS = ("reporter", "inspector")
 IN_MEMORY = "sqlite://"
 FILE = click.Path(path_type=Path)
 DAY = click.DateTime(["%Y-%m-%d"])
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass
+class Start:
+    """How a command is started: with which ranks, and with which configuration in front of it."""
+
+    post: MpiPost | None
+    config: Path | None = None
 
 
 class Suite(click.Group):
@@ -93,7 +106,7 @@ def suite(ctx: click.Context, config: Path | None) -> None:
     Without a configuration file it takes defaults: everything under ./lurge-data, names from the
     system, no quotas. `lurge init` writes a commented one.
     """
-    ctx.obj = config
+    ctx.obj.config = config
 
 
 @suite.command(REPORTS[0], short_help="What each group uses, against which quota.")
@@ -132,11 +145,16 @@ def report(
 
     reporter: what each group uses, against which quota, and since when.
 
+    inspector: what is in each project directory, by file type and age.
+
+    Under mpirun the ranks share the work: mpirun -n 8 python -m mpi4py manager.py inspector ...
+
     Exit status: 0 done, or done already; 1 something failed, the rest is written; 2 wrong
     arguments or configuration; 3 something all need is missing, nothing was done.
     """
-    path = chosen_config(config or ctx.obj, defaults)
-    if not (path or defaults or at_a_terminal()):
+    path = chosen_config(config or ctx.obj.config, defaults)
+    by_ranks = ctx.obj.post is not None  # which have no terminal: mpirun shows them one of its own
+    if not (path or defaults or at_a_terminal() and not by_ranks):
         raise click.UsageError(
             "no configuration and no terminal: give --config FILE, or --defaults to go without"
         )
@@ -148,17 +166,21 @@ def report(
     database = open_database(
         settings.database, dry_run, lambda why: log.warning("waiting", why=why)
     )
+    programs: dict[str, Report] = {
+        "reporter": Reporter(settings, database, names, quotas),
+        "inspector": Inspector(settings, database, names),
+    }
     night = Night(
         config=settings,
         database=database,
-        reports=[Reporter(settings, database, names, quotas)],
+        reports=[program for name, program in programs.items() if name in reports],
         today=today,
-        threads=settings.pass_.threads or threads_of_job(),
+        read=how_to_read(settings, ctx.obj.post),
         force=force,
         dry_run=dry_run,
     )
     results = []
-    terminal = show.console(stderr=True)
+    terminal = show.console(stderr=True, plain=by_ranks)
     watching = progress_bars(terminal) if terminal.is_terminal else nullcontext(progress_log(log))
     with watching as progress:
         for result in night.run(wanted, progress):
@@ -166,7 +188,7 @@ def report(
             tell(result.outcome, log, as_json)
     if not as_json:
         for table in outcomes.tables(results):
-            show.console().print(table, "")
+            show.console(plain=by_ranks).print(table, "")
     failed = any(result.outcome.status == "failed" for result in results)
     return SOMETHING_FAILED if failed else FINE
 
@@ -176,6 +198,13 @@ def chosen_config(given: Path | None, defaults: bool) -> Path | None:
     if given and defaults:
         raise click.UsageError("--config and --defaults exclude each other")
     return None if defaults else config_file.find(given)
+
+
+def how_to_read(settings: Config, post: MpiPost | None) -> Pass:
+    """A pass by the other ranks, or by threads where there are none."""
+    if post:
+        return partial(ranks.one_pass, post)
+    return partial(threads.one_pass, settings.pass_.threads or threads_of_job())
 
 
 def threads_of_job() -> int:
@@ -282,7 +311,7 @@ def scan(
     It stays on one filesystem and follows no links. What vanishes meanwhile or may not be read is
     counted and listed. The scan is there when it is complete.
     """
-    file = chosen_config(config or ctx.obj, defaults)
+    file = chosen_config(config or ctx.obj.config, defaults)
     settings = config_file.read(file)
     if output is None:
         output = settings.wrstat_dir
@@ -355,7 +384,7 @@ def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
     An existing configuration is left as it is. On MySQL and MariaDB the tables need a user with
     more rights than a night's run: give --user, and its password in LURGE_DATABASE_PASSWORD.
     """
-    path = config_file.find(config or ctx.obj) or config_file.CONFIG_NAME
+    path = config_file.find(config or ctx.obj.config) or config_file.CONFIG_NAME
     written = write_config(path)
     print(f"{path}: {'written' if written else 'there already, left as it is'}")
     settings = config_file.read(path)
@@ -376,15 +405,38 @@ def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit status."""
+    """Run a command, on the first of several ranks; the others help it. The exit status."""
+    prepare_streams()
+    try:
+        post = mpi.post()
+    except NotStarted as error:
+        return complain(error, WRONG_USE)
+    if post is None:
+        return run(arguments, None)
+    if post.rank != ranks.WRITER:
+        ranks.serve(post)
+        post.close()
+        return FINE
+    status = run(arguments, post)
+    ranks.dismiss(post)
+    post.close()
+    return status
+
+
+def prepare_streams() -> None:
+    """Let nothing that is closed or cannot be encoded stop a run."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for good
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # whatever the locale, no name stops a run
             stream.reconfigure(errors="backslashreplace")
+
+
+def run(arguments: Sequence[str] | None, post: MpiPost | None) -> int:
+    """Run a command; its exit status, whatever happens."""
     try:
-        status = suite.main(arguments, standalone_mode=False)
+        status = suite.main(arguments, standalone_mode=False, obj=Start(post))
     except click.ClickException as error:
         error.show()
         return WRONG_USE

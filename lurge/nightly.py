@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from db import runs
 from db.database import Database, DatabaseFailed
 from db.runs import AlreadyRecorded
-from lurge.onepass import Read, Work, one_pass
+from lurge.onepass.work import Answers, Read, Reading, Work
 from lurge.tallies.tally import SumOverflow, Tally
 from lurge_types.config import Config, VolumeTable
-from lurge_types.reports import GroupReport, Outcome, Run
+from lurge_types.reports import GroupReport, Made, NamedDirectory, Outcome, Run, Status
 from lurge_types.scans import BadLines, Progress, Scan, Volume
 from utils import scans, tsv
+from utils.basedirs import BasedirsUnreadable
 from utils.paths import raw, text
 from utils.scans import NoScans, ScanMissing
 from utils.tsv import TsvFailed
@@ -30,39 +31,58 @@ BELIEVABLE_SHARE = 0.5
 """Of the lines that the last record had; with fewer, a scan may not be whole."""
 
 
+FROM_DATABASE = "the TSV was missing: written from the database"
+FROM_SCAN = "the TSV was missing: written from the scan again"
 FOUND_BY_ITS_SCAN = "no [[volume]] is configured: this one was found by its scan"
 
 
 class Report(Protocol):
-    """A program that makes rows of a tally and puts them where they belong."""
+    """
+    A program that makes rows of a tally and puts them where they belong.
+
+    Its methods raise SumOverflow, DatabaseFailed and TsvFailed.
+    """
 
     name: str
 
-    def tally(self, scan: Scan) -> Tally:
-        """What must see the scan."""
+    def tally(self, scan: Scan) -> Callable[[], Tally]:
+        """What makes a tally of a scan. Raises BasedirsUnreadable."""
 
-    def rows(self, scan: Scan, tally: Any) -> list[GroupReport]:
-        """What the tally amounts to."""
+    def preview(self, scan: Scan, tally: Answers) -> Made:
+        """What would be written."""
 
-    def write(self, run: Run, scan: Scan, rows: Sequence[GroupReport], *, replace: bool) -> Path:
-        """Put rows into the database and their TSV into its place."""
+    def write(self, run: Run, scan: Scan, tally: Answers, *, replace: bool) -> Made:
+        """Put rows into the database and their TSV into its place. Raises AlreadyRecorded too."""
 
-    def recorded(self, run: Run) -> list[GroupReport]:
-        """The rows of a run that is in the database."""
+    def recorded(self, run: Run) -> Made:
+        """A run that is in the database."""
 
-    def restore(self, run: Run, rows: Sequence[GroupReport]) -> Path:
-        """Write the TSV of a recorded run again."""
+    def restore(self, run: Run, tally: Answers | None) -> bool:
+        """Write the TSV of a recorded run again; False if that needs a tally of its scan."""
 
     def tsv(self, run: Run) -> Path:
         """Where the TSV of a run is."""
 
 
+Pass = Callable[[Sequence[Work], Reading, Callable[[Progress], None]], Iterator[Read]]
+"""Reads scans, by threads or by ranks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a report of a volume, and its rows."""
+    """What became of a report of a volume, and its largest rows."""
 
     outcome: Outcome
-    rows: Sequence[GroupReport] = ()
+    largest: Sequence[GroupReport | NamedDirectory] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A report that needs a tally; of a recorded run only the TSV is to be written again."""
+
+    report: Report
+    make_tally: Callable[[], Tally]
+    recorded: Run | None = None
 
 
 class UnknownVolume(Exception):
@@ -118,7 +138,7 @@ class Night:
     database: Database
     reports: Sequence[Report]
     today: date
-    threads: int
+    read: Pass
     force: bool = False
     dry_run: bool = False
 
@@ -130,20 +150,41 @@ class Night:
 
         Raises DatabaseFailed where it cannot even be told what is due.
         """
-        due: dict[Scan, list[Report]] = {}
+        due: dict[Scan, list[Due]] = {}
         for scan in wanted:
             for report in self.reports:
                 if isinstance(scan, ScanMissing):
                     yield _failed(report, scan.volume, scan.reason)
-                elif not (self.force or self.dry_run) and (run := self._recorded(report, scan)):
-                    yield self._already(report, scan, run)
+                    continue
+                result = self._look(report, scan)
+                if isinstance(result, Due):
+                    due.setdefault(scan, []).append(result)
                 else:
-                    due.setdefault(scan, []).append(report)
+                    yield result
         started = _now()
         for read in self._read(due, progress):
             yield from self._finish(read, due[read.scan], started)
         if not self.dry_run:
             yield from self._remove_old_files()
+
+    def _look(self, report: Report, scan: Scan) -> Result | Due:
+        """What became of a report already, or that it is due."""
+        run = None if self.force or self.dry_run else self._recorded(report, scan)
+        try:
+            if run and not self._misses_tsv(report, run):
+                return self._already(report, scan, run)
+            if run and report.restore(run, None):
+                return self._already(report, scan, run, FROM_DATABASE)
+            if run and run.scan_file != _name(scan):
+                return _failed(
+                    report,
+                    scan.volume,
+                    f"{report.tsv(run)} is missing, and was made of another scan, {run.scan_file}: "
+                    "--force makes it and its rows again",
+                )
+            return Due(report, report.tally(scan), run)
+        except (TsvFailed, BasedirsUnreadable) as error:
+            return _failed(report, scan.volume, str(error))
 
     def _recorded(self, report: Report, scan: Scan) -> Run | None:
         return self.database.transaction(
@@ -152,65 +193,67 @@ class Night:
             )
         )
 
-    def _already(self, report: Report, scan: Scan, run: Run) -> Result:
-        """A report that is recorded; a TSV that is missing and not too old is written again."""
-        rows = report.recorded(run)
-        path = report.tsv(run)
-        remarks = scan.remarks
-        if run.scan_file != text(bytes(scan.path)):
+    def _misses_tsv(self, report: Report, run: Run) -> bool:
+        """Whether a TSV is missing that is not too old to be kept."""
+        return not (report.tsv(run).exists() or self._too_old(run.record_date))
+
+    def _already(self, report: Report, scan: Scan, run: Run, *remarks: str) -> Result:
+        """A report that is recorded."""
+        remarks = (*scan.remarks, *remarks)
+        if run.scan_file != _name(scan):
             remarks = (
                 *remarks,
                 f"recorded from another scan, {run.scan_file}: --force replaces it",
             )
-        if not (path.exists() or self._too_old(run.record_date) or self.dry_run):
-            try:
-                report.restore(run, rows)
-            except TsvFailed as error:
-                return _failed(report, scan.volume, str(error))
-            remarks = (*remarks, "the TSV was missing: written from the database")
-        there = path if path.exists() else None
-        return Result(
-            Outcome(report.name, run.volume, "already", run, len(rows), there, remarks), rows
+        return self._result(report, "already", run, report.recorded(run), remarks)
+
+    def _result(
+        self, report: Report, status: Status, run: Run, made: Made, remarks: tuple[str, ...]
+    ) -> Result:
+        path = made.path if made.path and made.path.exists() else None
+        outcome = Outcome(
+            report.name, run.volume, status, run, made.rows, path, (*remarks, *made.remarks)
         )
+        return Result(outcome, made.largest)
 
     def _too_old(self, day: date) -> bool:
         """Whether the TSV files of a day are no longer kept."""
         return day < self.today - timedelta(days=self.config.keep)
 
     def _read(
-        self, due: dict[Scan, list[Report]], progress: Callable[[Progress], None]
+        self, due: dict[Scan, list[Due]], progress: Callable[[Progress], None]
     ) -> Iterator[Read]:
-        def work(scan: Scan, reports: Sequence[Report]) -> Work:
-            return Work(scan, lambda: [report.tally(scan) for report in reports])
-
-        return one_pass(
-            [work(scan, reports) for scan, reports in due.items()],
-            threads=self.threads,
-            block_lines=self.config.pass_.block_lines,
-            bad_lines_allowed=self.config.bad_lines_allowed,
-            progress=progress,
+        config = self.config
+        reading = Reading(
+            config.pass_.block_lines, config.pass_.blocks_per_message, config.bad_lines_allowed
         )
+        works = [
+            Work(scan, tuple(each.make_tally for each in of_scan)) for scan, of_scan in due.items()
+        ]
+        return self.read(works, reading, progress)
 
-    def _finish(self, read: Read, reports: Sequence[Report], started: datetime) -> Iterator[Result]:
+    def _finish(self, read: Read, due: Sequence[Due], started: datetime) -> Iterator[Result]:
         """Write the reports of a scan that was read."""
         if read.error:
-            for report in reports:
-                yield _failed(report, read.scan.volume, str(read.error))
+            for each in due:
+                yield _failed(each.report, read.scan.volume, str(read.error))
             return
-        for report, tally in zip(reports, read.tallies, strict=True):
+        for each, tally in zip(due, read.tallies, strict=True):
             try:
-                yield self._write(report, tally, read, started)
+                yield self._write(each, tally, read, started)
             except (SumOverflow, TsvFailed, DatabaseFailed) as error:
-                yield _failed(report, read.scan.volume, str(error))
+                yield _failed(each.report, read.scan.volume, str(error))
 
-    def _write(self, report: Report, tally: Tally, read: Read, started: datetime) -> Result:
-        scan = read.scan
-        rows = report.rows(scan, tally)
+    def _write(self, due: Due, tally: Answers, read: Read, started: datetime) -> Result:
+        report, scan = due.report, read.scan
+        if due.recorded:
+            report.restore(due.recorded, tally)
+            return self._already(report, scan, due.recorded, FROM_SCAN)
         run = Run(
             report=report.name,
             volume=scan.volume.name,
             record_date=scan.record_date,
-            scan_file=text(bytes(scan.path)),
+            scan_file=_name(scan),
             scan_time=scan.scanned_at,
             lines=read.lines,
             bad_lines=read.bad.count,
@@ -220,18 +263,15 @@ class Night:
         )
         remarks = (*scan.remarks, *_bad_lines(read.bad), *self._too_few_lines(run))
         if self.dry_run:
-            return Result(
-                Outcome(report.name, run.volume, "read", run, len(rows), None, remarks), rows
-            )
+            return self._result(report, "read", run, report.preview(scan, tally), remarks)
         try:
-            path = report.write(run, scan, rows, replace=self.force)
+            made = report.write(run, scan, tally, replace=self.force)
         except AlreadyRecorded as error:
             remarks = (*remarks, str(error))
-            return Result(Outcome(report.name, run.volume, "already", None, 0, None, remarks))
-        kept = None if self._too_old(run.record_date) else path
-        return Result(
-            Outcome(report.name, run.volume, "written", run, len(rows), kept, remarks), rows
-        )
+            return Result(Outcome(report.name, run.volume, "already", remarks=remarks))
+        if self._too_old(run.record_date):
+            made = replace(made, path=None)
+        return self._result(report, "written", run, made, remarks)
 
     def _too_few_lines(self, run: Run) -> Iterator[str]:
         """A loud remark where a scan is so much shorter than the last that part may be missing."""
@@ -254,6 +294,11 @@ class Night:
 
 def _failed(report: Report, of: Volume, reason: str) -> Result:
     return Result(Outcome(report.name, of.name, "failed", reason=reason))
+
+
+def _name(scan: Scan) -> str:
+    """A scan's file as the record of runs has it."""
+    return text(bytes(scan.path))
 
 
 def _bad_lines(bad: BadLines) -> Iterator[str]:

@@ -3,15 +3,15 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 
 from rich.table import Table
 
 from lurge.nightly import Result
-from lurge_types.reports import Outcome, percent
+from lurge.reporter import largest_groups
+from lurge_types.reports import LARGEST_SHOWN, GroupReport, NamedDirectory, Outcome, percent
 from utils import show
 from utils.paths import text
-
-LARGEST_SHOWN = 10
 
 
 def as_json(outcome: Outcome) -> str:
@@ -21,30 +21,26 @@ def as_json(outcome: Outcome) -> str:
 
 
 def tables(results: Sequence[Result]) -> Iterator[Table]:
-    """The largest groups, what became of each report, and what to know about them."""
+    """The largest groups and directories, what became of each report, and what to know of them."""
     results = sorted(results, key=lambda each: (each.outcome.volume, each.outcome.report))
-    rows = [row for result in results for row in result.rows]
-    if rows:
-        rows.sort(key=lambda row: (-row.used_bytes, row.volume, row.group.gid))
+    groups = [row for result in results for row in result.largest if isinstance(row, GroupReport)]
+    if groups:
         yield show.table(
-            f"Largest groups ({min(len(rows), LARGEST_SHOWN)} of {len(rows)})",
+            f"Largest groups ({_share(results, groups)})",
             ("volume", "group", "PI", "used", "quota", "%", "inodes", "modified"),
-            (
-                (
-                    row.volume,
-                    row.group.name,
-                    row.group.pi or "-",
-                    show.size(row.used_bytes),
-                    "-" if row.quota_bytes is None else show.size(row.quota_bytes),
-                    "-"
-                    if (share := percent(row.used_bytes, row.quota_bytes)) is None
-                    else str(share),
-                    f"{row.inodes:,}",
-                    "-" if row.last_modified_days is None else f"{row.last_modified_days} d ago",
-                )
-                for row in rows[:LARGEST_SHOWN]
-            ),
+            map(_group, largest_groups(groups)),
             right=("used", "quota", "%", "inodes", "modified"),
+        )
+    directories = [
+        row for result in results for row in result.largest if isinstance(row, NamedDirectory)
+    ]
+    if directories:
+        directories.sort(key=lambda named: -named.row.size_bytes)
+        yield show.table(
+            f"Largest directories ({_share(results, directories)})",
+            ("volume", "group", "base directory", "directory", "size", "files", "used last"),
+            map(_directory, directories[:LARGEST_SHOWN]),
+            right=("size", "files", "used last"),
         )
     yield show.table(
         "Reports",
@@ -59,6 +55,46 @@ def tables(results: Sequence[Result]) -> Iterator[Table]:
     ]
     if remarks:
         yield show.table("Remarks", ("volume", "report", "remark"), remarks)
+
+
+def _share(results: Sequence[Result], shown: Sequence[object]) -> str:
+    """How many rows are shown, of how many."""
+    kind = type(shown[0])
+    rows = sum(
+        each.outcome.rows for each in results if isinstance(next(iter(each.largest), 0), kind)
+    )
+    return f"{min(len(shown), LARGEST_SHOWN)} of {rows:,}"
+
+
+def _group(row: GroupReport) -> tuple[str, ...]:
+    share = percent(row.used_bytes, row.quota_bytes)
+    return (
+        row.volume,
+        row.group.name,
+        row.group.pi or "-",
+        show.size(row.used_bytes),
+        "-" if row.quota_bytes is None else show.size(row.quota_bytes),
+        "-" if share is None else str(share),
+        f"{row.inodes:,}",
+        _ago(row.last_modified_days),
+    )
+
+
+def _directory(named: NamedDirectory) -> tuple[str, ...]:
+    row = named.row
+    return (
+        named.volume,
+        named.group.name,
+        row.base.shown,
+        row.directory,
+        show.size(row.size_bytes),
+        f"{row.files:,}",
+        _ago(row.last_used_days),
+    )
+
+
+def _ago(days: Decimal | None) -> str:
+    return "-" if days is None else f"{days} d ago"
 
 
 def _outcome(outcome: Outcome) -> tuple[str, ...]:

@@ -1,27 +1,41 @@
 """The reporter: what each group uses on a volume, against which quota, and since when."""
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Self
 
 from db import usage
 from db.database import Database
+from lurge.groups import group_order, pseudo_groups, shown_groups
+from lurge.onepass.work import Answers
 from lurge.tallies.marks import MarkTally
 from lurge.tallies.owners import OwnerSum, OwnerTally, PseudoGroups
+from lurge.tallies.tally import Piece
 from lurge_types.batch import Batch
 from lurge_types.config import Config
 from lurge_types.names import Group
-from lurge_types.reports import WARNINGS, GroupReport, Run, days_between, percent
+from lurge_types.reports import (
+    LARGEST_SHOWN,
+    WARNINGS,
+    GroupReport,
+    Made,
+    Run,
+    days_between,
+    percent,
+)
 from lurge_types.scans import Scan
 from utils import tsv
 from utils.names import Names
-from utils.path_rules import PathRules, real_paths
-from utils.paths import raw, text
+from utils.path_rules import real_paths
+from utils.paths import raw
 from utils.quotas import Quotas
 
 ARCHIVED_BELOW_BYTES = 100 << 20
 """A group that is marked as archived may still use this much."""
+
+OWNERS, MARKS = "owners", "marks"
 
 COLUMNS = (
     "volume",
@@ -45,22 +59,52 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class GroupTally:
-    """The sums of each group, and which groups are marked as archived."""
+    """
+    The sums of each group, and which groups are marked as archived.
 
-    owners: OwnerTally
-    marks: MarkTally
+    parents: the directories that hold a directory for each group; see `MarkTally`.
+    """
+
+    def __init__(
+        self, scan_time: int, pseudo: PseudoGroups | None, parents: Sequence[bytes]
+    ) -> None:
+        self._owners = OwnerTally(scan_time, pseudo=pseudo)
+        self._marks = MarkTally(parents)
 
     def add(self, batch: Batch) -> None:
-        """Count the entries of a batch."""
-        self.owners.add(batch)
-        self.marks.add(batch)
+        """
+        Count the entries of a batch.
 
-    def merge(self, other: Self) -> None:
-        """Take over what another tally has counted."""
-        self.owners.merge(other.owners)
-        self.marks.merge(other.marks)
+        Raises SumOverflow.
+        """
+        self._owners.add(batch)
+        self._marks.add(batch)
+
+    def pieces(self) -> Iterator[Piece]:
+        """All that was counted."""
+        for piece in self._owners.pieces():
+            yield OWNERS, piece
+        for piece in self._marks.pieces():
+            yield MARKS, piece
+
+    def merge(self, pieces: Iterable[Piece]) -> None:
+        """
+        Take over what another tally has counted.
+
+        Raises SumOverflow.
+        """
+        for kind, group in groupby(pieces, itemgetter(0)):
+            tally = self._owners if kind == OWNERS else self._marks
+            tally.merge(piece for _, piece in group)
+
+    def tell(self, _: object = None) -> tuple[list[OwnerSum], Set[bytes]]:
+        """
+        The sums sorted by gid, and the names of the marked directories.
+
+        Raises SumOverflow.
+        """
+        return self._owners.tell(), self._marks.marked
 
 
 class Reporter:
@@ -75,48 +119,30 @@ class Reporter:
         self._database = database
         self._names = group_names
         self._quotas = quotas
-        self._symlinks = {raw(real): raw(shown) for real, shown in config.symlinks.items()}
 
-    def tally(self, scan: Scan) -> GroupTally:
-        """What must see the scan."""
+    def tally(self, scan: Scan) -> Callable[[], GroupTally]:
+        """What makes a tally of a scan."""
+        symlinks = {raw(real): raw(shown) for real, shown in self._config.symlinks.items()}
         parents = [
             real
             for directory in scan.volume.group_directories
-            for real in real_paths(directory, self._symlinks)
+            for real in real_paths(directory, symlinks)
         ]
-        owners = OwnerTally(scan.scan_time, pseudo=self._pseudo_groups())
-        return GroupTally(owners, MarkTally(parents))
+        return partial(GroupTally, scan.scan_time, pseudo_groups(self._config), parents)
 
-    def _pseudo_groups(self) -> PseudoGroups | None:
-        paths: list[bytes] = []
-        gids: list[int] = []
-        for path, group in self._config.pseudo_groups.items():
-            for real in real_paths(raw(path), self._symlinks):
-                paths.append(real)
-                gids.append(group.gid)
-        return PseudoGroups(PathRules(paths), tuple(gids)) if paths else None
-
-    def rows(self, scan: Scan, tally: GroupTally) -> list[GroupReport]:
+    def _rows(self, scan: Scan, tally: Answers) -> list[GroupReport]:
         """
-        A row for each group, sorted by gid.
+        A row for each group, in the order of the TSV.
 
         Raises SumOverflow, DatabaseFailed.
         """
-        sums = tally.owners.rows()
-        groups = self._groups([owner.gid for owner in sums])
+        sums, marked = tally.tell(None)
+        groups = shown_groups(self._config, self._names, [owner.gid for owner in sums])
         earlier = self._database.transaction(
             lambda connection: usage.last_used(connection, scan.volume.name, scan.record_date)
         )
-        return [
-            self._row(scan, groups[owner.gid], owner, tally.marks.marked, earlier) for owner in sums
-        ]
-
-    def _groups(self, gids: Sequence[int]) -> Mapping[int, Group]:
-        pseudo = {
-            group.gid: Group(group.gid, _text(group.name), group.pi and _text(group.pi))
-            for group in self._config.pseudo_groups.values()
-        }
-        return self._names.groups(gid for gid in gids if gid not in pseudo) | pseudo
+        rows = [self._row(scan, groups[owner.gid], owner, marked, earlier) for owner in sums]
+        return sorted(rows, key=_order)
 
     def _row(
         self,
@@ -141,15 +167,20 @@ class Reporter:
             suspect=owner.used_bytes < least,
         )
 
-    def write(self, run: Run, scan: Scan, rows: Sequence[GroupReport], *, replace: bool) -> Path:
+    def preview(self, scan: Scan, tally: Answers) -> Made:
+        """What would be written. Raises SumOverflow, DatabaseFailed."""
+        return _made(self._rows(scan, tally), None)
+
+    def write(self, run: Run, scan: Scan, tally: Answers, *, replace: bool) -> Made:
         """
-        Put the rows into the database and their TSV into its place; which file that is.
+        Put the rows into the database and their TSV into its place.
 
         A TSV that is to be replaced is gone before its rows are, so that one that is there always
-        agrees with them. Raises TsvFailed, DatabaseFailed, AlreadyRecorded; then neither has
-        anything of the new rows.
+        agrees with them. Raises SumOverflow, TsvFailed, DatabaseFailed, AlreadyRecorded; then
+        neither has anything of the new rows.
         """
-        prepared = tsv.prepare(self.tsv(run), COLUMNS, map(_cells, _sorted(rows)))
+        rows = self._rows(scan, tally)
+        prepared = tsv.prepare(self.tsv(run), COLUMNS, map(_cells, rows))
         try:
             if replace:
                 tsv.withdraw(prepared)
@@ -158,32 +189,40 @@ class Reporter:
             tsv.discard(prepared)
             raise
         tsv.publish(prepared)
-        return prepared.path
+        return _made(rows, prepared.path)
 
-    def recorded(self, run: Run) -> list[GroupReport]:
-        """The rows of a run that is in the database."""
+    def recorded(self, run: Run) -> Made:
+        """A run that is in the database. Raises DatabaseFailed."""
+        return _made(self._stored(run), self.tsv(run))
+
+    def _stored(self, run: Run) -> list[GroupReport]:
         return self._database.transaction(
             lambda connection: usage.read(connection, run.volume, run.record_date)
         )
 
-    def restore(self, run: Run, rows: Sequence[GroupReport]) -> Path:
-        """Write the TSV of a recorded run again, which was killed before it could."""
-        prepared = tsv.prepare(self.tsv(run), COLUMNS, map(_cells, _sorted(rows)))
-        tsv.publish(prepared)
-        return prepared.path
+    def restore(self, run: Run, tally: Answers | None) -> bool:  # noqa: ARG002 - the rows are stored
+        """Write the TSV of a recorded run again. Raises DatabaseFailed, TsvFailed."""
+        rows = sorted(self._stored(run), key=_order)
+        tsv.publish(tsv.prepare(self.tsv(run), COLUMNS, map(_cells, rows)))
+        return True
 
     def tsv(self, run: Run) -> Path:
         """Where the TSV of a run is."""
         return tsv.place(self._config.report_dir, self.name, run.record_date, run.volume)
 
 
-def _text(name: str) -> str:
-    return text(name.encode("utf-8"))
+def _order(row: GroupReport) -> tuple[bytes, int]:
+    return group_order(row.group)
 
 
-def _sorted(rows: Sequence[GroupReport]) -> list[GroupReport]:
-    """By the key columns as bytes, as they stand in the TSV."""
-    return sorted(rows, key=lambda row: (row.group.name.encode("utf-8"), row.group.gid))
+def _made(rows: Sequence[GroupReport], path: Path | None) -> Made:
+    return Made(len(rows), tuple(largest_groups(rows)), path)
+
+
+def largest_groups(rows: Iterable[GroupReport]) -> list[GroupReport]:
+    """Those that use most, largest first."""
+    order = sorted(rows, key=lambda row: (-row.used_bytes, row.volume, row.group.gid))
+    return order[:LARGEST_SHOWN]
 
 
 def _cells(row: GroupReport) -> tuple[object, ...]:

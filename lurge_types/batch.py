@@ -99,6 +99,11 @@ class Batch:
         return self._column(GID)
 
     @property
+    def atime(self) -> NDArray[np.int64]:
+        """Times of the last access."""
+        return self._column(ATIME)
+
+    @property
     def mtime(self) -> NDArray[np.int64]:
         """Times of the last modification."""
         return self._column(MTIME)

@@ -7,12 +7,31 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from lurge_types.reports import DIRECTORY_COLUMNS, OTHER
+
 MAX_ID = 2**32 - 1
 LONGEST_VOLUME_NAME = 100
 """Bytes; names of files are made of it, with some 80 bytes more, and may have 255."""
 
 MAX_DAYS = 365_000
 """A thousand years: counted back from today, the calendar does not reach much further."""
+
+
+MAX_DEPTH = 2048
+"""Components that a path can have: 4,096 bytes, a slash and a byte each."""
+
+MOST_FILE_TYPES = 200
+
+FILE_TYPES = {
+    "SAM": (".sam", ".sam.gz"),
+    "BAM": (".bam",),
+    "CRAM": (".cram",),
+    "FASTQ": (".fastq", ".fq"),
+    "FASTQ (gzip)": (".fastq.gz", ".fq.gz"),
+    "VCF": (".vcf", ".bcf", ".gvcf"),
+    "VCF (gzip)": (".vcf.gz", ".bcf.gz", ".gvcf.gz"),
+    "PEDBED": (".ped", ".bed", ".ped.gz", ".bed.gz"),
+}
 
 
 def _in_folder(path: Path, info: ValidationInfo) -> Path:
@@ -127,10 +146,63 @@ class WarningsTable(Table):
     suspect_fall: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.2
 
 
+class BaseDirectoryRule(Table):
+    """What lies under `prefix` has its base directory at `depth` components of its path."""
+
+    prefix: Mount
+    depth: Annotated[int, Field(strict=True, ge=1, le=MAX_DEPTH)]
+
+    @field_validator("depth")
+    @classmethod
+    def _reaches(cls, depth: int, info: ValidationInfo) -> int:
+        prefix = info.data.get("prefix", "/").rstrip("/")
+        if depth < prefix.count("/"):
+            raise ValueError(f"must be at least {prefix.count('/')}, the depth of its prefix")
+        return depth
+
+
+def _ending(ending: str) -> str:
+    if not ending or "/" in ending:
+        raise ValueError("an ending must not be empty and have no slash")
+    return ending
+
+
+def _type_name(name: str) -> str:
+    if not name.strip() or any(character < " " or character == "\x7f" for character in name):
+        raise ValueError("a file type needs a name without tabs or other control characters")
+    if name in (*DIRECTORY_COLUMNS, OTHER):
+        raise ValueError(f"{name} is the name of a column")
+    return name
+
+
+FileTypeName = Annotated[str, Field(max_length=64), AfterValidator(_type_name)]
+Ending = Annotated[str, AfterValidator(_ending)]
+
+
+class InspectorTable(Table):
+    """What the project inspector takes for a project directory and for a type of files."""
+
+    base_directories: tuple[BaseDirectoryRule, ...] = ()
+    deeper: tuple[str, ...] = ("users", "projects")
+    rows_per_base: Annotated[int, Field(strict=True, ge=2)] | None = None
+    file_types: Annotated[
+        dict[FileTypeName, tuple[Ending, ...]], Field(max_length=MOST_FILE_TYPES)
+    ] = FILE_TYPES
+
+    @field_validator("file_types")
+    @classmethod
+    def _one_type(cls, types: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        endings = [ending.lower() for of_type in types.values() for ending in of_type]
+        if twice := sorted({ending for ending in endings if endings.count(ending) > 1}):
+            raise ValueError(f"endings that stand there twice: {', '.join(twice)}")
+        return types
+
+
 class PassTable(Table):
     """How scans are read."""
 
     block_lines: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 250
+    blocks_per_message: Annotated[int, Field(strict=True, ge=1, le=1000)] = 16
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
 
 
@@ -155,6 +227,7 @@ class Config(Table):
     names: NamesTable = NamesTable()
     quotas: QuotasTable = QuotasTable()
     warnings: WarningsTable = WarningsTable()
+    inspector: InspectorTable = InspectorTable()
     pass_: Annotated[PassTable, Field(alias="pass")] = PassTable()
     pseudo_groups: dict[Mount, PseudoGroup] = {}
     symlinks: dict[Mount, Mount] = {}

@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple
 
 from lurge_types.names import Group
 
+LARGEST_SHOWN = 10
+"""Of a report's rows, how many are shown to whoever runs it."""
+
 WARNINGS = {1: "OK", 2: "Kinda OK", 3: "Not OK"}
 
 
@@ -41,6 +44,23 @@ DIRECTLY = "."
 
 FOLDED = "*other*"
 """The directory that stands for the smallest ones of a base directory."""
+
+OTHER = "other"
+"""The type of files whose names have none of the endings that are looked for."""
+
+DIRECTORY_COLUMNS = (
+    "volume",
+    "group",
+    "gid",
+    "pi",
+    "base_directory",
+    "directory",
+    "files",
+    "size_bytes",
+    "last_modified_days",
+    "last_used_days",
+)
+"""The inspector's columns, before one for each file type."""
 
 AGE_CLASSES = (0, 30, 90, 180, 365, 730, 1095, 1825, 2555)
 """From how many days since the last use on a file is of a class; to below the next one's."""
@@ -121,6 +141,29 @@ class Run:
     started: datetime
     finished: datetime
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDirectory:
+    """A directory of a volume with its group, as it is shown."""
+
+    volume: str
+    group: Group
+    row: DirectoryReport
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """
+    A report that was made: how many rows it has, and the largest of them.
+
+    path: of the TSV, where there is one. remarks: what a reader should know, in words.
+    """
+
+    rows: int
+    largest: tuple[GroupReport | NamedDirectory, ...] = ()
+    path: Path | None = None
+    remarks: tuple[str, ...] = ()
 
 
 Status = Literal["written", "already", "read", "failed"]

@@ -38,6 +38,19 @@ def lies_under(path: NDArray[np.uint8], pattern: NDArray[np.uint8]) -> bool:
 
 
 @compiled
+def first_rule(
+    path: NDArray[np.uint8], patterns: NDArray[np.uint8], pattern_offsets: NDArray[np.int64]
+) -> int:
+    """The first pattern that a path lies under, or `NO_RULE`."""
+    if len(path) == 1:  # the root, which has no component that a `*` could stand for
+        path = path[:0]
+    for rule in range(len(pattern_offsets) - 1):
+        if lies_under(path, patterns[pattern_offsets[rule] : pattern_offsets[rule + 1]]):
+            return rule
+    return NO_RULE
+
+
+@compiled
 def match_rules(
     paths: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -47,14 +60,7 @@ def match_rules(
 ) -> None:
     """Write into `rules` the first pattern that each path lies under, or `NO_RULE`."""
     for i in range(len(rules)):
-        path = paths[offsets[i] : offsets[i + 1]]
-        if len(path) == 1:  # the root, which has no component that a `*` could stand for
-            path = path[:0]
-        rules[i] = NO_RULE
-        for rule in range(len(pattern_offsets) - 1):
-            if lies_under(path, patterns[pattern_offsets[rule] : pattern_offsets[rule + 1]]):
-                rules[i] = rule
-                break
+        rules[i] = first_rule(paths[offsets[i] : offsets[i + 1]], patterns, pattern_offsets)
 
 
 @compiled

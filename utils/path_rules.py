@@ -19,17 +19,19 @@ class PathRules:
     """
     Paths to be matched.
 
+    order: the numbers of the rules, in the order in which they are tried; the first that matches
+        wins. Its place in the order is its place among `patterns`, for compiled loops, which lie
+        one behind the other: number `i` is `patterns[offsets[i] : offsets[i + 1]]`.
+
     >>> rules = PathRules([b"/a", b"/a/b*/c", b"/a/bb/c"])
     >>> [rules.find(path) for path in (b"/a/x", b"/ab", b"/a/bx/c", b"/a/bb/c/d")]
     [0, -1, 1, 2]
     """
 
     def __init__(self, paths: Sequence[bytes]) -> None:
-        order = sorted(range(len(paths)), key=lambda rule: _rank(paths[rule]))
-        self._numbers = np.array([*order, loops.NO_RULE], np.int64)
-        ranked = [paths[rule].rstrip(b"/") for rule in order]
-        self._patterns = as_array(b"".join(ranked))
-        self._offsets = np.cumsum([0, *map(len, ranked)])
+        self.order = sorted(range(len(paths)), key=lambda rule: _rank(paths[rule]))
+        self._numbers = np.array([*self.order, loops.NO_RULE], np.int64)
+        self.patterns, self.offsets = joined([paths[rule].rstrip(b"/") for rule in self.order])
 
     def match(self, batch: Batch) -> NDArray[np.int64]:
         """The number of the rule that holds for each entry, or -1; shape (entries,)."""
@@ -41,7 +43,7 @@ class PathRules:
 
     def _match(self, paths: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         rules = np.empty(len(offsets) - 1, np.int64)
-        loops.match_rules(paths, offsets, self._patterns, self._offsets, rules)
+        loops.match_rules(paths, offsets, self.patterns, self.offsets, rules)
         return self._numbers[rules]
 
 
@@ -50,10 +52,25 @@ def as_array(path: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(bytearray(path), np.uint8)
 
 
+def joined(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Texts one behind the other, for compiled loops, and where each begins and the last ends."""
+    return as_array(b"".join(texts)), np.cumsum([0, *map(len, texts)])
+
+
 def _rank(path: bytes) -> tuple[int, list[bool]]:
     """What decides between rules; the least wins, in a stable sort."""
     components = path.rstrip(b"/").split(b"/")
     return -len(components), [b"*" in component for component in components]
+
+
+def components(path: bytes) -> int:
+    """
+    How many components a path has.
+
+    >>> [components(path) for path in (b"/", b"/a", b"/a/b/")]
+    [0, 1, 2]
+    """
+    return path.rstrip(b"/").count(b"/")
 
 
 def real_paths(path: bytes, symlinks: Mapping[bytes, bytes]) -> Iterable[bytes]:
@@ -69,3 +86,28 @@ def real_paths(path: bytes, symlinks: Mapping[bytes, bytes]) -> Iterable[bytes]:
     for real, shown in symlinks.items():
         if path == shown or path.startswith(shown + b"/"):
             yield real + path[len(shown) :]
+
+
+class ShownPaths:
+    """
+    What people call real paths; the longest pattern wins, and what none matches is as it is.
+
+    symlinks: pattern of the real path → the path that people use.
+
+    >>> shown = ShownPaths({b"/s/mdt*/projects": b"/s/projects"})
+    >>> shown.of(b"/s/mdt7/projects/x"), shown.of(b"/s/mdt7/other")
+    (b'/s/projects/x', b'/s/mdt7/other')
+    """
+
+    def __init__(self, symlinks: Mapping[bytes, bytes]) -> None:
+        self._shown = list(symlinks.values())
+        self._depths = list(map(components, symlinks))
+        self._rules = PathRules(list(symlinks))
+
+    def of(self, path: bytes) -> bytes:
+        """The path that people use."""
+        rule = self._rules.find(path)
+        if rule < 0:
+            return path
+        below = path.split(b"/")[1 + self._depths[rule] :]
+        return b"/".join([self._shown[rule].rstrip(b"/"), *below]) or b"/"

@@ -27,6 +27,9 @@ from utils.wrstat_loops import LONGEST_LINE, NEWLINE, cut_blocks
 HANDOVER = 1 << 20
 """Bytes of text handed out at a time: large enough for few calls, small enough for the cache."""
 
+USUAL_LINE = 256
+"""Bytes that hardly any line exceeds."""
+
 STANDARD_INPUT = Path("-")
 
 
@@ -38,9 +41,14 @@ class ScanChanged(Exception):
     """The scan's file was changed in place while it was read."""
 
 
-def buffer(block_lines: int) -> NDArray[np.uint8]:
-    """An empty buffer that has room for a block of the longest lines; memory comes with use."""
-    return np.empty(block_lines * (LONGEST_LINE + 2) + HANDOVER, np.uint8)
+def buffer(block_lines: int, blocks: int = 1) -> NDArray[np.uint8]:
+    """
+    An empty buffer that has room for a block of the longest lines; memory comes with use.
+
+    blocks: how many blocks of usual lines shall fit too.
+    """
+    usual = blocks * block_lines * USUAL_LINE
+    return np.empty(block_lines * (LONGEST_LINE + 2) + usual + 2 * HANDOVER, np.uint8)
 
 
 class ScanFile:
@@ -74,32 +82,46 @@ class ScanFile:
         if self.path != STANDARD_INPUT:
             self._file.close()
 
-    def read(self, into: NDArray[np.uint8]) -> Block | None:
+    def read(self, into: NDArray[np.uint8], most: int | None = None) -> Block | None:
         """
         The next block, in `into` (from `buffer`); None when there are no more.
 
-        It holds whole blocks of `block_lines` lines, as many as `HANDOVER` bytes make; only the
-        last one of a file is shorter.
+        It holds whole blocks of `block_lines` lines: `most` of them, or as many as `HANDOVER` bytes
+        make; less where they are long. Only the last block of a file has fewer lines.
 
         Raises ScanUnreadable and ScanChanged.
         """
         with self._turn, self._named_errors():
-            filled = len(self._carry)
-            into[:filled] = self._carry
-            blocks, end = 0, 0
-            while not (blocks or self._ended):
-                filled = self._fill(into, filled)
-                blocks, end = cut_blocks(into, filled, self._block_lines)
-            self._carry = into[end:filled].copy()
+            blocks, end = cut_blocks(self._carry, len(self._carry), self._block_lines, most or 0)
+            if not blocks or blocks != most:
+                blocks, end = self._inflate(into, most)
+            else:
+                into[:end] = self._carry[:end]
+                self._carry = self._carry[end:]
             if not blocks:
-                return self._last(into, filled)
+                return self._last(into, end)
             return self._block(into, end, blocks * self._block_lines)
 
-    def _fill(self, into: NDArray[np.uint8], filled: int) -> int:
-        """Read until HANDOVER more bytes are there; how many there are then."""
-        if filled + HANDOVER > len(into):
+    def _inflate(self, into: NDArray[np.uint8], most: int | None) -> tuple[int, int]:
+        """(blocks, end) in `into`, of what is left over and what is read; then all is left over."""
+        filled = len(self._carry)
+        into[:filled] = self._carry
+        blocks, end = 0, 0
+        enough = (most or 1) * self._block_lines * USUAL_LINE
+        while not self._ended and (not blocks or (blocks < (most or 1) and filled < enough)):
+            filled = self._fill(into, filled, max(HANDOVER, enough))
+            blocks, end = cut_blocks(into, filled, self._block_lines, most or 0)
+        if not blocks:
+            self._carry = into[:0]
+            return 0, filled
+        self._carry = into[end:filled].copy()
+        return blocks, end
+
+    def _fill(self, into: NDArray[np.uint8], filled: int, enough: int) -> int:
+        """Read until `enough` bytes are there, or some more at least; how many there are then."""
+        if max(enough, filled + HANDOVER) > len(into):
             filled = _without_overlong(into, filled)
-        until = max(HANDOVER, filled + HANDOVER // 4)
+        until = max(enough, filled + HANDOVER // 4)
         while filled < until and not self._ended:
             count = self._text.readinto(into[filled:until].data)
             self._ended = not count
@@ -113,7 +135,6 @@ class ScanFile:
 
     def _last(self, into: NDArray[np.uint8], filled: int) -> Block | None:
         """What is left of the file at its end: less than a block."""
-        self._carry = into[:0]
         lines = into[:filled] == NEWLINE
         end = filled - int(lines[::-1].argmax()) if lines.any() else 0
         if end < filled:

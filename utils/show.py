@@ -25,14 +25,16 @@ def size(count: int) -> str:
     return f"{value:.1f} {UNITS[-1]}"
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Where to write; without a terminal a table may be wider than 80 columns."""
-    plain = Console(stderr=stderr, highlight=False)
-    return (
-        plain
-        if plain.is_terminal
-        else Console(stderr=stderr, highlight=False, width=WIDTH_WITHOUT_TERMINAL)
-    )
+def console(*, stderr: bool = False, plain: bool = False) -> Console:
+    """
+    Where to write; without a terminal a table may be wider than 80 columns.
+
+    plain: what looks like a terminal is none.
+    """
+    made = Console(stderr=stderr, highlight=False, force_terminal=False if plain else None)
+    if not made.is_terminal:
+        made.width = WIDTH_WITHOUT_TERMINAL
+    return made
 
 
 def table(

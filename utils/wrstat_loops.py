@@ -101,9 +101,11 @@ for _letter in b"fdlsbFcX":
 
 
 @compiled
-def cut_blocks(raw: NDArray[np.uint8], stop: int, block_lines: int) -> tuple[int, int]:
+def cut_blocks(raw: NDArray[np.uint8], stop: int, block_lines: int, most: int) -> tuple[int, int]:
     """
     (blocks, end): how many whole blocks of lines `raw[:stop]` holds, and where the last one ends.
+
+    No more than `most` are looked for, unless that is 0.
 
     Newlines are counted by the window, which wide instructions do 14 times as fast as a loop over
     bytes; only the window in which a block ends is looked at byte by byte. A window's count must
@@ -131,6 +133,8 @@ def cut_blocks(raw: NDArray[np.uint8], stop: int, block_lines: int) -> tuple[int
                 lines = 0
                 blocks += 1
                 end = at
+                if blocks == most:
+                    return blocks, end
     return blocks, end
 
 

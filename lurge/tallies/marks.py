@@ -1,8 +1,8 @@
 """Which groups' directories hold a marker file."""
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterable, Iterator, Sequence
 
+from lurge.tallies.tally import Piece
 from lurge_types.batch import FILE, Batch
 from utils.path_loops import ends_with
 from utils.path_rules import PathRules, as_array
@@ -32,6 +32,11 @@ class MarkTally:
                 if rule >= 0 and self._parents[rule].count(b"/") == parent.count(b"/"):
                     self.marked.add(name)
 
-    def merge(self, other: Self) -> None:
+    def pieces(self) -> Iterator[Piece]:
+        """All that was found."""
+        yield (self.marked,)
+
+    def merge(self, pieces: Iterable[Piece]) -> None:
         """Take over what another tally has found."""
-        self.marked |= other.marked
+        for (marked,) in pieces:
+            self.marked |= marked

@@ -5,20 +5,22 @@ What is measured: one pass with three tallies.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lurge.onepass import Work, one_pass
+from lurge.onepass.threads import one_pass
+from lurge.onepass.work import Reading, Work
 from lurge.tallies.directories import DirectoryTally
 from lurge.tallies.owners import OwnerTally
 from lurge.tallies.tally import Tally
 from lurge_types.scans import Scan, Volume
 
 DAY = date(2024, 5, 6)
-BLOCK_LINES = 250
+READING = Reading(block_lines=250, blocks_per_message=16, bad_lines_allowed=0)
 DEPTH = 6
 """Components of a directory's path, as in /lustre/scratch123/humgen/projects/alpha/data."""
 
@@ -53,26 +55,18 @@ def in_one_pass(question: Question, threads: int) -> Answer:
     """As Lurge does it."""
     time = question.scan_time
 
-    def tallies() -> Sequence[Tally]:
-        groups = OwnerTally(time)
-        if question.groups_only:
-            return [groups]
-        return [groups, OwnerTally(time, by_user=True), DirectoryTally(time, DEPTH)]
-
-    [read] = one_pass(
-        [Work(Scan(Volume("scratch123"), question.file, DAY, time), tallies)],
-        threads=threads,
-        block_lines=BLOCK_LINES,
-        bad_lines_allowed=0,
-        progress=lambda _: None,
-    )
+    makers: list[Callable[[], Tally]] = [partial(OwnerTally, time)]
+    if not question.groups_only:
+        makers += [partial(OwnerTally, time, by_user=True), partial(DirectoryTally, time, DEPTH)]
+    scan = Scan(Volume("scratch123"), question.file, DAY, time)
+    [read] = one_pass(threads, [Work(scan, tuple(makers))], READING, lambda _: None)
     if read.error:
         raise read.error
     return _answer(read.tallies)
 
 
 def _answer(tallies: Sequence[Any]) -> Answer:
-    groups, *others = [tally.rows() for tally in tallies]
+    groups, *others = [tally.tell(None) for tally in tallies]
     users, directories = others or ([], [])
     return Answer(
         {row.gid: (row.used_bytes, row.inodes, row.last_modified) for row in groups},

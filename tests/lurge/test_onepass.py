@@ -4,18 +4,22 @@ import gzip
 import threading
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
 import site_of_tests as site
 
-from lurge.onepass import Read, ScanEmpty, TooManyBadLines, Work, one_pass
+from lurge.onepass.threads import one_pass
+from lurge.onepass.work import Read, Reading, ScanEmpty, TooManyBadLines, Work
 from lurge.tallies.owners import OwnerTally
 from lurge_types.batch import Batch
 from lurge_types.scans import Progress, Scan, Volume
 from utils.scanfile import ScanUnreadable
 
 SCAN_TIME = 1_800_000_000
+MAKERS = (partial(OwnerTally, SCAN_TIME), partial(OwnerTally, SCAN_TIME, by_user=True))
+CAREFUL = Reading(250, 16, 0)
 
 
 def scan_of(folder: Path, name: str, text: bytes) -> Scan:
@@ -27,22 +31,18 @@ def scan_of(folder: Path, name: str, text: bytes) -> Scan:
 def read(
     scans: Sequence[Scan], *, threads: int = 2, block_lines: int = 250, allowed: float = 0.001
 ) -> dict[str, Read]:
-    def tallies() -> list[OwnerTally]:
-        return [OwnerTally(SCAN_TIME), OwnerTally(SCAN_TIME, by_user=True)]
-
     results = one_pass(
-        [Work(scan, tallies) for scan in scans],
-        threads=threads,
-        block_lines=block_lines,
-        bad_lines_allowed=allowed,
-        progress=lambda _: None,
+        threads,
+        [Work(scan, MAKERS) for scan in scans],
+        Reading(block_lines, 16, allowed),
+        lambda _: None,
     )
     return {result.scan.volume.name: result for result in results}
 
 
 def rows(result: Read) -> list[object]:
     assert result.error is None
-    return [tally.rows() for tally in result.tallies if isinstance(tally, OwnerTally)]
+    return [tally.tell(None) for tally in result.tallies]
 
 
 @pytest.mark.parametrize("count", [1, 249, 250, 251, 500, 20_003])
@@ -118,42 +118,26 @@ def test_bad_lines_have_their_numbers_whoever_read_them(tmp_path: Path) -> None:
     assert result.lines == 998 * 9 + 1
 
 
-class Broken:
+class Broken(OwnerTally):
     """A tally with a bug."""
 
     def add(self, batch: Batch) -> None:
         raise ZeroDivisionError(len(batch))
 
-    def merge(self, other: "Broken") -> None:
-        """Nothing to take over."""
-
 
 def test_a_bug_in_a_thread_is_raised_and_ends_the_others(tmp_path: Path) -> None:
     scan = scan_of(tmp_path, "s1", site.text(site.entries(5000)))
     before = threading.active_count()
+    work = Work(scan, (partial(Broken, SCAN_TIME),))
     with pytest.raises(ZeroDivisionError):
-        list(
-            one_pass(
-                [Work(scan, lambda: [Broken()])],
-                threads=3,
-                block_lines=250,
-                bad_lines_allowed=0,
-                progress=lambda _: None,
-            )
-        )
+        list(one_pass(3, [work], CAREFUL, lambda _: None))
     assert threading.active_count() == before
 
 
 def test_leaving_early_ends_the_threads(tmp_path: Path) -> None:
     scans = [scan_of(tmp_path, f"s{i}", site.text(site.entries(3000))) for i in range(3)]
     before = threading.active_count()
-    reading = one_pass(
-        [Work(scan, lambda: [OwnerTally(SCAN_TIME)]) for scan in scans],
-        threads=2,
-        block_lines=250,
-        bad_lines_allowed=0,
-        progress=lambda _: None,
-    )
+    reading = one_pass(2, [Work(scan, MAKERS) for scan in scans], CAREFUL, lambda _: None)
     next(iter(reading))
     reading.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
@@ -162,15 +146,7 @@ def test_leaving_early_ends_the_threads(tmp_path: Path) -> None:
 def test_progress_tells_bytes_of_the_file_and_lines(tmp_path: Path) -> None:
     scan = scan_of(tmp_path, "s1", site.text(site.entries(5000)))
     told: list[Progress] = []
-    list(
-        one_pass(
-            [Work(scan, lambda: [OwnerTally(SCAN_TIME)])],
-            threads=1,
-            block_lines=250,
-            bad_lines_allowed=0,
-            progress=told.append,
-        )
-    )
+    list(one_pass(1, [Work(scan, MAKERS)], CAREFUL, told.append))
     size = scan.path.stat().st_size
     assert told
     assert all(0 <= each.position <= size == each.size and each.lines <= 5000 for each in told)

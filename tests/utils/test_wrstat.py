@@ -486,9 +486,9 @@ def test_what_stands_behind_a_block_is_not_read(text: bytes, behind: bytes) -> N
 # Cutting a text into blocks.
 
 
-def plain_cut(text: bytes, block_lines: int) -> tuple[int, int]:
+def plain_cut(text: bytes, block_lines: int, most: int = 0) -> tuple[int, int]:
     ends = [i + 1 for i, byte in enumerate(text) if byte == loops.NEWLINE]
-    blocks = len(ends) // block_lines
+    blocks = min(len(ends) // block_lines, most or len(ends))
     return blocks, ends[blocks * block_lines - 1] if blocks else 0
 
 
@@ -503,16 +503,15 @@ runs = st.lists(
 ).map(b"".join)
 
 
-@given(runs, runs, st.integers(1, 300) | st.integers(222, 226) | st.just(1))
+@given(runs, runs, st.integers(1, 300) | st.integers(222, 226) | st.just(1), st.integers(0, 5))
 @more
 def test_a_text_is_cut_where_a_plain_loop_cuts_it(
-    text: bytes, behind: bytes, block_lines: int
+    text: bytes, behind: bytes, block_lines: int, most: int
 ) -> None:
     raw = np.frombuffer(bytearray(text + behind), np.uint8)
-    assert loops.cut_blocks(raw, len(text), block_lines) == plain_cut(text, block_lines)
-    assert loops.cut_blocks(raw[: len(text)], len(text), block_lines) == plain_cut(
-        text, block_lines
-    )
+    plain = plain_cut(text, block_lines, most)
+    assert loops.cut_blocks(raw, len(text), block_lines, most) == plain
+    assert loops.cut_blocks(raw[: len(text)], len(text), block_lines, most) == plain
 
 
 @pytest.mark.parametrize("block_lines", [1, 2, 223, 224, 225, 300])
@@ -522,7 +521,7 @@ def test_a_text_of_newlines_or_without_one_is_cut_where_a_plain_loop_cuts_it(
 ) -> None:
     for text in (b"\n" * size, b"x" * size, b"x" * size + b"\n", b"\n" + b"x" * size):
         raw = np.frombuffer(bytearray(text), np.uint8)
-        assert loops.cut_blocks(raw, len(text), block_lines) == plain_cut(text, block_lines)
+        assert loops.cut_blocks(raw, len(text), block_lines, 0) == plain_cut(text, block_lines)
 
 
 # The same where every index is checked.

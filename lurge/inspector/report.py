@@ -1,0 +1,215 @@
+"""The project inspector: what is in each project directory, by file type and age."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from db import directories
+from db.database import Database
+from lurge.groups import group_order, pseudo_groups, shown_groups
+from lurge.inspector.rows import Bases, Counts, Directories, Groups, Largest, Put
+from lurge.inspector.rules import BaseRule, FileType, Rules
+from lurge.inspector.tally import InspectorTally
+from lurge.onepass.work import Answers
+from lurge_types.config import Config
+from lurge_types.names import Group
+from lurge_types.reports import (
+    DIRECTORY_COLUMNS,
+    OTHER,
+    DirectoryReport,
+    Made,
+    NamedDirectory,
+    Run,
+)
+from lurge_types.scans import Scan
+from utils import tsv
+from utils.basedirs import Basedirs, newest
+from utils.names import Names
+from utils.path_rules import components, real_paths
+from utils.paths import raw
+from utils.tsv import Prepared
+
+CHUNK_ROWS = 2000
+NO_MOUNT = (
+    "nothing tells where base directories are: configure [[volume]] with its mount, or "
+    "inspector.base_directories"
+)
+
+
+class Inspector:
+    """Makes the rows of `directory` with its details, of `base_directory_usage`, and their TSV."""
+
+    name = "inspector"
+
+    def __init__(self, config: Config, database: Database, group_names: Names) -> None:
+        self._config = config
+        self._database = database
+        self._names = group_names
+        self._symlinks = {raw(real): raw(shown) for real, shown in config.symlinks.items()}
+        self._types = tuple(config.inspector.file_types)
+        self._basedirs: dict[Scan, Basedirs] = {}
+
+    def tally(self, scan: Scan) -> Callable[[], InspectorTally]:
+        """
+        What makes a tally of a scan.
+
+        Raises BasedirsUnreadable.
+        """
+        config, inspector = self._config, self._config.inspector
+        found = newest(config.wrstat_dir, scan.record_date, config.max_days_ago)
+        self._basedirs[scan] = found
+        rules = Rules(
+            scan_time=scan.scan_time,
+            bases=found.paths,
+            base_rules=tuple(self._base_rules(scan)),
+            deeper=tuple(map(raw, inspector.deeper)),
+            file_types=tuple(
+                FileType(name, tuple(raw(ending).lower() for ending in endings))
+                for name, endings in inspector.file_types.items()
+            ),
+            rows_per_base=inspector.rows_per_base,
+            symlinks=self._symlinks,
+            pseudo=pseudo_groups(self._config),
+        )
+        return partial(InspectorTally, rules)
+
+    def _base_rules(self, scan: Scan) -> Iterator[BaseRule]:
+        """The configured rules, of real paths too; without any the first level of the volume."""
+        for rule in self._config.inspector.base_directories:
+            prefix = raw(rule.prefix)
+            for real in real_paths(prefix, self._symlinks):
+                yield BaseRule(real, rule.depth + components(real) - components(prefix))
+        mount = scan.volume.mount
+        if mount and not self._config.inspector.base_directories:
+            yield BaseRule(mount, components(mount) + 1)
+
+    def preview(self, scan: Scan, tally: Answers) -> Made:
+        """What would be written."""
+        groups = self._groups(tally)
+        counts = self._put(tally, groups)
+        return self._made(scan, tally, groups, counts, None)
+
+    def write(self, run: Run, scan: Scan, tally: Answers, *, replace: bool) -> Made:
+        """
+        Put the rows into the database and their TSV into its place.
+
+        Raises TsvFailed, DatabaseFailed, AlreadyRecorded; then neither has anything of the new
+        rows that a reader could see.
+        """
+        groups = self._groups(tally)
+        counts = self._put(tally, groups)
+        filling = directories.begin(
+            self._database,
+            run,
+            scan.volume,
+            counts.directories,
+            file_types=self._types,
+            replace=replace,
+        )
+
+        def stored() -> Iterator[DirectoryReport]:
+            for chunk in _chunks(tally, Directories, counts.directories):
+                filling.add(chunk, groups)
+                yield from chunk
+
+        prepared = None
+        try:
+            prepared = self._prepare(run, stored(), groups)
+            if replace:
+                tsv.withdraw(prepared)
+            filling.finish(lambda: _chunks(tally, Bases, counts.bases), groups)
+        except BaseException:
+            if prepared:
+                tsv.discard(prepared)
+            filling.abandon()
+            raise
+        tsv.publish(prepared)
+        directories.sweep(self._database, self.name, run.volume)
+        return self._made(scan, tally, groups, counts, prepared.path)
+
+    def recorded(self, run: Run) -> Made:
+        """A run that is in the database."""
+        rows = self._database.transaction(
+            lambda connection: directories.rows_of(
+                connection, self.name, run.volume, run.record_date
+            )
+        )
+        return Made(rows, path=self.tsv(run))
+
+    def restore(self, run: Run, tally: Answers | None) -> bool:
+        """Write the TSV of a recorded run again, for which its scan must be read again."""
+        if tally is None:
+            return False
+        groups = self._groups(tally)
+        counts = self._put(tally, groups)
+        chunks = _chunks(tally, Directories, counts.directories)
+        rows = (row for chunk in chunks for row in chunk)
+        tsv.publish(self._prepare(run, rows, groups))
+        return True
+
+    def tsv(self, run: Run) -> Path:
+        """Where the TSV of a run is."""
+        return tsv.place(self._config.report_dir, self.name, run.record_date, run.volume)
+
+    def _groups(self, tally: Answers) -> Mapping[int, Group]:
+        return shown_groups(self._config, self._names, tally.tell(Groups()))
+
+    def _put(self, tally: Answers, groups: Mapping[int, Group]) -> Counts:
+        order = sorted(groups.values(), key=group_order)
+        counts: Counts = tally.tell(Put(tuple(group.gid for group in order)))
+        return counts
+
+    def _prepare(
+        self, run: Run, rows: Iterator[DirectoryReport], groups: Mapping[int, Group]
+    ) -> Prepared:
+        columns = (*DIRECTORY_COLUMNS, *self._types, OTHER)
+        cells = (self._cells(run.volume, groups[row.gid], row) for row in rows)
+        return tsv.prepare(self.tsv(run), columns, cells)
+
+    def _cells(self, volume: str, group: Group, row: DirectoryReport) -> tuple[object, ...]:
+        sizes = {part.kind: part.size_bytes for part in row.by_type}
+        return (
+            volume,
+            group.name,
+            group.gid,
+            group.pi,
+            row.base.shown,
+            row.directory,
+            row.files,
+            row.size_bytes,
+            row.last_modified_days,
+            row.last_used_days,
+            *(sizes.get(kind, 0) for kind in range(1, len(self._types) + 1)),
+            sizes.get(0, 0),
+        )
+
+    def _made(
+        self,
+        scan: Scan,
+        tally: Answers,
+        groups: Mapping[int, Group],
+        counts: Counts,
+        path: Path | None,
+    ) -> Made:
+        largest = [
+            NamedDirectory(scan.volume.name, groups[row.gid], row) for row in tally.tell(Largest())
+        ]
+        return Made(counts.directories, tuple(largest), path, tuple(self._remarks(scan, counts)))
+
+    def _remarks(self, scan: Scan, counts: Counts) -> Iterator[str]:
+        found = self._basedirs[scan]
+        yield from found.remarks
+        if not (found.paths or list(self._base_rules(scan))):
+            yield NO_MOUNT
+        if counts.folded:
+            yield (
+                f"{counts.folded:,} directories are folded into *other* in {counts.folded_bases:,} "
+                "base directories: see inspector.rows_per_base"
+            )
+
+
+def _chunks(tally: Answers, question: Callable[[int, int], object], rows: int) -> Iterator[Any]:
+    """All rows, in lists of some thousand."""
+    for first in range(0, rows, CHUNK_ROWS):
+        yield tally.tell(question(first, first + CHUNK_ROWS))

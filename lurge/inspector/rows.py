@@ -1,0 +1,300 @@
+"""
+From the inspector's sums to rows in the order of the TSV, a chunk at a time.
+
+Only the rows of one base directory are objects at a time, so that a million rows need no more
+memory than their sums.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lurge.inspector import loops
+from lurge.inspector.rules import Rules
+from lurge.tallies.table import LinkSet, SumTable
+from lurge.tallies.table_loops import NEWEST, hash_bytes
+from lurge.tallies.tally import SumOverflow
+from lurge_types.reports import (
+    AGE_CLASSES,
+    DIRECTLY,
+    FOLDED,
+    LARGEST_SHOWN,
+    NOWHERE,
+    UNKNOWN_AGE,
+    BaseDirectory,
+    BaseUse,
+    DirectoryReport,
+    Part,
+    days_between,
+)
+from utils.path_rules import ShownPaths, as_array
+from utils.paths import text
+
+AGE_KINDS = (*AGE_CLASSES, UNKNOWN_AGE)
+SLASH = b"/"
+"""Behind the path of a base directory: the name of the row of its smallest directories."""
+
+IN_VAULT = b"/.vault/"
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Which groups have anything? A list of gids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Put the rows in the order of groups: `gids`, then of paths. `Counts` tell how many."""
+
+    gids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """Rows `first` to `last` of the directories, in the order they were put in."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """Rows `first` to `last` of the base directories, in the order they were put in."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The rows with most bytes, largest first."""
+
+
+Question = Groups | Put | Directories | Bases | Largest
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows there are; and how many were folded, in how many base directories."""
+
+    directories: int
+    bases: int
+    folded: int
+    folded_bases: int
+
+
+class Rows:
+    """The rows of a scan that was counted; nothing is counted any more."""
+
+    def __init__(  # noqa: PLR0917 - what a tally consists of
+        self,
+        rules: Rules,
+        layout: loops.Layout,
+        bases: SumTable,
+        directories: SumTable,
+        links: LinkSet,
+        vaults: set[bytes],
+    ) -> None:
+        self._rules = rules
+        self._shown = ShownPaths(rules.symlinks)
+        self._vaults = sorted(vaults)
+        self._bases = bases
+        self._layout = layout
+        self._folded = self._folded_bases = 0
+        self._add_base_links(directories, links)
+        sums = directories.sums.copy() if rules.rows_per_base else directories.sums
+        self._add_links(links, sums)
+        self._directories = directories
+        if rules.rows_per_base and (small := self._small(sums, rules.rows_per_base)).any():
+            self._directories, links = self._fold(directories, links, small)
+            sums = self._directories.sums
+            self._add_links(links, sums)
+        self._sums = sums
+        self._base_of = self._bases_of(self._directories)
+        self._known = sorted({*rules.bases, *map(bases.name, range(len(bases)))})
+        self._rank = np.empty(0, np.int64)
+        self._order = np.empty(0, np.int64)
+        self._base_order: list[int] = []
+        self._starts = np.zeros(1, np.int64)
+        self._sorted: set[int] = set()
+
+    def _add_links(self, links: LinkSet, sums: NDArray[np.int64]) -> None:
+        types = len(self._rules.file_types) + 1
+        if loops.sum_links(links.rows, links.values, self._rules.scan_time, types, sums):
+            raise SumOverflow
+
+    def _add_base_links(self, directories: SumTable, links: LinkSet) -> None:
+        """Count a link once in each base directory, however many directories there hold it."""
+        base_of = self._bases_of(directories)
+        of_bases = LinkSet(loops.LINK_COLUMNS)
+        for piece in links.pieces():
+            of_bases.merge(piece, base_of)
+        if loops.sum_base_links(of_bases.rows, of_bases.values, self._bases.sums):
+            raise SumOverflow
+
+    def _bases_of(self, directories: SumTable) -> NDArray[np.int64]:
+        found = np.empty(len(directories), np.int64)
+        self._bases.reserve(1, 0)
+        loops.bases_of(directories.arrays, self._bases.arrays, self._layout, found)
+        return found
+
+    def _small(self, sums: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+        """Which directories are not among the `most` - 1 largest of a base that has more."""
+        base_of = self._bases_of(self._directories)
+        small = np.zeros(len(base_of), np.bool_)
+        for base in np.flatnonzero(np.bincount(base_of, minlength=1) > most):
+            rows = np.flatnonzero(base_of == base)
+            names = {row: self._directories.name(row) for row in rows.tolist()}
+            largest = sorted(names, key=lambda row: (-sums[row, loops.BYTES], names[row]))
+            small[largest[most - 1 :]] = True
+            self._folded += len(largest) - most + 1
+            self._folded_bases += 1
+        return small
+
+    def _fold(
+        self, directories: SumTable, links: LinkSet, small: NDArray[np.bool_]
+    ) -> tuple[SumTable, LinkSet]:
+        """The same rows, but one for the small ones of each base directory."""
+        base_of = self._bases_of(directories)
+        folded = SumTable(directories.sums.shape[1], maxima=loops.MAXIMA)
+        renumbered = np.empty(len(directories), np.int64)
+        for row in range(len(directories)):
+            name = directories.name(row)
+            if small[row]:
+                name = self._bases.name(base_of[row]) + SLASH
+            piece = (
+                np.array([[hash_bytes(as_array(name)), directories.keys[row, 1]]], np.uint64),
+                directories.sums[row : row + 1],
+                np.array([0, len(name)]),
+                as_array(name),
+            )
+            renumbered[row] = folded.merge(piece)[0]
+        folded_links = LinkSet(loops.LINK_COLUMNS)
+        for piece in links.pieces():
+            folded_links.merge(piece, renumbered)
+        return folded, folded_links
+
+    def tell(self, question: Question) -> object:
+        """Answer a question."""
+        match question:
+            case Groups():
+                return sorted({self._gid(base) for base in range(len(self._bases))})
+            case Put(gids):
+                return self._put(gids)
+            case Directories(first, last):
+                return list(map(self._report, self._in_order(first, last)))
+            case Bases(first, last):
+                return list(map(self._use, self._base_order[first:last]))
+            case Largest():
+                return self._largest()
+
+    def _gid(self, base: int) -> int:
+        return int(self._bases.keys[base, 1]) >> loops.BASE_BITS
+
+    def _put(self, gids: Sequence[int]) -> Counts:
+        """Order the base directories; the rows in each are ordered when they are asked for."""
+        place = {gid: number for number, gid in enumerate(gids)}
+        directories = [self._base(base) for base in range(len(self._bases))]
+
+        def key(base: int) -> tuple[int, bytes, bytes]:
+            real, shown = directories[base]
+            return place[self._gid(base)], shown.encode(), real.encode()
+
+        self._base_order = sorted(range(len(self._bases)), key=key)
+        self._rank = np.empty(len(self._bases), np.int64)
+        self._rank[self._base_order] = np.arange(len(self._rank))
+        ranks = self._rank[self._base_of]
+        self._order = np.argsort(ranks, kind="stable")
+        counts = np.bincount(ranks, minlength=len(self._rank))
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._sorted = set()
+        return Counts(len(self._directories), len(self._bases), self._folded, self._folded_bases)
+
+    def _base(self, base: int) -> BaseDirectory:
+        if not self._bases.keys[base, 1] & np.uint64((1 << loops.BASE_BITS) - 1):
+            return BaseDirectory(NOWHERE, NOWHERE)
+        real = self._bases.name(base) or SLASH
+        return BaseDirectory(text(real), text(self._shown.of(real)))
+
+    def _in_order(self, first: int, last: int) -> Iterator[int]:
+        """Rows in their order; those of a base directory are put in order at the first of them."""
+        base = int(np.searchsorted(self._starts, first, side="right")) - 1
+        while first < last and base < len(self._base_order):
+            start, stop = self._starts[base : base + 2]
+            if base not in self._sorted:
+                rows = self._order[start:stop].tolist()
+                rows.sort(key=self._key)
+                self._order[start:stop] = rows
+                self._sorted.add(base)
+            yield from self._order[first : min(stop, last)].tolist()
+            first = stop
+            base += 1
+
+    def _key(self, row: int) -> bytes:
+        return self._directory(row).encode()
+
+    def _directory(self, row: int) -> str:
+        """The directory of a row below its base directory, in its text form."""
+        base = int(self._directories.keys[row, 1]) & ((1 << loops.BASE_BITS) - 1)
+        if not base:
+            return NOWHERE
+        name = self._directories.name(row)
+        if name.endswith(SLASH):
+            return FOLDED
+        return text(name[base:]) or DIRECTLY
+
+    def _report(self, row: int) -> DirectoryReport:
+        base = int(self._base_of[row])
+        sums = self._sums[row].tolist()
+        types = len(self._rules.file_types) + 1
+        parts = loops.PARTS + 2 * types
+        name = self._directories.name(row)
+        directory = self._directory(row)
+        is_tree = directory not in (NOWHERE, FOLDED, DIRECTLY)
+        return DirectoryReport(
+            gid=self._gid(base),
+            base=self._base(base),
+            directory=directory,
+            real_path=None if directory in (NOWHERE, FOLDED) else text(name or SLASH),
+            files=sums[loops.FILES],
+            size_bytes=sums[loops.BYTES],
+            last_modified_days=self._days(sums[NEWEST]),
+            last_used_days=self._days(sums[loops.USED]),
+            by_type=_parts(range(types), sums[loops.PARTS : parts]),
+            by_age=_parts(AGE_KINDS, sums[parts:]),
+            holds_vault=is_tree and (IN_VAULT in name + SLASH or _below(self._vaults, name)),
+            lies_above=is_tree and _below(self._known, name),
+        )
+
+    def _days(self, time: int) -> Decimal | None:
+        return days_between(time, self._rules.scan_time) if time else None
+
+    def _use(self, base: int) -> BaseUse:
+        newest, _, used, inodes = self._bases.sums[base].tolist()
+        return BaseUse(self._gid(base), self._base(base), used, inodes, self._days(newest))
+
+    def _largest(self) -> list[DirectoryReport]:
+        """Ties go by the order that the rows were put in."""
+        sizes = self._sums[:, loops.BYTES]
+        least = np.sort(sizes)[-LARGEST_SHOWN:].min(initial=0)
+        rows = np.flatnonzero(sizes >= least).tolist()
+        rows.sort(key=lambda row: (-sizes[row], self._rank[self._base_of[row]], self._key(row)))
+        return list(map(self._report, rows[:LARGEST_SHOWN]))
+
+
+def _parts(kinds: Sequence[int], sums: Sequence[int]) -> tuple[Part, ...]:
+    return tuple(
+        Part(kind, files, size)
+        for kind, files, size in zip(kinds, sums[::2], sums[1::2], strict=True)
+        if files
+    )
+
+
+def _below(paths: Sequence[bytes], path: bytes) -> bool:
+    """Whether any of some sorted paths lies below a path."""
+    place = bisect_left(paths, path + SLASH)
+    return place < len(paths) and paths[place].startswith(path + SLASH)

@@ -237,9 +237,13 @@ class Rows:
     def _key(self, row: int) -> bytes:
         return self._directory(row).encode()
 
+    def _below_base(self, row: int) -> int:
+        """Where in a row's name the part below its base directory begins, or 0 if it has none."""
+        return int(self._directories.keys[row, 1]) & ((1 << loops.BASE_BITS) - 1)
+
     def _directory(self, row: int) -> str:
         """The directory of a row below its base directory, in its text form."""
-        base = int(self._directories.keys[row, 1]) & ((1 << loops.BASE_BITS) - 1)
+        base = self._below_base(row)
         if not base:
             return NOWHERE
         name = self._directories.name(row)
@@ -253,13 +257,14 @@ class Rows:
         types = len(self._rules.file_types) + 1
         parts = loops.PARTS + 2 * types
         name = self._directories.name(row)
-        directory = self._directory(row)
-        is_tree = directory not in (NOWHERE, FOLDED, DIRECTLY)
+        below = self._below_base(row)
+        is_real = below > 0 and not name.endswith(SLASH)
+        is_tree = is_real and len(name) > below
         return DirectoryReport(
             gid=self._gid(base),
             base=self._base(base),
-            directory=directory,
-            real_path=None if directory in (NOWHERE, FOLDED) else text(name or SLASH),
+            directory=self._directory(row),
+            real_path=text(name or SLASH) if is_real else None,
             files=sums[loops.FILES],
             size_bytes=sums[loops.BYTES],
             last_modified_days=self._days(sums[NEWEST]),

@@ -121,7 +121,16 @@ IN_A = Rules(SCAN_TIME, bases=(b"/a",), deeper=(b"users", b"projects"), file_typ
 
 # Properties: what the tally tells is what the twin tells.
 
-odd_names = [b"\xff\xfe", b"new\nline", b"sp ace", b"back\\slash", b"\xc3\xa4", b"*", b"x" * 40]
+odd_names = [
+    b"\xff\xfe",
+    b"new\nline",
+    b"sp ace",
+    b"back\\slash",
+    b"\xc3\xa4",
+    b"-",
+    b"*",
+    b"x" * 40,
+]
 file_names = [
     *(b"x.bam", b"x.BAM", b"x.bam.gz", b"X.BaM.GZ", b"x.fastq.gz", b"x.Fastq.Gz", b".gz", b"bam"),
     *(b"x\xff.gz", b"x\xff.GZ", b"x.fq", b"am", b"xAM", b"x.gz.x"),
@@ -420,6 +429,14 @@ def test_a_file_counts_to_the_first_directory_below_its_base(
 ) -> None:
     only = row(IN_A, entry(path))
     assert (only.directory, only.real_path) == (directory, real)
+
+
+@pytest.mark.parametrize("name", ["-", "*other*"])
+def test_a_directory_may_be_called_like_a_row_that_stands_for_none(name: str) -> None:
+    told = rows(IN_A, entry(f"/a/{name}/x"), folder(f"/a/{name}/.vault"))
+    assert [(row.directory, row.real_path, row.holds_vault) for row in told] == [
+        (name, f"/a/{name}", True)
+    ]
 
 
 def test_users_that_are_a_base_themselves_are_not_looked_into_twice() -> None:

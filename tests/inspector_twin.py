@@ -167,7 +167,11 @@ def directory(each: Entry, base: Components | None, rules: Rules) -> Components:
 def folded(
     files: Mapping[Place, list[Entry]], rules: Rules
 ) -> tuple[dict[Place, list[Entry]], dict[Place, list[Entry]]]:
-    """The rows that stay, and one for the others of each base directory that has too many."""
+    """
+    The rows that stay, and one for the others of each base directory that has too many.
+
+    A directory that has this row's name goes into it, so that no two rows have one.
+    """
     of_base: dict[tuple[int, Components | None], list[Place]] = defaultdict(list)
     for place in files:
         of_base[place[:2]].append(place)
@@ -177,6 +181,7 @@ def folded(
         if rules.rows_per_base and len(places) > rules.rows_per_base:
             places.sort(key=lambda place: b"/".join(place[2] or ()))
             places.sort(key=lambda place: used_bytes(files[place], rules), reverse=True)
+            places.sort(key=lambda place: _called(*place[1:])[0] == FOLDED)
             gone = places[rules.rows_per_base - 1 :]
             small[gid, base, None] = [name for place in gone for name in stay.pop(place)]
     return stay, small

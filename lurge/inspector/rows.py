@@ -143,13 +143,24 @@ class Rows:
         return found
 
     def _small(self, sums: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-        """Which directories are not among the `most` - 1 largest of a base that has more."""
+        """
+        Which directories are not among the `most` - 1 largest of a base that has more.
+
+        One that is called `FOLDED` is small, whatever its size: no two rows have one key.
+        """
         base_of = self._bases_of(self._directories)
         small = np.zeros(len(base_of), np.bool_)
         for base in np.flatnonzero(np.bincount(base_of, minlength=1) > most):
             rows = np.flatnonzero(base_of == base)
             names = {row: self._directories.name(row) for row in rows.tolist()}
-            largest = sorted(names, key=lambda row: (-sums[row, loops.BYTES], names[row]))
+            largest = sorted(
+                names,
+                key=lambda row: (
+                    self._directory(row) == FOLDED,
+                    -sums[row, loops.BYTES],
+                    names[row],
+                ),
+            )
             small[largest[most - 1 :]] = True
             self._folded += len(largest) - most + 1
             self._folded_bases += 1

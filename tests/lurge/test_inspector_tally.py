@@ -129,6 +129,7 @@ odd_names = [
     b"\xc3\xa4",
     b"-",
     b"*",
+    b"*other*",
     b"x" * 40,
 ]
 file_names = [
@@ -741,6 +742,16 @@ def test_of_directories_with_as_many_bytes_the_first_ones_stay() -> None:
     for files in (sized(5, 5, 5, 5), sized(5, 5, 5, 5)[::-1]):
         folded = rows(replace(IN_A, rows_per_base=3), *files)
         assert [row.directory for row in folded] == ["*other*", "d0", "d1"]
+
+
+def test_a_directory_called_like_the_row_of_the_smallest_is_in_it() -> None:
+    files = [*sized(5, 9, 1), entry("/a/*other*/x", size=100)]
+    folded = rows(replace(IN_A, rows_per_base=3), *files)
+    assert [(row.directory, row.size_bytes) for row in folded] == [
+        ("*other*", 101),
+        ("d0", 5),
+        ("d1", 9),
+    ]
 
 
 def test_a_cap_holds_for_each_group_and_base() -> None:

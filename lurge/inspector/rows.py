@@ -296,7 +296,7 @@ class Rows:
     def _largest(self) -> list[DirectoryReport]:
         """Ties go by the order that the rows were put in."""
         sizes = self._sums[:, loops.BYTES]
-        least = np.sort(sizes)[-LARGEST_SHOWN:].min(initial=0)
+        least = np.sort(sizes)[-LARGEST_SHOWN:][:1]  # nothing where there is no row
         rows = np.flatnonzero(sizes >= least).tolist()
         rows.sort(key=lambda row: (-sizes[row], self._rank[self._base_of[row]], self._key(row)))
         return list(map(self._report, rows[:LARGEST_SHOWN]))

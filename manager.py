@@ -154,7 +154,7 @@ def report(
     """
     path = chosen_config(config or ctx.obj.config, defaults)
     by_ranks = ctx.obj.post is not None  # which have no terminal: mpirun shows them one of its own
-    if not (path or defaults or at_a_terminal() and not by_ranks):
+    if not (path or defaults or (at_a_terminal() and not by_ranks)):
         raise click.UsageError(
             "no configuration and no terminal: give --config FILE, or --defaults to go without"
         )

@@ -14,6 +14,8 @@ from datetime import time as clock
 from pathlib import Path
 from typing import Any
 
+import mpirun
+
 from lurge_types.batch import Entry
 from utils.scans import FULLWIDTH_SLASH
 from utils.wrstat import format_line
@@ -63,6 +65,7 @@ class Site:
     Everything of a site under one folder.
 
     config: the configuration's lines behind those that say where things are.
+    ranks: how many `mpirun` starts; 0 is one process without it.
     """
 
     folder: Path
@@ -71,6 +74,7 @@ class Site:
     password_file: Path | None = None
     retry_seconds: float = 2
     env: dict[str, str] = field(default_factory=dict)
+    ranks: int = 0
 
     @property
     def wrstat(self) -> Path:
@@ -109,9 +113,10 @@ class Site:
         return path
 
     def command(self, *arguments: str | Path) -> list[str]:
-        """What starts `manager.py` with this site's configuration."""
+        """What starts `manager.py` with this site's configuration, by its ranks if it has any."""
         config = self.write_config()
-        return [sys.executable, str(MANAGER), *map(str, arguments), "--config", str(config)]
+        python = mpirun.ranks(self.ranks) if self.ranks else [sys.executable]
+        return [*python, str(MANAGER), *map(str, arguments), "--config", str(config)]
 
     def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
         """Start `manager.py` without a terminal."""
@@ -121,7 +126,7 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | self.env,
+            env=mpirun.environment() | self.env,
             **options,
         )
 
@@ -146,7 +151,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | self.env,
+            env=mpirun.environment() | self.env,
         )
 
     def outcomes(self, *arguments: str | Path) -> list[dict[str, Any]]:

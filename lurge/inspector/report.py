@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from db import directories
+from db import directories, runs
 from db.database import Database
 from lurge.groups import group_order, pseudo_groups, shown_groups
 from lurge.inspector.rows import Bases, Counts, Directories, Groups, Largest, Put
@@ -131,9 +131,7 @@ class Inspector:
     def recorded(self, run: Run) -> Made:
         """A run that is in the database."""
         rows = self._database.transaction(
-            lambda connection: directories.rows_of(
-                connection, self.name, run.volume, run.record_date
-            )
+            lambda connection: runs.rows_of(connection, self.name, run.volume, run.record_date)
         )
         return Made(rows, path=self.tsv(run))
 

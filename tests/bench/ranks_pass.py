@@ -24,7 +24,7 @@ from bench.lurge_pass import peak_kib
 
 from lurge.inspector.rules import BaseRule, FileType, Rules
 from lurge.inspector.tally import InspectorTally
-from lurge.onepass import mpi, ranks, threads
+from lurge.onepass import ranks, threads
 from lurge.onepass.mpi import MpiPost
 from lurge.onepass.ranks import Kind, Letter
 from lurge.onepass.work import Read, Reading, Work
@@ -102,14 +102,16 @@ def facts(post: CountingPost | None) -> dict[str, Any]:
 
 
 def main(blocks: int, files: Sequence[Path]) -> None:
-    """Make a pass twice, the first time to compile; print what the second took."""
+    """Make a pass, and print what it took."""
     works = list(map(work, files))
     reading = Reading(250, blocks, 0)
     if "mpi4py.run" not in sys.modules:
         start = time.perf_counter()
         lines = read(threads.one_pass(THREADS, works, reading, lambda _: None))
         seconds = time.perf_counter() - start
-        print(json.dumps({"seconds": seconds, "lines": sum(lines.values()), "ranks": [facts(None)]}))
+        print(
+            json.dumps({"seconds": seconds, "lines": sum(lines.values()), "ranks": [facts(None)]})
+        )
         return
     from mpi4py import MPI  # noqa: PLC0415 - loading it starts MPI
 
@@ -125,13 +127,13 @@ def main(blocks: int, files: Sequence[Path]) -> None:
         ranks.serve(post)
     told = MPI.COMM_WORLD.gather(facts(post))
     if post.rank == 0:
-        print(json.dumps({"seconds": seconds, "lines": sum(lines.values()), "ranks": told}))
-    mpi_close(post)
-
-
-def mpi_close(post: CountingPost) -> None:
-    """End MPI."""
+        tell(seconds, lines, told)
     post.close()
+
+
+def tell(seconds: float, lines: Counter[str], told: Sequence[Any] | None) -> None:
+    """Print what was measured."""
+    print(json.dumps({"seconds": seconds, "lines": sum(lines.values()), "ranks": told}))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ until there are no more, hands in what it has counted, and goes on to the contro
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import Any, Protocol
@@ -190,6 +190,8 @@ def one_pass(
     A volume's trouble is its own: its result holds the error and the others go on. Leaving the
     iterator early ends the pass on all ranks.
     """
+    if not works:
+        return
     plan = deal(works, reading, post.hosts)
     others = range(1, len(post.hosts))
     for rank in others:
@@ -340,19 +342,22 @@ class Controller:
             self._tell(Done(number, 0, BadLines(), error))
             return
         self._over = False
+        with closing(self._file) as file:
+            self._share_out(work, file)
+            self._tell(self._done(number, work, file))
+
+    def _share_out(self, work: Work, file: ScanFile) -> None:
+        """Hand out blocks and count what nobody asks for, until all who counted have handed in."""
         told = time.monotonic()
         while not self._over or self._owing:
             if time.monotonic() - told > NEWS_SECONDS:
                 told = time.monotonic()
-                file = self._file
                 self._tell(Progress(work.scan, file.position, file.size, file.lines))
             letter = self._post.wait() if self._over else self._post.take()
             if letter:
                 self.handle(letter)
             elif block := self._next(self._into):
                 self._count(block)
-        self._tell(self._done(number, work, self._file))
-        self._file.close()
 
     def answer(self) -> None:
         """Answer rank 0 until it has all that it wants of the volume."""

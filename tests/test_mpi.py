@@ -1,0 +1,322 @@
+"""`manager.py` on many ranks: the same bytes and rows as on one, whatever breaks."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mpirun
+import pytest
+from dump import dump
+from servers.databases import on_mariadb
+from site_of_tests import TODAY, Site, entries, entry, text
+
+from lurge_types.batch import Entry
+from lurge_types.config import DatabaseTable
+
+LARGE = 100_003
+SIZES = (LARGE, 1, 249, 250, 251)
+REPORTS = ("reporter", "inspector")
+ENDS_SECONDS = 10
+
+
+def volume(number: int, count: int) -> list[Entry]:
+    """A volume of some projects, of some groups, with hard links and file types."""
+    mount = f"/lustre/s{number}"
+    endings = ("txt", "bam", "fastq.gz", "VCF")
+    return [
+        each._replace(
+            path=b"%b/p%d/users/u%d/%b.%b"
+            % (
+                mount.encode(),
+                i % 5,
+                i % 11,
+                each.path.rpartition(b"/")[2],
+                endings[i % 4].encode(),
+            ),
+            atime=1_600_000_000 + 9000 * (i % 20_000),
+        )
+        for i, each in enumerate(entries(count, mount=mount))
+    ]
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scans of five volumes of unequal size, and of one without an entry."""
+    made = Site(tmp_path_factory.mktemp("scans"))
+    for number, count in enumerate(SIZES):
+        made.add_scan(volume(number, count), f"/lustre/s{number}")
+    return made.wrstat
+
+
+def site_of(folder: Path, scans: Path, volumes: int, ranks: int) -> Site:
+    """A new site with the first volumes."""
+    made = Site(folder, ranks=ranks)
+    made.wrstat.mkdir(parents=True)
+    for number in range(volumes):
+        for scan in scans.glob(f"*s{number}"):
+            (made.wrstat / scan.name).symlink_to(scan)
+    return made
+
+
+def written(made: Site) -> object:
+    """All that a night left behind."""
+    files = {
+        str(path.relative_to(made.reports)): path.read_bytes()
+        for path in sorted(made.reports.rglob("*"))
+        if path.is_file()
+    }
+    return files, dump(DatabaseTable(url=f"sqlite:///{made.folder}/lurge.db"))
+
+
+@pytest.mark.parametrize("volumes", [1, 2, 5])
+def test_any_number_of_ranks_writes_the_same(tmp_path: Path, scans: Path, volumes: int) -> None:
+    threads = site_of(tmp_path / "threads", scans, volumes, ranks=0)
+    assert threads.run(*REPORTS).returncode == 0
+    expected = written(threads)
+    for ranks in (1, 2, 3, 4, 5, 8, 13):
+        made = site_of(tmp_path / str(ranks), scans, volumes, ranks)
+        done = made.run(*REPORTS)
+        assert done.returncode == 0, done.stderr
+        assert written(made) == expected, f"{ranks} ranks"
+
+
+@on_mariadb
+def test_ranks_write_into_a_server_too(tmp_path: Path, table: DatabaseTable) -> None:
+    made = Site(
+        tmp_path, database=table.url, password_file=table.password_file, retry_seconds=10, ranks=4
+    )
+    made.add_scan(volume(1, 2000), "/lustre/s1")
+    assert [each["status"] for each in made.outcomes(*REPORTS)] == ["written"] * 2
+    by_ranks = dump(table)
+    made.ranks = 0
+    assert [each["status"] for each in made.outcomes(*REPORTS, "--force")] == ["written"] * 2
+    assert dump(table) == by_ranks
+    assert len(by_ranks["directory"]) > 50
+
+
+def test_two_hosts_write_what_one_does(tmp_path: Path, scans: Path) -> None:
+    one = site_of(tmp_path / "one", scans, 3, ranks=0)
+    assert one.run(*REPORTS).returncode == 0
+    two = site_of(tmp_path / "two", scans, 3, ranks=0)
+    with mpirun.two_hosts(tmp_path) as start:
+        done = subprocess.run(
+            [*start(7), *two.command(*REPORTS)[1:]],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    assert written(two) == written(one)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 7])
+def test_one_volumes_trouble_is_its_own(tmp_path: Path, ranks: int) -> None:
+    good = text(volume(0, 20_000))
+    bad = good.replace(b"\tf\t", b"\t?\t", 1000)
+    made = Site(
+        tmp_path,
+        config="".join(
+            f'[[volume]]\nname = "{name}"\nmount = "/lustre/{name}"\n'
+            for name in ("bad", "cut", "fine", "gone")
+        ),
+        ranks=ranks,
+    )
+    made.add_scan(good, "/lustre/fine")
+    made.add_scan(bad, "/lustre/bad")
+    cut = made.add_scan(good, "/lustre/cut")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    done = made.run(*REPORTS, "--json")
+    assert done.returncode == 1
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    by_volume = {(each["volume"], each["report"]): each for each in said}
+    for report in REPORTS:
+        assert by_volume["fine", report]["status"] == "written"
+        assert made.tsv("fine", program=report).exists()
+        assert (
+            "1000 of 20000 lines are bad, the first is line 1 "
+            in (by_volume["bad", report]["reason"])
+        )
+        assert f"{cut} is cut short" in by_volume["cut", report]["reason"]
+        assert "no scan of gone" in by_volume["gone", report]["reason"]
+    assert len(list(made.reports.glob("*/2*/*.tsv"))) == len(REPORTS)
+    assert not list(made.reports.glob("*/2*/.*"))
+
+
+# Ranks that die.
+
+
+def pids(launcher: subprocess.Popen[str]) -> dict[int, int]:
+    """The process of each rank."""
+    found = {}
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = dict(
+                each.split(b"=", 1) for each in environ.read_bytes().split(b"\0") if b"=" in each
+            )
+            parent = int(environ.with_name("stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, ValueError):
+            continue
+        if parent == launcher.pid and b"OMPI_COMM_WORLD_RANK" in variables:
+            found[int(variables[b"OMPI_COMM_WORLD_RANK"])] = int(environ.parent.name)
+    return found
+
+
+def reads(process: int, scan: Path) -> bool:
+    """Whether a process has a scan's file open."""
+    try:
+        handles = list(Path("/proc", str(process), "fd").iterdir())
+        return any(handle.resolve() == scan.resolve() for handle in handles)
+    except OSError:
+        return False
+
+
+def cpu_seconds(process: int) -> float:
+    """What a process has burnt."""
+    fields = Path("/proc", str(process), "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until(happens: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Look often, for a minute at most, until something happens; the process must live on."""
+    deadline = time.monotonic() + 60
+    while not happens():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator["Pipe"]:
+    """A scan that does not end before the test wants it to."""
+    made = Pipe(tmp_path / "pipe.stats")
+    yield made
+    made.close()
+
+
+class Pipe:
+    """A named pipe, into which the lines of a scan are written now and then."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self._lines = text(volume(1, 20_000))
+        self._file: int | None = None
+
+    def open(self) -> None:
+        """Wait for whoever reads, and give it something to do."""
+        self._file = os.open(self.path, os.O_WRONLY)
+        os.write(self._file, self._lines)
+
+    def close(self) -> None:
+        """Let the scan end."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def start_on(pipe: Pipe, made: Site, *arguments: str) -> subprocess.Popen[str]:
+    """Start ranks on the endless scan of `s1`; they are reading when this returns."""
+    day = TODAY.isoformat()
+    process = made.start(
+        *REPORTS, "--volume", "s1", "--date", day, "--scan", str(pipe.path), *arguments
+    )
+    pipe.open()
+    return process
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_a_rank_that_is_killed_ends_all_and_the_next_run_completes_it(
+    tmp_path: Path, pipe: Pipe, rank: int
+) -> None:
+    made = Site(tmp_path, ranks=4)
+    process = start_on(pipe, made)
+    wait_until(lambda: len(pids(process)) == made.ranks, process)
+    killed = time.monotonic()
+    os.kill(pids(process)[rank], signal.SIGKILL)
+    process.communicate(timeout=ENDS_SECONDS)
+    assert time.monotonic() - killed < ENDS_SECONDS
+    assert process.returncode != 0
+    assert not list(made.reports.rglob("*.tsv"))
+    made.add_scan(volume(1, 3000), "/lustre/s1")
+    assert [each["status"] for each in made.outcomes(*REPORTS)] == ["written"] * 2
+    clean = Site(tmp_path / "clean", ranks=0)
+    clean.add_scan(volume(1, 3000), "/lustre/s1")
+    clean.run(*REPORTS)
+    assert written(made) == written(clean)
+
+
+def test_ranks_with_nothing_to_do_are_quiet(tmp_path: Path, pipe: Pipe) -> None:
+    made = Site(tmp_path, ranks=5)
+    process = start_on(pipe, made)
+    wait_until(lambda: len(pids(process)) == made.ranks, process)
+    ranks = pids(process)
+    time.sleep(4)  # until they have loaded what they need
+    before = {rank: cpu_seconds(pid) for rank, pid in ranks.items()}
+    seconds = 4
+    time.sleep(seconds)
+    burnt = {rank: cpu_seconds(pid) - before[rank] for rank, pid in ranks.items()}
+    process.kill()
+    pipe.close()
+    process.communicate()
+    idle = [burnt[rank] / seconds for rank in ranks if rank != 1]
+    assert max(idle) < 0.05, burnt
+
+
+# How it is started.
+
+
+def test_wrong_use_and_what_is_missing_end_all_ranks_with_their_status(tmp_path: Path) -> None:
+    made = Site(tmp_path, ranks=3)
+    assert made.run("reporter", "--date", "tomorrow").returncode == 2
+    done = made.run("reporter")
+    assert done.returncode == 3
+    assert "no scan" in done.stderr
+    made.config = "wrong = 1"
+    assert made.run("reporter").returncode == 2
+
+
+def test_any_other_command_is_done_once(tmp_path: Path) -> None:
+    made = Site(tmp_path, ranks=3)
+    done = made.run("init")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("made version") == 1
+
+
+def test_ranks_without_mpi4py_in_front_are_refused(tmp_path: Path) -> None:
+    made = Site(tmp_path)
+    command = [str(mpirun.MPIRUN), "-n", "2", *made.command("reporter")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=mpirun.environment()
+    )
+    assert done.returncode == 2
+    assert "python -m mpi4py manager.py" in done.stderr
+
+
+def test_a_configuration_is_needed_though_mpirun_makes_a_terminal(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*mpirun.ranks(2), str(Path(mpirun.__file__).parent.parent / "manager.py"), "reporter"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=mpirun.environment(),
+    )
+    assert done.returncode == 2
+    assert "no configuration and no terminal" in done.stderr
+
+
+def test_a_scan_without_an_entry_fails_under_ranks_too(tmp_path: Path) -> None:
+    made = Site(tmp_path, ranks=4)
+    scan = made.add_scan([entry("/lustre/s1/x")], "/lustre/s1")
+    scan.write_bytes(gzip.compress(b""))
+    [said] = made.outcomes("inspector")
+    assert said["status"] == "failed"
+    assert "has no entry" in said["reason"]

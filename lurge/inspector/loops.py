@@ -167,17 +167,23 @@ def row_length(path: NDArray[np.uint8], base: int, parent: int, layout: Layout) 
 
 
 @compiled
-def file_type(path: NDArray[np.uint8], layout: Layout) -> int:
-    """The type of the longest ending that a path has, whatever its case, or 0."""
+def file_type(
+    path: NDArray[np.uint8],
+    endings: NDArray[np.uint8],
+    ending_offsets: NDArray[np.int64],
+    types: NDArray[np.int64],
+    starts: NDArray[np.int64],
+) -> int:
+    """The type of the longest ending that a path has, whatever its case, or 0; see `Layout`."""
     last = lower(path[len(path) - 1])
-    for i in range(layout.starts[last], layout.starts[last + 1]):
-        ending = layout.endings[layout.ending_offsets[i] : layout.ending_offsets[i + 1]]
+    for i in range(starts[last], starts[last + 1]):
+        ending = endings[ending_offsets[i] : ending_offsets[i + 1]]
         start = len(path) - len(ending)
         k = 0
         while start >= 0 and k < len(ending) and lower(path[start + k]) == ending[k]:
             k += 1
         if k == len(ending):
-            return layout.types[i]
+            return types[i]
     return 0
 
 
@@ -216,14 +222,10 @@ def count_file(
 
 
 @compiled
-def lies_in(path: NDArray[np.uint8], rows: Rows, row: int) -> bool:
-    """Whether a path lies below the directory that a row is named by."""
-    length = rows.ends[row + 1] - rows.ends[row]
-    return (
-        len(path) > length
-        and path[length] == SLASH
-        and same_bytes(rows.names[rows.ends[row] :], path, length)
-    )
+def lies_in(path: NDArray[np.uint8], directory: NDArray[np.uint8]) -> bool:
+    """Whether a path lies below a directory."""
+    length = len(directory)
+    return len(path) > length and path[length] == SLASH and same_bytes(directory, path, length)
 
 
 @compiled
@@ -267,6 +269,12 @@ def inspect(
     Each entry has a number of `names`; a file of several goes into the set of links, not into the
     sums. True where a sum left 64 bits.
     """
+    # A table that is handed to a function costs an atomic count for each of its arrays: so the
+    # arrays that every entry needs stand alone, which is three times as fast.
+    base_names, base_ends, base_keys, base_sums = bases.names, bases.ends, bases.keys, bases.sums
+    row_names, row_ends, row_sums = rows.names, rows.ends, rows.sums
+    deepest, starts = layout.deepest, layout.starts
+    endings, ending_offsets, ending_types = layout.endings, layout.ending_offsets, layout.types
     overflow = False
     base_row = -1  # of the entry before
     row = -1  # of the file before, which has this gid and lies in the directory paths[start:stop]
@@ -282,9 +290,9 @@ def inspect(
         if types[i] != FILE:
             if (
                 base_row < 0
-                or bases.sums[base_row, BASE_SETTLED] == 0
-                or bases.keys[base_row, 1] >> np.uint64(BASE_BITS) != np.uint64(gids[i])
-                or not lies_in(path, bases, base_row)
+                or base_sums[base_row, BASE_SETTLED] == 0
+                or base_keys[base_row, 1] >> np.uint64(BASE_BITS) != np.uint64(gids[i])
+                or not lies_in(path, base_names[base_ends[base_row] : base_ends[base_row + 1]])
             ):
                 base = base_length(path, types[i] == DIRECTORY, layout)
                 base_row = find_base(bases, path, gids[i], base, layout)
@@ -292,15 +300,15 @@ def inspect(
             if (
                 row < 0
                 or row_gid != gids[i]
-                or rows.sums[row, SETTLED] == 0
-                or not lies_in(path, rows, row)
+                or row_sums[row, SETTLED] == 0
+                or not lies_in(path, row_names[row_ends[row] : row_ends[row + 1]])
             ):
                 parent = parent_length(path)
                 if (
                     row < 0
                     or row_gid != gids[i]
                     or stop - start != parent
-                    or components(path) <= layout.deepest
+                    or components(path) <= deepest
                     or not same_bytes(paths[start:stop], path, parent)
                 ):
                     base = base_length(path, False, layout)
@@ -308,15 +316,15 @@ def inspect(
                     end, settled = row_length(path, base, parent, layout)
                     row = find_name(rows, second_key(gids[i], base), path[:end])
                     if settled:
-                        rows.sums[row, SETTLED] = 1
+                        row_sums[row, SETTLED] = 1
                     row_gid = gids[i]
                 start = offsets[i]
                 stop = start + parent
             base_row = row_base
             used = accessed[i] if time < accessed[i] <= scan_time else time
-            kind = file_type(path, layout)
-            rows.sums[row, NEWEST] = max(rows.sums[row, NEWEST], time)
-            rows.sums[row, USED] = max(rows.sums[row, USED], used)
+            kind = file_type(path, endings, ending_offsets, ending_types, starts)
+            row_sums[row, NEWEST] = max(row_sums[row, NEWEST], time)
+            row_sums[row, USED] = max(row_sums[row, USED], used)
             if names[i] > np.uint64(1):
                 link = find_link(links, row, inodes[i], devices[i])
                 rest = time << TYPE_BITS | kind
@@ -334,12 +342,12 @@ def inspect(
                     links.values[link, LINK_USED] = used
                     links.values[link, LINK_REST] = rest
             else:
-                overflow |= count_file(rows.sums, row, type_count, kind, sizes[i], used, scan_time)
-        bases.sums[base_row, NEWEST] = max(bases.sums[base_row, NEWEST], time)
+                overflow |= count_file(row_sums, row, type_count, kind, sizes[i], used, scan_time)
+        base_sums[base_row, NEWEST] = max(base_sums[base_row, NEWEST], time)
         if types[i] != FILE or names[i] <= np.uint64(1):
-            bases.sums[base_row, BASE_BYTES] += sizes[i]
-            bases.sums[base_row, BASE_INODES] += 1
-            overflow |= bases.sums[base_row, BASE_BYTES] < 0
+            base_sums[base_row, BASE_BYTES] += sizes[i]
+            base_sums[base_row, BASE_INODES] += 1
+            overflow |= base_sums[base_row, BASE_BYTES] < 0
     return overflow
 
 

@@ -365,6 +365,12 @@ def test_a_prefix_may_be_longer_than_the_base_directory() -> None:
     assert found == [("-", "-", 1), ("/a", "b", 2)]
 
 
+def test_a_prefix_may_be_like_the_names_of_some_files_of_a_directory() -> None:
+    rules = Rules(SCAN_TIME, base_rules=(BaseRule(b"/a/b*", 1),))
+    found = places(rules, entry("/a/b1"), entry("/a/c1"), entry("/a/b2"), entry("/a/c2"))
+    assert found == [("-", "-", 2), ("/a", ".", 2)]
+
+
 def test_a_file_or_link_at_the_depth_is_no_base() -> None:
     rules = Rules(SCAN_TIME, base_rules=(BaseRule(b"/a", 2),))
     found = [entry("/a/b"), entry("/a/c", type="l"), entry("/a/d", type="s")]

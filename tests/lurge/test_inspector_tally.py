@@ -585,8 +585,13 @@ OLD, NEW = SCAN_TIME - 800 * DAY, SCAN_TIME - 10 * DAY
 def test_of_names_that_differ_the_greatest_decides(
     one: Entry, other: Entry, kind: tuple[int, int], age: int
 ) -> None:
-    for names in ([one, other], [other, one], [one, other, one]):
-        only = row(IN_A, *names)
+    apart = []
+    for first, second in ((one, other), (other, one)):
+        tally = show(InspectorTally(IN_A), [first])
+        tally.merge(show(InspectorTally(IN_A), [second]).pieces())
+        apart += all_told(tally).directories
+    together = [row(IN_A, *names) for names in ([one, other], [other, one], [one, other, one])]
+    for only in together + apart:
         assert only.by_type == (Part(kind[0], 1, kind[1]),)
         assert only.by_age == (Part(age, 1, kind[1]),)
         assert only.size_bytes == kind[1]

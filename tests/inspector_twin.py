@@ -87,15 +87,16 @@ def told(
     groups = sorted({gid for gid, _ in of_bases})
     order = list(gids(groups))
 
-    def by_base(row: DirectoryReport | BaseUse) -> tuple[int, bytes, bytes]:
-        return order.index(row.gid), row.base.shown.encode(), row.base.real.encode()
+    def key(row: DirectoryReport | BaseUse) -> tuple[int, bytes, bytes, bytes]:
+        directory = row.directory.encode() if isinstance(row, DirectoryReport) else b""
+        return order.index(row.gid), row.base.shown.encode(), directory, row.base.real.encode()
 
     reports = [report(place, names, rules, vaults, bases) for place, names in rows.items()]
     reports += [report(place, names, rules) for place, names in small.items()]
     return Told(
         groups,
-        sorted(reports, key=lambda row: (by_base(row), row.directory.encode())),
-        sorted((use(*key, names, rules) for key, names in of_bases.items()), key=by_base),
+        sorted(reports, key=key),
+        sorted((use(*place, names, rules) for place, names in of_bases.items()), key=key),
         len(files) - len(rows),
         len(small),
     )

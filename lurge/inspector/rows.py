@@ -118,6 +118,7 @@ class Rows:
         self._known = sorted({*rules.bases, *map(bases.name, range(len(bases)))})
         self._rank = np.empty(0, np.int64)
         self._order = np.empty(0, np.int64)
+        self._named: list[BaseDirectory] = []
         self._base_order: list[int] = []
         self._starts = np.zeros(1, np.int64)
         self._sorted: set[int] = set()
@@ -209,18 +210,17 @@ class Rows:
     def _put(self, gids: Sequence[int]) -> Counts:
         """Order the base directories; the rows in each are ordered when they are asked for."""
         place = {gid: number for number, gid in enumerate(gids)}
-        directories = [self._base(base) for base in range(len(self._bases))]
-
-        def key(base: int) -> tuple[int, bytes, bytes]:
-            real, shown = directories[base]
-            return place[self._gid(base)], shown.encode(), real.encode()
-
-        self._base_order = sorted(range(len(self._bases)), key=key)
-        self._rank = np.empty(len(self._bases), np.int64)
-        self._rank[self._base_order] = np.arange(len(self._rank))
-        ranks = self._rank[self._base_of]
-        self._order = np.argsort(ranks, kind="stable")
-        counts = np.bincount(ranks, minlength=len(self._rank))
+        self._named = [self._base(base) for base in range(len(self._bases))]
+        shown = [
+            (place[self._gid(base)], named.shown.encode()) for base, named in enumerate(self._named)
+        ]
+        order = sorted(zip(shown, self._named, range(len(shown)), strict=True))
+        self._base_order = [base for _, _, base in order]
+        ranks = {key: rank for rank, key in enumerate(sorted(set(shown)))}
+        self._rank = np.array([ranks[key] for key in shown], np.int64)
+        of_rows = self._rank[self._base_of]
+        self._order = np.argsort(of_rows, kind="stable")
+        counts = np.bincount(of_rows, minlength=len(ranks))
         self._starts = np.concatenate([[0], np.cumsum(counts)])
         self._sorted = set()
         return Counts(len(self._directories), len(self._bases), self._folded, self._folded_bases)
@@ -232,21 +232,24 @@ class Rows:
         return BaseDirectory(text(real), text(self._shown.of(real)))
 
     def _in_order(self, first: int, last: int) -> Iterator[int]:
-        """Rows in their order; those of a base directory are put in order at the first of them."""
-        base = int(np.searchsorted(self._starts, first, side="right")) - 1
-        while first < last and base < len(self._base_order):
-            start, stop = self._starts[base : base + 2]
-            if base not in self._sorted:
-                rows = self._order[start:stop].tolist()
-                rows.sort(key=self._key)
-                self._order[start:stop] = rows
-                self._sorted.add(base)
+        """
+        Rows in their order: by group, base directory as shown, directory, real base directory.
+
+        Those of a group and base directory are put in order when the first of them is asked for.
+        """
+        rank = int(np.searchsorted(self._starts, first, side="right")) - 1
+        last = min(last, len(self._order))
+        while first < last:
+            start, stop = self._starts[rank : rank + 2].tolist()
+            if rank not in self._sorted:
+                self._order[start:stop] = sorted(self._order[start:stop].tolist(), key=self._key)
+                self._sorted.add(rank)
             yield from self._order[first : min(stop, last)].tolist()
             first = stop
-            base += 1
+            rank += 1
 
-    def _key(self, row: int) -> bytes:
-        return self._directory(row).encode()
+    def _key(self, row: int) -> tuple[bytes, bytes]:
+        return self._directory(row).encode(), self._named[self._base_of[row]].real.encode()
 
     def _below_base(self, row: int) -> int:
         """Where in a row's name the part below its base directory begins, or 0 if it has none."""
@@ -273,7 +276,7 @@ class Rows:
         is_tree = is_real and len(name) > below
         return DirectoryReport(
             gid=self._gid(base),
-            base=self._base(base),
+            base=self._named[base],
             directory=self._directory(row),
             real_path=text(name or SLASH) if is_real else None,
             files=sums[loops.FILES],
@@ -291,7 +294,7 @@ class Rows:
 
     def _use(self, base: int) -> BaseUse:
         newest, _, used, inodes = self._bases.sums[base].tolist()
-        return BaseUse(self._gid(base), self._base(base), used, inodes, self._days(newest))
+        return BaseUse(self._gid(base), self._named[base], used, inodes, self._days(newest))
 
     def _largest(self) -> list[DirectoryReport]:
         """Ties go by the order that the rows were put in."""

@@ -921,6 +921,14 @@ def test_two_real_directories_that_are_shown_as_one_stay_apart() -> None:
     assert [use.base.real for use in told.bases] == [row.base.real for row in told.directories]
 
 
+def test_rows_that_show_the_same_path_are_in_the_order_of_their_directories() -> None:
+    rules = Rules(SCAN_TIME, base_rules=(BaseRule(b"/s/mdt*/projects", 4),), symlinks=LAYOUT)
+    found = [entry(f"/s/mdt{real}/projects/p/{name}/x") for real in (1, 2) for name in "ab"]
+    assert [(row.directory, row.base.real) for row in inspected(rules, *found).directories] == [
+        (name, f"/s/mdt{real}/projects/p") for name in "ab" for real in (1, 2)
+    ]
+
+
 def test_bases_are_in_the_order_of_the_paths_that_people_know() -> None:
     rules = Rules(SCAN_TIME, base_rules=(BaseRule(b"/s", 2),), symlinks={b"/s/1": b"/z"})
     told = inspected(rules, entry("/s/1/x"), entry("/s/2/x"))

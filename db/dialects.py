@@ -39,7 +39,8 @@ def insert_rows(
     """
     Insert many rows, whose values come in the order of the columns and as every driver takes them.
 
-    Rows as dictionaries and Core's conversions of each value take SLOWER.
+    Rows as dictionaries, with Core's conversions of each value, take half as long again. PyMySQL
+    makes one statement of up to 1 MB of many rows, but only of values that are told by their place.
     """
     if rows:
         is_sqlite = connection.dialect.name == "sqlite"

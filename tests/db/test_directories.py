@@ -421,18 +421,19 @@ def test_a_run_that_was_taken_for_dead_is_told_so(database: Database) -> None:
     fill(database, nights.directories(70, size_bytes=1), TOMORROW)
     with pytest.raises(RunLost, match="taken for dead"):
         add(filling, nights.directories(10))
-    with pytest.raises(RunLost, match="taken for dead"):
-        begin_and_lose(database)
     filling.abandon()
     leaves_only(database, nights.directories(70, size_bytes=1))
 
 
-def begin_and_lose(database: Database) -> None:
-    """Finish a run that was swept meanwhile."""
-    filling = begin(database, 0, YESTERDAY)
+def test_a_run_that_was_taken_for_dead_in_the_end_is_told_so(database: Database) -> None:
+    filling = begin(database, 50)
+    add(filling, nights.directories(50))
     say(database, touched=hours_ago(2))
     sweep(database)
-    finish(filling)
+    with pytest.raises(RunLost, match="taken for dead"):
+        finish(filling, [nights.use(GROUPS[1], nights.base())])
+    leaves_only(database, [])
+    assert count(database, base_directory_usage) == 0
 
 
 def test_ids_are_used_again(database: Database) -> None:
@@ -686,7 +687,8 @@ def test_rows_that_another_has_swept_and_ids_that_are_used_again_are_let_be(
         sweep(database)
         fill(database, reports, volume=OTHER)
 
-    wired.wire.before(b"SELECT report_run.run_id", act=be_faster)
+    # Between finding what is to be swept and the first chunk of it.
+    wired.wire.before(b"SELECT report_run.run_id \nFROM", act=be_faster)
     sweep(connect(wired.table))
     assert wired.wire.happened.is_set()
     assert seen(database, OTHER) == reports

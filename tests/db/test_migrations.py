@@ -1,5 +1,6 @@
 """The tables are made once, whoever asks for them how often, and whatever breaks it off."""
 
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from db.schema import BIG, MYSQL, directory_now, metadata, schema_version, warni
 from lurge_types.reports import WARNINGS, Run
 
 ALL = list(range(1, NEWEST + 1))
+PAGE = Path(migrations.__file__).parent.parent / "docs/database.md"
 ADMINISTRATORS = "CREATE, CREATE VIEW, ALTER, INDEX, DROP, REFERENCES"
 
 Schema = Mapping[str, tuple[list[str], list[str], int]]
@@ -169,6 +171,16 @@ def test_two_who_make_the_tables_at_once_make_them_once(place: Place, connect: C
     assert levels(connect(place.admin)) == WARNINGS
 
 
+def test_the_documented_questions_can_be_asked(database: Database) -> None:
+    questions = re.findall(r"^select .*?;$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert len(questions) == 2
+
+    def ask(connection: sql.Connection) -> list[object]:
+        return [row for question in questions for row in connection.exec_driver_sql(question)]
+
+    assert database.transaction(ask) == []
+
+
 # From one version to the next.
 
 
@@ -237,8 +249,7 @@ def test_the_documented_rights_are_enough_to_make_the_tables(
     mariadb.execute(f"REVOKE ALL ON {address.database}.* FROM {user}")
     for rights in ("SELECT, INSERT, UPDATE, DELETE", ADMINISTRATORS):
         mariadb.execute(f"GRANT {rights} ON {address.database}.* TO {user}")
-    page = (Path(migrations.__file__).parent.parent / "docs/database.md").read_text("utf-8")
-    assert ADMINISTRATORS in page
+    assert ADMINISTRATORS in PAGE.read_text("utf-8")
     database = connect(place.admin)
     make_first_version(database)
     database.init()

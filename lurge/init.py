@@ -54,12 +54,38 @@ TEMPLATE = """\
 # A group whose use fell by more than this share since the last record is marked as suspect.
 # suspect_fall = 0.2
 
+[inspector]
+# Base directories, that is project directories: what lies under a prefix has its base directory at
+# `depth` components of its path. The longest prefix wins, a * stands for anything within one
+# component. Default: the first level below each volume's mount.
+# base_directories = [
+#     { prefix = "/lustre/scratch123/hgi/projects", depth = 5 },
+#     { prefix = "/lustre/scratch123/hgi/teams", depth = 5 },
+# ]
+# Each directory of a base directory has a row; of these it has one for each directory in them.
+# deeper = ["users", "projects"]
+# The most rows that a group may have in a base directory; the smallest are folded into one.
+# rows_per_base = 10000
+
+# Types of files by the endings of their names, in any case; the longest ending wins.
+# [inspector.file_types]
+# SAM = [".sam", ".sam.gz"]
+# BAM = [".bam"]
+# CRAM = [".cram"]
+# FASTQ = [".fastq", ".fq"]
+# "FASTQ (gzip)" = [".fastq.gz", ".fq.gz"]
+# VCF = [".vcf", ".bcf", ".gvcf"]
+# "VCF (gzip)" = [".vcf.gz", ".bcf.gz", ".gvcf.gz"]
+# PEDBED = [".ped", ".bed", ".ped.gz", ".bed.gz"]
+
 [pass]
-# Lines handed out at a time, and threads that read (default: one for each core).
+# Lines of a block, the unit in which a scan is handed out; blocks that a rank is sent at a time;
+# threads that read where there are no ranks (default: one for each core).
 # block_lines = 250
+# blocks_per_message = 16
 # threads = 8
 
-# What lies under a path counts to a group of its own, in the reporter.
+# What lies under a path counts to a group of its own, in the reporter and the inspector.
 # [pseudo_groups."/lustre/scratch123/hgi/teams/common"]
 # name = "common"
 # pi = "Doe"

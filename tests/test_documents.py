@@ -11,7 +11,8 @@ from pydantic import BaseModel
 import manager
 from db.schema import metadata
 from lurge.reporter import COLUMNS
-from lurge_types.config import Config, PseudoGroup, VolumeTable
+from lurge_types.config import BaseDirectoryRule, Config, PseudoGroup, VolumeTable
+from lurge_types.reports import DIRECTORY_COLUMNS, OTHER
 
 ROOT = Path(manager.__file__).parent
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
@@ -38,7 +39,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
             assert f"`{parameter.opts[0]}" in text or f"{parameter.opts[0]} " in text, parameter
 
 
-@pytest.mark.parametrize("model", [Config, VolumeTable, PseudoGroup])
+@pytest.mark.parametrize("model", [Config, VolumeTable, PseudoGroup, BaseDirectoryRule])
 def test_every_configuration_key_is_documented(model: type[BaseModel]) -> None:
     text = page("configuration.md")
     for key in keys(model):
@@ -53,9 +54,14 @@ def test_every_table_and_column_is_documented() -> None:
             assert f"`{column.name}`" in text, f"{table.name}.{column.name}"
 
 
+def test_every_report_is_documented() -> None:
+    assert [name for name in manager.REPORTS if f"**{name}**" not in page("commands.md")] == []
+
+
 def test_every_tsv_column_is_documented() -> None:
     text = page("formats.md")
-    assert [column for column in COLUMNS if f"`{column}`" not in text] == []
+    columns = (*COLUMNS, *DIRECTORY_COLUMNS, OTHER)
+    assert [column for column in columns if f"`{column}`" not in text] == []
 
 
 @pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]))

@@ -72,6 +72,7 @@ class ScanFile:
         self.position = 0
         with self._named_errors():
             self._file = sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb")
+        self._is_file = path != STANDARD_INPUT and path.is_file()  # a pipe changes all the time
         self._state = self._stat()
         self.size = self._state[0]
         gzipped = path.suffix == ".gz"
@@ -153,7 +154,7 @@ class ScanFile:
         return status.st_size, status.st_mtime_ns
 
     def _check_unchanged(self) -> None:
-        if self.path != STANDARD_INPUT and self._stat() != self._state:
+        if self._is_file and self._stat() != self._state:
             raise ScanChanged(
                 f"{self.path} was changed while it was read: run again when its writer is done"
             )

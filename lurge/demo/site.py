@@ -232,7 +232,7 @@ def _write(file: Path, lines: Iterable[str]) -> None:
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _config(volumes: Iterable[_Volume]) -> Iterator[str]:
+def _config(volumes: Sequence[_Volume]) -> Iterator[str]:
     """The lines of a configuration that uses everything; paths in it start from its folder."""
     yield 'wrstat_dir = "wrstat"'
     yield 'report_dir = "reports"'
@@ -242,6 +242,13 @@ def _config(volumes: Iterable[_Volume]) -> Iterator[str]:
         yield f'name = "{volume.name}"'
         yield f'mount = "{volume.mount}"'
         yield f"group_directories = {json.dumps(volume.group_directories)}"
+    yield from ("", "[inspector]", "base_directories = [")
+    for volume in volumes:
+        depth = volume.mount.count("/")
+        for below, deeper in (("humgen/projects", 3), ("humgen/teams", 3), ("users", 2)):
+            prefix = f"{volume.mount}/{below}"
+            yield f'    {{ prefix = "{prefix}", depth = {depth + deeper} }},'
+    yield "]"
     yield from ("", "[database]", 'url = "sqlite:///lurge.db"')
     yield from ("", "[names]", 'source = "files"', 'group_file = "group"')
     yield from ("", "[quotas]", 'source = "csv"', 'csv_file = "quotas.csv"')

@@ -44,6 +44,7 @@ check: setup
 
 bench: setup
 	$(BIN)/python tests/bench/bench_pass.py
+	$(BIN)/python tests/bench/bench_ranks.py
 	$(BIN)/python tests/bench/bench_database.py
 
 clean:

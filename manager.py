@@ -153,8 +153,7 @@ def report(
     arguments or configuration; 3 something all need is missing, nothing was done.
     """
     path = chosen_config(config or ctx.obj.config, defaults)
-    by_ranks = ctx.obj.post is not None  # which have no terminal: mpirun shows them one of its own
-    if not (path or defaults or (at_a_terminal() and not by_ranks)):
+    if not (path or defaults or at_a_terminal()):
         raise click.UsageError(
             "no configuration and no terminal: give --config FILE, or --defaults to go without"
         )
@@ -180,7 +179,7 @@ def report(
         dry_run=dry_run,
     )
     results = []
-    terminal = show.console(stderr=True, plain=by_ranks)
+    terminal = show.console(stderr=True, plain=mpi.launched())
     watching = progress_bars(terminal) if terminal.is_terminal else nullcontext(progress_log(log))
     with watching as progress:
         for result in night.run(wanted, progress):
@@ -188,7 +187,7 @@ def report(
             tell(result.outcome, log, as_json)
     if not as_json:
         for table in outcomes.tables(results):
-            show.console(plain=by_ranks).print(table, "")
+            show.console(plain=mpi.launched()).print(table, "")
     failed = any(result.outcome.status == "failed" for result in results)
     return SOMETHING_FAILED if failed else FINE
 
@@ -214,7 +213,9 @@ def threads_of_job() -> int:
 
 def at_a_terminal() -> bool:
     """Whether a person is there to see what happens."""
-    return any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    return not mpi.launched() and any(
+        stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
+    )
 
 
 def sources(settings: Config) -> tuple[Names, Quotas]:

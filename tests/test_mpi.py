@@ -303,9 +303,12 @@ def test_ranks_without_mpi4py_in_front_are_refused(tmp_path: Path) -> None:
     assert "python -m mpi4py manager.py" in done.stderr
 
 
-def test_a_configuration_is_needed_though_mpirun_makes_a_terminal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_configuration_is_needed_though_mpirun_makes_a_terminal(
+    tmp_path: Path, ranks: int
+) -> None:
     done = subprocess.run(
-        [*mpirun.ranks(2), str(Path(mpirun.__file__).parent.parent / "manager.py"), "reporter"],
+        [*mpirun.ranks(ranks), str(Path(mpirun.__file__).parent.parent / "manager.py"), "reporter"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -26,7 +26,7 @@ LONGEST_PAUSE_SECONDS = 5e-3
 TAIL = 2
 """Numbers of 8 bytes behind a block: its first line's, and how many lines it has."""
 
-RANKS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS")
+LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS")
 """What launchers tell of the number of ranks."""
 
 T = TypeVar("T")
@@ -44,12 +44,17 @@ def post() -> "MpiPost | None":
     NotStarted where a launcher has made several processes without it: all would do the same.
     """
     if "mpi4py.run" not in sys.modules:
-        if any(int(os.environ.get(variable) or 1) > 1 for variable in RANKS):
+        if any(int(os.environ.get(variable) or 1) > 1 for variable in LAUNCHED):
             raise NotStarted("mpirun needs: python -m mpi4py manager.py ...")
         return None
     from mpi4py import MPI  # noqa: PLC0415 - loading it starts MPI
 
     return MpiPost(MPI.COMM_WORLD) if MPI.COMM_WORLD.size > 1 else None
+
+
+def launched() -> bool:
+    """Whether a launcher started this process: the terminal that it may see is none."""
+    return any(variable in os.environ for variable in LAUNCHED)
 
 
 def quietly(look: Callable[[], T | None]) -> T:

@@ -93,7 +93,7 @@ class Scans:
 
     def scan(self, entries: int, hard_links: float = 0) -> Path:
         """A scan of so many entries, and that share of hard-linked names."""
-        return self._kept(
+        return self.kept(
             f"{entries}-{hard_links}.gz",
             lambda file: write_scan(file, entries, SEED, DAY, hard_links),
         )
@@ -101,9 +101,10 @@ class Scans:
     def in_base64(self, entries: int) -> Path:
         """The same entries as wrstat wrote them before 6.0."""
         source = self.scan(entries)
-        return self._kept(f"{entries}-base64.gz", lambda file: write_base64(source, file))
+        return self.kept(f"{entries}-base64.gz", lambda file: write_base64(source, file))
 
-    def _kept(self, name: str, write: Callable[[Path], None]) -> Path:
+    def kept(self, name: str, write: Callable[[Path], None]) -> Path:
+        """A file that is made where it is missing."""
         file = self._folder / name
         if not file.exists():
             print(f"making {file}", flush=True)

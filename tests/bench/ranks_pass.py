@@ -1,17 +1,17 @@
 """
 What is measured: one pass of ranks, or of threads, over some scans.
 
-    mpirun -n N python -m mpi4py ranks_pass.py BLOCKS_PER_MESSAGE FILE...
-    python ranks_pass.py BLOCKS_PER_MESSAGE FILE...     by two threads
+    mpirun -n N python -m mpi4py ranks_pass.py BLOCKS_PER_MESSAGE SMALL FILE...
+    python ranks_pass.py BLOCKS_PER_MESSAGE SMALL FILE...     by two threads
 
-It prints JSON: seconds, what rank 1 did as a controller, CPU seconds and peak memory of each rank.
-The tallies are those of a night: groups, and the inspector's.
+A pass over a small scan goes before it, which loads what is compiled. It prints JSON: seconds, lines
+and, of each rank, CPU seconds, messages with blocks, seconds in which it waited, peak memory. The
+tallies are those of a night: the reporter's and the inspector's.
 """
 
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import partial
@@ -24,6 +24,7 @@ from bench.lurge_pass import peak_kib
 
 from lurge.inspector.rules import BaseRule, FileType, Rules
 from lurge.inspector.tally import InspectorTally
+from lurge.nightly import Pass
 from lurge.onepass import ranks, threads
 from lurge.onepass.mpi import MpiPost
 from lurge.onepass.ranks import Kind, Letter
@@ -54,25 +55,28 @@ def work(file: Path) -> Work:
 
 
 class CountingPost(MpiPost):
-    """Counts blocks that are sent, and the time in which nothing comes."""
+    """Counts messages with blocks, and the time in which nothing comes while a volume is read."""
 
     def __init__(self, comm: Any) -> None:
         super().__init__(comm)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to count."""
         self.sent = 0
-        self.bytes_sent = 0
         self.waited = 0.0
         self.reading = True
+        self.cpu_seconds = time.process_time()
+        super().begin()
 
     def send(self, to: int, kind: Kind, content: object = None) -> None:
         """Remember when a volume is done: what is waited for after that is not counted."""
-        if isinstance(content, ranks.Done):
-            self.reading = False
+        self.reading = self.reading and not isinstance(content, ranks.Done)
         super().send(to, kind, content)
 
     def send_lines(self, to: int, block: Block) -> None:
         """Count it."""
         self.sent += 1
-        self.bytes_sent += block.length
         super().send_lines(to, block)
 
     def wait(self, source: int | None = None, kind: Kind | None = None) -> Letter:
@@ -81,60 +85,62 @@ class CountingPost(MpiPost):
         try:
             return super().wait(source, kind)
         finally:
-            if self.reading and kind != Kind.PLAN:
+            if self.reading:
                 self.waited += time.perf_counter() - start
 
 
-def read(reads: Iterator[Read]) -> Counter[str]:
-    """Read all; the lines of each volume."""
-    lines: Counter[str] = Counter()
+def read(reads: Iterator[Read]) -> int:
+    """Read all; how many lines."""
+    lines = 0
     for each in reads:
         if each.error:
             raise each.error
-        lines[each.scan.volume.name] = each.lines
+        lines += each.lines
     return lines
 
 
-def facts(post: CountingPost | None) -> dict[str, Any]:
-    """What a process says of itself."""
-    own = {"cpu_seconds": time.process_time(), "peak_kib": peak_kib()}
-    return own if post is None else own | {"sent": post.sent, "waited": post.waited}
+def facts(post: CountingPost) -> dict[str, Any]:
+    """What a rank says of itself."""
+    return {
+        "cpu_seconds": time.process_time() - post.cpu_seconds,
+        "sent": post.sent,
+        "waited": post.waited,
+        "peak_kib": peak_kib(),
+    }
 
 
-def main(blocks: int, files: Sequence[Path]) -> None:
-    """Make a pass, and print what it took."""
-    works = list(map(work, files))
+def main(blocks: int, small: Path, files: Sequence[Path]) -> None:
+    """Make the passes, and print what the second took."""
     reading = Reading(250, blocks, 0)
     if "mpi4py.run" not in sys.modules:
-        start = time.perf_counter()
-        lines = read(threads.one_pass(THREADS, works, reading, lambda _: None))
-        seconds = time.perf_counter() - start
-        print(
-            json.dumps({"seconds": seconds, "lines": sum(lines.values()), "ranks": [facts(None)]})
-        )
+        by_threads = partial(threads.one_pass, THREADS)
+        seconds, lines = timed(by_threads, small, files, reading)
+        print(json.dumps({"seconds": seconds, "lines": lines, "ranks": [{"peak_kib": peak_kib()}]}))
         return
     from mpi4py import MPI  # noqa: PLC0415 - loading it starts MPI
 
     post = CountingPost(MPI.COMM_WORLD)
-    seconds = 0.0
-    lines = Counter()
-    if post.rank == 0:
-        start = time.perf_counter()
-        lines = read(ranks.one_pass(post, works, reading, lambda _: None))
-        seconds = time.perf_counter() - start
-        ranks.dismiss(post)
-    else:
+    if post.rank:
         ranks.serve(post)
-    told = MPI.COMM_WORLD.gather(facts(post))
-    if post.rank == 0:
-        tell(seconds, lines, told)
+        MPI.COMM_WORLD.gather(facts(post))
+    else:
+        seconds, lines = timed(partial(ranks.one_pass, post), small, files, reading)
+        ranks.dismiss(post)
+        told = MPI.COMM_WORLD.gather(facts(post))
+        print(json.dumps({"seconds": seconds, "lines": lines, "ranks": told}))
     post.close()
 
 
-def tell(seconds: float, lines: Counter[str], told: Sequence[Any] | None) -> None:
-    """Print what was measured."""
-    print(json.dumps({"seconds": seconds, "lines": sum(lines.values()), "ranks": told}))
+def timed(
+    one_pass: Pass, small: Path, files: Sequence[Path], reading: Reading
+) -> tuple[float, int]:
+    """Seconds and lines of the second pass."""
+    read(one_pass([work(small)], reading, lambda _: None))
+    works = list(map(work, files))
+    start = time.perf_counter()
+    lines = read(one_pass(works, reading, lambda _: None))
+    return time.perf_counter() - start, lines
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    main(int(sys.argv[1]), Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])

@@ -213,9 +213,8 @@ def threads_of_job() -> int:
 
 def at_a_terminal() -> bool:
     """Whether a person is there to see what happens."""
-    return not mpi.launched() and any(
-        stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
-    )
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return not mpi.launched() and any(stream.isatty() for stream in streams)
 
 
 def sources(settings: Config) -> tuple[Names, Quotas]:
@@ -419,6 +418,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         post.close()
         return FINE
     status = run(arguments, post)
+    if status in (BUG, INTERRUPTED):
+        post.abort(status)  # the others may be in the middle of something
     ranks.dismiss(post)
     post.close()
     return status

@@ -13,7 +13,7 @@ import mpirun
 import pytest
 from dump import dump
 from servers.databases import on_mariadb
-from site_of_tests import TODAY, Site, entries, entry, text
+from site_of_tests import MANAGER, TODAY, Site, entries, entry, text
 
 from lurge_types.batch import Entry
 from lurge_types.config import DatabaseTable
@@ -273,6 +273,39 @@ def test_ranks_with_nothing_to_do_are_quiet(tmp_path: Path, pipe: Pipe) -> None:
     assert max(idle) < 0.05, burnt
 
 
+BUG = """
+import sys
+import manager
+from lurge.inspector.report import Inspector
+
+def write(*_, **__):
+    raise ZeroDivisionError("a bug")
+
+Inspector.write = write
+sys.exit(manager.main(sys.argv[1:]))
+"""
+
+
+def test_a_bug_on_rank_0_ends_all_with_its_traceback(tmp_path: Path) -> None:
+    made = Site(tmp_path, ranks=4)
+    for number in range(2):
+        made.add_scan(volume(number, 3000), f"/lustre/s{number}")
+    script = tmp_path / "bug.py"
+    script.write_text(BUG)
+    command = [str(script) if part == str(MANAGER) else part for part in made.command("inspector")]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=mpirun.environment() | {"PYTHONPATH": str(MANAGER.parent)},
+    )
+    assert done.returncode == 70
+    assert "ZeroDivisionError: a bug" in done.stderr
+
+
 # How it is started.
 
 
@@ -308,7 +341,7 @@ def test_a_configuration_is_needed_though_mpirun_makes_a_terminal(
     tmp_path: Path, ranks: int
 ) -> None:
     done = subprocess.run(
-        [*mpirun.ranks(ranks), str(Path(mpirun.__file__).parent.parent / "manager.py"), "reporter"],
+        [*mpirun.ranks(ranks), str(MANAGER), "reporter"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -156,6 +156,10 @@ class MpiPost:
         """A letter, once it is there."""
         return quietly(lambda: self.take(source, kind))
 
+    def abort(self, status: int) -> None:
+        """End all ranks at once, with an exit status."""
+        self._all.Abort(status)
+
     def close(self) -> None:
         """End MPI, which every rank must do; nothing can be sent any more."""
         for request in self._sent.values():

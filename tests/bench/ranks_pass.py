@@ -4,9 +4,9 @@ What is measured: one pass of ranks, or of threads, over some scans.
     mpirun -n N python -m mpi4py ranks_pass.py BLOCKS_PER_MESSAGE SMALL FILE...
     python ranks_pass.py BLOCKS_PER_MESSAGE SMALL FILE...     by two threads
 
-A pass over a small scan goes before it, which loads what is compiled. It prints JSON: seconds, lines
-and, of each rank, CPU seconds, messages with blocks, seconds in which it waited, peak memory. The
-tallies are those of a night: the reporter's and the inspector's.
+A pass over a small scan goes before it, which loads what is compiled. It prints JSON: seconds,
+lines and, of each rank, CPU seconds, messages with blocks, seconds in which it waited, peak memory.
+The tallies are those of a night: the reporter's and the inspector's.
 """
 
 import json

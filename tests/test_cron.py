@@ -7,7 +7,6 @@ What the stand-in does of what LSF does is told in `bsub_stand_in.py`.
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -417,7 +416,6 @@ def test_help_and_the_documents_tell_every_setting(cluster: Cluster) -> None:
         assert f"`{setting}`" in page
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_shellcheck_has_nothing_to_say() -> None:
     done = subprocess.run(["shellcheck", CRON], capture_output=True, text=True, check=False)
     assert done.stdout == ""

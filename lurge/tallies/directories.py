@@ -7,10 +7,10 @@ import numpy as np
 
 from lurge.tallies import directory_loops as loops
 from lurge.tallies.owner_loops import sum_links
-from lurge.tallies.table import LinkSet, SumTable, merge_linked, pieces_of
+from lurge.tallies.table import ROWS, LinkSet, SumTable, merge_linked, pieces_of
 from lurge.tallies.tally import Piece, SumOverflow
 from lurge_types.batch import Batch
-from utils.path_rules import PathRules
+from utils.path_rules import PathRules, components
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,12 +82,32 @@ class DirectoryTally:
         """
         merge_linked(self._table, self._links, pieces)
 
-    def tell(self, _: object = None) -> list[DirectorySum]:
+    def tell(self, depth: int | None = None) -> list[DirectorySum]:
         """
         The sums, sorted by path.
 
+        depth: only of the directories that have so many components, not more than the tally's own
+            depth; each is told with all that lies below it.
+
         Raises SumOverflow.
         """
+        if depth is None:
+            return self._all()
+        cut = DirectoryTally(self._scan_time, depth)
+        cut.merge(self._cut(depth))
+        return [row for row in cut.tell() if components(row.path) == depth]
+
+    def _cut(self, depth: int) -> Iterator[Piece]:
+        """All that was counted, as a tally of a lesser depth would have it."""
+        for kind, piece in self.pieces():
+            if kind == ROWS:
+                _, sums, ends, names = piece
+                keys, cut_ends, cut = loops.cut_names(ends, names, depth)
+                yield kind, (keys, sums, cut_ends, cut)
+            else:
+                yield kind, piece
+
+    def _all(self) -> list[DirectorySum]:
         sums = self._table.sums.copy()
         if sum_links(self._links.rows, self._links.values, sums):
             raise SumOverflow

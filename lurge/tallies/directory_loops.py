@@ -11,6 +11,7 @@ from lurge.tallies.table_loops import (
     Rows,
     find_link,
     find_name,
+    hash_bytes,
     same_bytes,
 )
 from lurge_types.batch import DIRECTORY, FILE
@@ -86,3 +87,23 @@ def add_directories(
             rows.sums[row, INODES] += 1
             overflow |= rows.sums[row, BYTES] < 0
     return overflow
+
+
+@compiled
+def cut_names(
+    ends: NDArray[np.int64], names: NDArray[np.uint8], depth: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint8]]:
+    """The keys, ends and names of rows, of whose names no more than `depth` components are left."""
+    rows = len(ends) - 1
+    keys = np.zeros((rows, 2), np.uint64)
+    cut_ends = np.zeros(rows + 1, np.int64)
+    cut = np.empty(len(names), np.uint8)
+    for row in range(rows):
+        name = names[ends[row] : ends[row + 1]]
+        length, _ = directory_length(name, True, depth)
+        start = cut_ends[row]
+        cut_ends[row + 1] = start + length
+        for k in range(length):
+            cut[start + k] = name[k]
+        keys[row, 0] = hash_bytes(name[:length])
+    return keys, cut_ends, cut[: cut_ends[rows]]

@@ -261,7 +261,7 @@ class Night:
             finished=_now(),
             version=version("lurge"),
         )
-        remarks = (*scan.remarks, *_bad_lines(read.bad), *self._too_few_lines(run))
+        remarks = (*scan.remarks, *bad_lines(read.bad), *self._too_few_lines(run))
         if self.dry_run:
             return self._result(report, "read", run, report.preview(scan, tally), remarks)
         try:
@@ -301,7 +301,8 @@ def _name(scan: Scan) -> str:
     return text(bytes(scan.path))
 
 
-def _bad_lines(bad: BadLines) -> Iterator[str]:
+def bad_lines(bad: BadLines) -> Iterator[str]:
+    """What to say of bad lines that failed no volume."""
     if bad.count:
         first = "; ".join(
             f"line {line.number}: {line.reason}" for line in bad.first[:BAD_LINES_TOLD]

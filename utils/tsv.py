@@ -8,7 +8,7 @@ so that whoever reads it sees all of it or nothing.
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -54,6 +54,13 @@ def text_of(cell: object) -> str:
             return str(cell)
 
 
+def lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """The lines of a file."""
+    yield "\t".join(header) + "\n"
+    for row in rows:
+        yield "\t".join(map(text_of, row)) + "\n"
+
+
 def prepare(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Prepared:
     """
     Write a file beside its place and make it durable.
@@ -64,8 +71,7 @@ def prepare(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write("\t".join(header) + "\n")
-            file.writelines("\t".join(map(text_of, row)) + "\n" for row in rows)
+            file.writelines(lines(header, rows))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -19,6 +19,7 @@ import click
 
 from db.database import Database, DatabaseFailed, is_empty_file
 from lurge import nightly, outcomes
+from lurge import tree as trees
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
 from lurge.init import ConfigUnwritable, write_config
@@ -29,7 +30,8 @@ from lurge.onepass.mpi import MpiPost, NotStarted
 from lurge.reporter import Reporter
 from lurge.scan import ScanFailed, absolute
 from lurge.scan import scan as write_scan
-from lurge_types.config import Config, DatabaseTable, volume_name
+from lurge.tree import PathUnplaced, Tree, TreeFailed
+from lurge_types.config import MAX_DEPTH, Config, DatabaseTable, volume_name
 from lurge_types.reports import Outcome
 from lurge_types.scans import Scan, Volume
 from utils import config as config_file
@@ -44,9 +46,9 @@ from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_f
 
 FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
-WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike)
+WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike, PathUnplaced)
 MISSING = (DatabaseFailed, NoScans, ScansUnreadable)
-FAILED = (ConfigUnwritable, FolderTaken, ScanFailed)
+FAILED = (ConfigUnwritable, FolderTaken, ScanFailed, TreeFailed)
 
 REPORTS = ("reporter", "inspector")
 IN_MEMORY = "sqlite://"
@@ -288,6 +290,82 @@ def tell(outcome: Outcome, log: Log, as_json: bool) -> None:
             rows=outcome.rows,
             **{key: fact for key, fact in facts.items() if fact},
         )
+
+
+@suite.command(short_help="What lies in a directory tree, by the newest scan.")
+@click.argument("path", type=click.Path(path_type=bytes))
+@with_config
+@click.option(
+    "--depth",
+    type=click.IntRange(0, MAX_DEPTH),
+    default=1,
+    show_default=True,
+    help="Levels of directories below PATH; 0 is PATH alone.",
+)
+@click.option("--volume", help="The volume that PATH lies in, where that is not clear.")
+@click.option(
+    "--date",
+    "day",
+    type=DAY,
+    metavar="YYYY-MM-DD",
+    help="Exactly this day's scan, not the newest.",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help=f"At a terminal, show all directories, not the {trees.LARGEST_SHOWN} largest.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per directory.")
+@with_defaults
+@click.pass_context
+def tree(
+    ctx: click.Context,
+    path: bytes,
+    config: Path | None,
+    depth: int,
+    volume: str | None,
+    day: datetime | None,
+    everything: bool,
+    as_json: bool,
+    defaults: bool,
+) -> int:
+    """
+    Add up the directory tree at PATH, from the newest scan of its volume. Nothing is written.
+
+    A row is a directory with all that lies below it, itself included. A file with several names
+    there counts once in each row, as with du: rows may add up to more than the one above them.
+
+    At a terminal each directory stands below the one it lies in, the largest first. Elsewhere the
+    rows are TSV, in bytes, sorted by path.
+
+    Exit status: 0 done; 1 PATH is not in the scan, or the scan cannot be read; 2 wrong arguments or
+    configuration, or PATH in no volume; 3 no scan is there.
+    """
+    settings = config_file.read(chosen_config(config or ctx.obj.config, defaults))
+    wanted = trees.Wanted.of(settings, absolute(path), depth)
+    today = datetime.now(UTC).date()
+    chosen = trees.find_scan(settings, wanted, volume, day.date() if day else None, today)
+    terminal = show.console(stderr=True, plain=mpi.launched())
+    watching = progress_bars(terminal) if terminal.is_terminal else nullcontext(lambda _: None)
+    with watching as progress:
+        found = trees.read_tree(settings, chosen, wanted, how_to_read(settings, None), progress)
+    complain("\n".join(found.remarks), FINE)
+    if as_json:
+        click.echo("\n".join(trees.as_json(found)))
+    elif mpi.launched() or not sys.stdout.isatty():  # in UTF-8, whatever the locale
+        click.echo("".join(trees.as_tsv(found)).encode(), nl=False)
+    else:
+        show_tree(found, None if everything else trees.LARGEST_SHOWN)
+    return FINE
+
+
+def show_tree(found: Tree, most: int | None) -> None:
+    """Show a tree at a terminal, and how many of its directories are left out."""
+    show.console().print(trees.as_table(found, most))
+    left_out = len(found.directories) - most if most else 0
+    if left_out > 0:
+        print(f"... and {left_out:,} more, none of them larger: --all shows them")
 
 
 @suite.command(short_help="Write a scan of a tree.")

@@ -28,7 +28,7 @@ setup: .venv/developer
 
 run: .venv/user
 	$(BIN)/lurge scan --defaults '$(ROOT)'
-	$(BIN)/lurge reporter --defaults --force
+	$(BIN)/lurge reporter inspector --defaults --force
 
 servers:
 	sh tests/install-debian-packages.sh $$(sed 's/#.*//' tests/debian-packages.txt)

@@ -42,6 +42,7 @@ from utils.names import FileNames, Names, NamesWrong, SystemNames
 from utils.paths import raw, text
 from utils.progress import entry_counter, progress_bars, progress_log
 from utils.quotas import CsvQuotas, NoQuotas, Quotas, QuotasWrong
+from utils.scanfile import STANDARD_INPUT
 from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_file
 
 FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
@@ -176,17 +177,25 @@ def report(
         database=database,
         reports=[program for name, program in programs.items() if name in reports],
         today=today,
-        read=how_to_read(settings, ctx.obj.post),
+        read=how_to_read(settings, None if scan_file == STANDARD_INPUT else ctx.obj.post),
         force=force,
         dry_run=dry_run,
     )
+    return run_night(night, wanted, log, as_json)
+
+
+def run_night(night: Night, wanted: Sequence[Scan | ScanMissing], log: Log, as_json: bool) -> int:
+    """Make the reports and tell what became of them; the exit status."""
     results = []
     terminal = show.console(stderr=True, plain=mpi.launched())
     watching = progress_bars(terminal) if terminal.is_terminal else nullcontext(progress_log(log))
     with watching as progress:
         for result in night.run(wanted, progress):
             results.append(result)
-            tell(result.outcome, log, as_json)
+            if as_json:
+                print(outcomes.as_json(result.outcome), flush=True)
+            if not terminal.is_terminal:
+                note(result.outcome, log)
     if not as_json:
         for table in outcomes.tables(results):
             show.console(plain=mpi.launched()).print(table, "")
@@ -276,20 +285,17 @@ def open_database(table: DatabaseTable, dry_run: bool, waiting: Callable[[str], 
     return database
 
 
-def tell(outcome: Outcome, log: Log, as_json: bool) -> None:
-    """Say what became of a report, to programs and to the log."""
-    if as_json:
-        print(outcomes.as_json(outcome), flush=True)
-    if not sys.stderr.isatty():
-        facts = {"remarks": "; ".join(outcome.remarks), "reason": outcome.reason}
-        event = log.error if outcome.status == "failed" else log.info
-        event(
-            outcome.status,
-            report=outcome.report,
-            volume=outcome.volume,
-            rows=outcome.rows,
-            **{key: fact for key, fact in facts.items() if fact},
-        )
+def note(outcome: Outcome, log: Log) -> None:
+    """Say what became of a report in the log."""
+    facts = {"remarks": "; ".join(outcome.remarks), "reason": outcome.reason}
+    event = log.error if outcome.status == "failed" else log.info
+    event(
+        outcome.status,
+        report=outcome.report,
+        volume=outcome.volume,
+        rows=outcome.rows,
+        **{key: fact for key, fact in facts.items() if fact},
+    )
 
 
 @suite.command(short_help="What lies in a directory tree, by the newest scan.")
@@ -492,7 +498,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if post is None:
         return run(arguments, None)
     if post.rank != ranks.WRITER:
-        ranks.serve(post)
+        serve(post)
         post.close()
         return FINE
     status = run(arguments, post)
@@ -501,6 +507,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ranks.dismiss(post)
     post.close()
     return status
+
+
+def serve(post: MpiPost) -> None:
+    """Help the first rank; a bug ends them all."""
+    try:
+        ranks.serve(post)
+    except Exception:
+        traceback.print_exc()
+        post.abort(BUG)
 
 
 def prepare_streams() -> None:

@@ -19,14 +19,11 @@ from db import names, runs
 from db.database import Database, DatabaseFailed
 from db.dialects import insert_rows
 from db.names import Owner
-from db.runs import AlreadyRecorded, Begun, Unseen
+from db.runs import Begun, Unseen
 from db.schema import base_directory_usage, directory, directory_age, file_size
 from lurge_types.names import Group
-from lurge_types.reports import NOWHERE, BaseDirectory, BaseUse, DirectoryReport, Run
+from lurge_types.reports import NOWHERE, OTHER, BaseDirectory, BaseUse, DirectoryReport, Run
 from lurge_types.scans import Volume
-
-OTHER = "other"
-"""The name of the file type of kind 0."""
 
 SWEPT_ROWS = 10_000
 """How many directories are deleted at a time, with their details: a few tenths of a second."""
@@ -130,29 +127,23 @@ class Filling:
         uses: gives chunks of a few thousand; it may be asked several times.
 
         Raises DatabaseFailed, RunLost; and AlreadyRecorded where another was first, unless that
-        shall be replaced: then nothing of this run is left.
+        shall be replaced.
         """
         if self.stores_rows and self._filled != self._begun.rows:
             raise ValueError(f"{self._filled} rows were added of {self._begun.rows}")
         for chunk in uses():
             self._know(chunk, groups)
-        try:
-            self._database.transaction(partial(self._complete, uses=uses))
-        except AlreadyRecorded:
-            self.abandon()
-            raise
+        self._database.transaction(partial(self._complete, uses=uses))
 
     def abandon(self) -> None:
         """
-        Delete what there is of a run that is not whole, as far as the database lets us.
+        Make a left-over of a run that is not whole, to be swept by the next one.
 
-        What stays is a left-over, to be swept once this process has ended.
+        Where the database is away, it is one once this process has ended.
         """
         give_up = partial(runs.give_up, begun=self._begun)
         with suppress(DatabaseFailed):
-            left = self._database.transaction(give_up, retry_seconds=GIVING_UP_SECONDS)
-            if left is not None:
-                _delete(self._database, left)
+            self._database.transaction(give_up, retry_seconds=GIVING_UP_SECONDS)
 
     def _know(
         self, rows: Sequence[DirectoryReport] | Sequence[BaseUse], groups: Mapping[int, Group]

@@ -260,15 +260,9 @@ def complete(connection: Connection, run: Run, volume_id: int, begun: Begun) -> 
     _mark_current(connection, run, volume_id)
 
 
-def give_up(connection: Connection, begun: Begun) -> Unseen | None:
-    """Make a left-over of a run that was being filled; None if it is none: whole, or gone."""
+def give_up(connection: Connection, begun: Begun) -> None:
+    """Make a left-over of a run that was being filled, unless it is whole, or gone."""
     _is_changed(connection, begun, **LEFT_OVER)
-    row = connection.execute(
-        sql.select(report_run).where(
-            *_named(begun.run_id, begun.token), report_run.c.done.is_(None)
-        )
-    ).one_or_none()
-    return None if row is None else _unseen(row)
 
 
 def unseen(connection: Connection, report: str, volume_name: str) -> list[Unseen]:

@@ -1,4 +1,4 @@
-"""Groups as reports show them: by the names that are known, and pseudo groups by their own."""
+"""Groups and paths as reports show them: by names that are known, pseudo groups, symlinks."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,13 +10,17 @@ from utils.path_rules import PathRules, real_paths
 from utils.paths import raw, text
 
 
+def symlinks(config: Config) -> dict[bytes, bytes]:
+    """The pattern of each real path → the path that people use."""
+    return {raw(real): raw(shown) for real, shown in config.symlinks.items()}
+
+
 def pseudo_groups(config: Config) -> PseudoGroups | None:
     """The configured pseudo groups with the real paths of what counts to them."""
-    symlinks = {raw(real): raw(shown) for real, shown in config.symlinks.items()}
     paths: list[bytes] = []
     gids: list[int] = []
     for path, group in config.pseudo_groups.items():
-        for real in real_paths(raw(path), symlinks):
+        for real in real_paths(raw(path), symlinks(config)):
             paths.append(real)
             gids.append(group.gid)
     return PseudoGroups(PathRules(paths), tuple(gids)) if paths else None

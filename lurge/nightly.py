@@ -176,12 +176,7 @@ class Night:
             if run and report.restore(run, None):
                 return self._already(report, scan, run, FROM_DATABASE)
             if run and run.scan_file != _name(scan):
-                return _failed(
-                    report,
-                    scan.volume,
-                    f"{report.tsv(run)} is missing, and was made of another scan, {run.scan_file}: "
-                    "--force makes it and its rows again",
-                )
+                return _failed(report, scan.volume, self._not_the_scan(report, run))
             return Due(report, report.tally(scan), run)
         except (TsvFailed, BasedirsUnreadable) as error:
             return _failed(report, scan.volume, str(error))
@@ -191,6 +186,13 @@ class Night:
             lambda connection: runs.find(
                 connection, report.name, scan.volume.name, scan.record_date
             )
+        )
+
+    def _not_the_scan(self, report: Report, run: Run) -> str:
+        """Why a TSV cannot be written again."""
+        return (
+            f"{report.tsv(run)} is missing, and was made of another scan, {run.scan_file} of "
+            f"{run.scan_time} with {run.lines} lines: --force makes it and its rows again"
         )
 
     def _misses_tsv(self, report: Report, run: Run) -> bool:
@@ -223,14 +225,10 @@ class Night:
     def _read(
         self, due: dict[Scan, list[Due]], progress: Callable[[Progress], None]
     ) -> Iterator[Read]:
-        config = self.config
-        reading = Reading(
-            config.pass_.block_lines, config.pass_.blocks_per_message, config.bad_lines_allowed
-        )
         works = [
             Work(scan, tuple(each.make_tally for each in of_scan)) for scan, of_scan in due.items()
         ]
-        return self.read(works, reading, progress)
+        return self.read(works, Reading.of(self.config), progress)
 
     def _finish(self, read: Read, due: Sequence[Due], started: datetime) -> Iterator[Result]:
         """Write the reports of a scan that was read."""
@@ -247,6 +245,8 @@ class Night:
     def _write(self, due: Due, tally: Answers, read: Read, started: datetime) -> Result:
         report, scan = due.report, read.scan
         if due.recorded:
+            if (due.recorded.scan_time, due.recorded.lines) != (scan.scanned_at, read.lines):
+                return _failed(report, scan.volume, self._not_the_scan(report, due.recorded))
             report.restore(due.recorded, tally)
             return self._already(report, scan, due.recorded, FROM_SCAN)
         run = Run(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from db import usage
 from db.database import Database
-from lurge.groups import group_order, pseudo_groups, shown_groups
+from lurge.groups import group_order, pseudo_groups, shown_groups, symlinks
 from lurge.onepass.work import Answers
 from lurge.tallies.marks import MarkTally
 from lurge.tallies.owners import OwnerSum, OwnerTally, PseudoGroups
@@ -122,11 +122,10 @@ class Reporter:
 
     def tally(self, scan: Scan) -> Callable[[], GroupTally]:
         """What makes a tally of a scan."""
-        symlinks = {raw(real): raw(shown) for real, shown in self._config.symlinks.items()}
         parents = [
             real
             for directory in scan.volume.group_directories
-            for real in real_paths(directory, symlinks)
+            for real in real_paths(directory, symlinks(self._config))
         ]
         return partial(GroupTally, scan.scan_time, pseudo_groups(self._config), parents)
 

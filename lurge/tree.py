@@ -11,6 +11,7 @@ from functools import partial
 from rich.table import Table
 
 from lurge import nightly
+from lurge.groups import symlinks
 from lurge.nightly import FOUND_BY_ITS_SCAN, Pass
 from lurge.onepass.work import Answers, Reading, Work
 from lurge.tallies.directories import DirectorySum, DirectoryTally
@@ -20,7 +21,7 @@ from lurge_types.reports import days_between, percent
 from lurge_types.scans import Progress, Scan, Volume
 from utils import show, tsv
 from utils.path_rules import PathRules, ShownPaths, components, real_paths
-from utils.paths import raw, text
+from utils.paths import text
 from utils.scans import NoScans, ScanMissing
 
 COLUMNS = ("path", "real_path", "used_bytes", "inodes", "last_modified_days", "share_percent")
@@ -83,8 +84,7 @@ class Wanted:
     @classmethod
     def of(cls, config: Config, path: bytes, depth: int) -> "Wanted":
         """A tree at a site."""
-        symlinks = {raw(real): raw(shown) for real, shown in config.symlinks.items()}
-        return cls(path, depth, symlinks)
+        return cls(path, depth, symlinks(config))
 
     @property
     def real_paths(self) -> list[bytes]:
@@ -174,10 +174,7 @@ def read_tree(
     """
     deepest = max(map(components, wanted.real_paths)) + wanted.depth
     tally = partial(DirectoryTally, scan.scan_time, deepest, PathRules(wanted.real_paths))
-    reading = Reading(
-        config.pass_.block_lines, config.pass_.blocks_per_message, config.bad_lines_allowed
-    )
-    (read,) = one_pass([Work(scan, (tally,))], reading, progress)
+    (read,) = one_pass([Work(scan, (tally,))], Reading.of(config), progress)
     if read.error:
         raise TreeFailed(_reason(scan, read.error)) from read.error
     try:

@@ -97,7 +97,7 @@ class DirectoryReport(NamedTuple):
     last_modified_days, last_used_days: to the scan, one decimal; None if unknown.
     by_type: parts with a file; their kind is a place in the list of file types, 0 for other.
     by_age: parts with a file; their kind is one of `AGE_CLASSES` or `UNKNOWN_AGE`.
-    kept_files: how many are kept by a vault, whatever they are called now.
+    kept_files: how many are kept by a vault, whatever they are called now; nobody counts them yet.
     holds_vault: whether it is, holds or lies in a vault.
     lies_above: whether another base directory lies below it.
     """

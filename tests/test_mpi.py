@@ -46,7 +46,7 @@ def volume(number: int, count: int) -> list[Entry]:
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The scans of five volumes of unequal size, and of one without an entry."""
+    """The scans of five volumes of unequal size."""
     made = Site(tmp_path_factory.mktemp("scans"))
     for number, count in enumerate(SIZES):
         made.add_scan(volume(number, count), f"/lustre/s{number}")
@@ -277,21 +277,26 @@ BUG = """
 import sys
 import manager
 from lurge.inspector.report import Inspector
+from lurge.inspector.tally import InspectorTally
 
-def write(*_, **__):
+def fail(*_, **__):
     raise ZeroDivisionError("a bug")
 
-Inspector.write = write
+{where} = fail
 sys.exit(manager.main(sys.argv[1:]))
 """
 
 
-def test_a_bug_on_rank_0_ends_all_with_its_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "where",
+    ["Inspector.write", "InspectorTally.add", "InspectorTally.merge", "InspectorTally.tell"],
+)
+def test_a_bug_on_any_rank_ends_all_with_its_traceback(tmp_path: Path, where: str) -> None:
     made = Site(tmp_path, ranks=4)
     for number in range(2):
         made.add_scan(volume(number, 3000), f"/lustre/s{number}")
     script = tmp_path / "bug.py"
-    script.write_text(BUG)
+    script.write_text(BUG.format(where=where))
     command = [str(script) if part == str(MANAGER) else part for part in made.command("inspector")]
     done = subprocess.run(
         command,
@@ -334,6 +339,27 @@ def test_ranks_without_mpi4py_in_front_are_refused(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "python -m mpi4py manager.py" in done.stderr
+
+
+def test_a_process_that_is_alone_though_several_were_started_is_refused(tmp_path: Path) -> None:
+    made = Site(tmp_path, ranks=1, env={"MPI_LOCALNRANKS": "4"})
+    done = made.run("reporter")
+    assert done.returncode == 2
+    assert "mpirun is not that of mpi4py's MPI" in done.stderr
+
+
+def test_standard_input_is_read_by_one_process(tmp_path: Path) -> None:
+    made = Site(tmp_path, ranks=3)
+    done = subprocess.run(
+        made.command("reporter", "--volume", "s1", "--date", str(TODAY), "--scan", "-", "--json"),
+        input=text(volume(1, 700)).decode(),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=mpirun.environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"]["lines"] == 700
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

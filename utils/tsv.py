@@ -79,7 +79,8 @@ def prepare(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]])
             part.unlink()
         raise TsvFailed(f"{path} cannot be written: {error.strerror}") from error
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong first is told
+            part.unlink()
         raise
     return Prepared(part, path)
 
@@ -114,8 +115,9 @@ def withdraw(prepared: Prepared) -> None:
 
 
 def discard(prepared: Prepared) -> None:
-    """Take a prepared file back."""
-    prepared.part.unlink(missing_ok=True)
+    """Take a prepared file back, if that can be done; else a later run finds it left over."""
+    with suppress(OSError):
+        prepared.part.unlink()
 
 
 def remove_older(folder: Path, keep: int, today: date) -> list[Path]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from lurge.tallies.table_loops import (
     NEWEST,
-    SLASH,
     Links,
     Rows,
     find_link,
@@ -26,7 +25,7 @@ from lurge.tallies.table_loops import (
 from lurge_types.batch import DIRECTORY, FILE
 from lurge_types.reports import AGE_CLASSES
 from utils.compiled import compiled
-from utils.path_loops import first_rule
+from utils.path_loops import SLASH, first_rule
 
 BASE_BITS = 20
 NO_BASE = -1

@@ -1,13 +1,14 @@
 """The project inspector: what is in each project directory, by file type and age."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace as changed
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from db import directories, runs
-from db.database import Database
-from lurge.groups import group_order, pseudo_groups, shown_groups
+from db.database import Database, DatabaseFailed
+from lurge.groups import group_order, pseudo_groups, shown_groups, symlinks
 from lurge.inspector.rows import Bases, Counts, Directories, Groups, Largest, Put
 from lurge.inspector.rules import BaseRule, FileType, Rules
 from lurge.inspector.tally import InspectorTally
@@ -31,6 +32,7 @@ from utils.paths import raw
 from utils.tsv import Prepared
 
 CHUNK_ROWS = 2000
+NOT_SWEPT = "rows that nobody sees any more are left for the next run to delete"
 NO_MOUNT = (
     "nothing tells where base directories are: configure [[volume]] with its mount, or "
     "inspector.base_directories"
@@ -46,7 +48,7 @@ class Inspector:
         self._config = config
         self._database = database
         self._names = group_names
-        self._symlinks = {raw(real): raw(shown) for real, shown in config.symlinks.items()}
+        self._symlinks = symlinks(config)
         self._types = tuple(config.inspector.file_types)
         self._basedirs: dict[Scan, Basedirs] = {}
 
@@ -94,8 +96,9 @@ class Inspector:
         """
         Put the rows into the database and their TSV into its place.
 
-        Raises TsvFailed, DatabaseFailed, AlreadyRecorded; then neither has anything of the new
-        rows that a reader could see.
+        Raises DatabaseFailed, AlreadyRecorded, and TsvFailed before anything is recorded; then
+        neither has anything of the new rows that a reader could see. A TSV that cannot get its name
+        in the end is TsvFailed too: the next run finds it missing.
         """
         groups = self._groups(tally)
         counts = self._put(tally, groups)
@@ -125,11 +128,16 @@ class Inspector:
             filling.abandon()
             raise
         tsv.publish(prepared)
-        directories.sweep(self._database, self.name, run.volume)
-        return self._made(scan, tally, groups, counts, prepared.path)
+        made = self._made(scan, tally, groups, counts, prepared.path)
+        try:
+            directories.sweep(self._database, self.name, run.volume)
+        except DatabaseFailed as error:
+            return changed(made, remarks=(*made.remarks, f"{NOT_SWEPT}: {error}"))
+        return made
 
     def recorded(self, run: Run) -> Made:
-        """A run that is in the database."""
+        """A run that is in the database; what killed runs left there is deleted."""
+        directories.sweep(self._database, self.name, run.volume)
         rows = self._database.transaction(
             lambda connection: runs.rows_of(connection, self.name, run.volume, run.record_date)
         )

@@ -107,6 +107,7 @@ class InspectorTally:
                 self._links,
                 self._vaults,
             )
+            self._links = LinkSet(loops.LINK_COLUMNS)  # summed, they may be gigabytes
         return self._rows.tell(question)
 
 

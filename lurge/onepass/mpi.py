@@ -33,23 +33,36 @@ T = TypeVar("T")
 
 
 class NotStarted(Exception):
-    """There are several ranks, but `python -m mpi4py` has not started them."""
+    """There are several processes, but they are no ranks of one MPI: each would do everything."""
 
 
 def post() -> "MpiPost | None":
     """
     How to reach the other ranks; None where this is the only one.
 
-    `python -m mpi4py` ends all ranks when one fails, and tells that MPI is wanted. Raises
-    NotStarted where a launcher has made several processes without it: all would do the same.
+    `python -m mpi4py` ends all ranks when one fails, and tells that MPI is wanted.
+
+    Raises NotStarted.
     """
     if "mpi4py.run" not in sys.modules:
-        if any(int(os.environ.get(variable) or 1) > 1 for variable in LAUNCHED):
+        if _is_one_of_several():
             raise NotStarted("mpirun needs: python -m mpi4py manager.py ...")
         return None
     from mpi4py import MPI  # noqa: PLC0415 - loading it starts MPI
 
-    return MpiPost(MPI.COMM_WORLD) if MPI.COMM_WORLD.size > 1 else None
+    if MPI.COMM_WORLD.size > 1:
+        return MpiPost(MPI.COMM_WORLD)
+    if _is_one_of_several():
+        raise NotStarted(
+            f"mpirun is not that of mpi4py's MPI ({MPI.Get_library_version().split(',')[0]}): "
+            "start with the one, or install mpi4py for the other"
+        )
+    return None
+
+
+def _is_one_of_several() -> bool:
+    """Whether a launcher says that it has started several processes."""
+    return any(int(os.environ.get(variable) or 1) > 1 for variable in LAUNCHED)
 
 
 def launched() -> bool:

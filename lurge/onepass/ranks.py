@@ -39,7 +39,9 @@ from utils.scanfile import ScanChanged, ScanFile, ScanUnreadable, buffer
 from utils.wrstat import Parser, format_line
 
 WRITER = 0
-NEWS_SECONDS = 0.5
+NEWS_SECONDS = 5.0
+"""Rank 0 logs progress every half minute, and there is no bar under a launcher."""
+
 MESSAGES_UNDER_WAY = 2
 EXAMPLE = Entry(b"/a", 1, 1, 1, 1, 1, 1, "f", 1, 2, 1, None)
 
@@ -206,7 +208,8 @@ def one_pass(
                 continue
             done: Done = letter.content
             work = plan.works[done.number]
-            tallies = [Far(post, letter.source, number) for number in range(len(work.tallies))]
+            numbers = range(0 if done.error else len(work.tallies))
+            tallies = [Far(post, letter.source, number) for number in numbers]
             waiting -= 1
             yield Read(work.scan, done.lines, done.bad, tallies, done.error)
             post.send(letter.source, Kind.NEXT)
@@ -251,6 +254,8 @@ def _warm_up(post: Post, plan: Plan) -> None:
         share = Share.of(each)
         share.count(Parser(), block)
         Share.of(each).merge(share.pieces())
+        for tally in share.tallies:
+            tally.tell(None)
     for rank in neighbours[1:]:
         post.send(rank, Kind.WARM)
 
@@ -259,6 +264,7 @@ def work(post: Post, plan: Plan) -> None:
     """Count blocks for one controller after the other, until none has any left."""
     parser = Parser()
     controller: int | None = plan.workers[post.rank]
+    going_on = set(plan.volumes)
     while controller is not None:
         [number] = plan.volumes[controller]
         share = Share.of(plan.works[number])
@@ -266,7 +272,8 @@ def work(post: Post, plan: Plan) -> None:
             for piece in share.pieces():
                 post.send(controller, Kind.PIECE, piece)
             post.send(controller, Kind.PIECE, None)
-        controller = _most_left(post, plan)
+        going_on.discard(controller)
+        controller = _most_left(post, going_on)
 
 
 def _count(post: Post, controller: int, share: Share, parser: Parser) -> bool:
@@ -292,13 +299,17 @@ def _count(post: Post, controller: int, share: Share, parser: Parser) -> bool:
     return bool(counted and wanted)
 
 
-def _most_left(post: Post, plan: Plan) -> int | None:
-    """The controller with most left to do for each of its workers, if any has something left."""
-    for controller in plan.volumes:
+def _most_left(post: Post, going_on: set[int]) -> int | None:
+    """
+    The controller with most left to do for each of its workers, if any has something left.
+
+    Those that have nothing left are taken out of `going_on`: one that has workers has one volume.
+    """
+    for controller in going_on:
         post.send(controller, Kind.HOW_MUCH)
-    left = {controller: post.wait(controller, Kind.LEFT).content for controller in plan.volumes}
-    most = max(left, key=lambda controller: left[controller])
-    return most if left[most] else None
+    left = {controller: post.wait(controller, Kind.LEFT).content for controller in going_on}
+    going_on -= {controller for controller in left if not left[controller]}
+    return max(going_on, key=lambda controller: (left[controller], -controller), default=None)
 
 
 def control(post: Post, plan: Plan) -> None:

@@ -148,7 +148,8 @@ class _Pass:
             volume.workers -= 1
             last = not volume.workers
         if last and not self.stop.is_set() and volume.share:
-            self.results.put(self._result(volume, volume.share))
+            whole, volume.share = volume.share, None  # whoever gets the result has it alone
+            self.results.put(self._result(volume, whole))
 
     def _result(self, volume: _Volume, share: Share) -> Read:
         share.bad = share.bad.merge(volume.file.unended)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from lurge.tallies.tally import Piece, SumOverflow, Tally
 from lurge_types.batch import Block
+from lurge_types.config import Config
 from lurge_types.scans import BadLines, Scan
 from utils.scanfile import ScanChanged, ScanUnreadable
 from utils.wrstat import Parser
@@ -39,6 +40,12 @@ class Reading:
     block_lines: int
     blocks_per_message: int
     bad_lines_allowed: float
+
+    @classmethod
+    def of(cls, config: Config) -> "Reading":
+        """As it is configured."""
+        reading = config.pass_
+        return cls(reading.block_lines, reading.blocks_per_message, config.bad_lines_allowed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from lurge.tallies.owner_loops import BYTES, INODES
 from lurge.tallies.table_loops import (
     NEWEST,
-    SLASH,
     Links,
     Rows,
     find_link,
@@ -16,6 +15,7 @@ from lurge.tallies.table_loops import (
 )
 from lurge_types.batch import DIRECTORY, FILE
 from utils.compiled import compiled
+from utils.path_loops import SLASH
 
 
 @compiled

@@ -16,7 +16,6 @@ from utils.compiled import compiled
 NEWEST = 0
 """The column of every table's sums that holds the newest time of modification, or 0."""
 
-SLASH = 47
 CHUNK = 16
 """Bytes that are compared at a time; known when compiling, so that one instruction does it."""
 

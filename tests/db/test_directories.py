@@ -44,6 +44,7 @@ from lurge_types.reports import (
     Part,
     Run,
 )
+from lurge_types.reports import OTHER as OTHER_TYPE
 from lurge_types.scans import Volume
 from utils import config
 from utils.paths import text
@@ -53,7 +54,7 @@ TOMORROW = DAY + timedelta(days=1)
 OTHER = Volume("scratch2", b"/lustre/scratch2")
 LARGEST = 2**63 - 1
 TYPES = ("BAM", "CRAM", "VCF (gzip)")
-KINDS = {name: kind for kind, name in enumerate((directories.OTHER, *TYPES))}
+KINDS = {name: kind for kind, name in enumerate((OTHER_TYPE, *TYPES))}
 GROUPS = {gid: nights.group(gid) for gid in range(1, 51)}
 CHUNK = 50
 
@@ -474,6 +475,8 @@ def test_of_two_runs_at_once_the_first_that_is_whole_wins(database: Database) ->
     fill(database, reports)
     with pytest.raises(AlreadyRecorded):
         finish(slow)
+    slow.abandon()
+    sweep(database)
     leaves_only(database, reports)
 
 
@@ -486,10 +489,15 @@ def test_threads_that_fill_the_same_report_leave_it_once(
     def race(number: int) -> None:
         database = connect(table)
         start.wait(20)
+        filling = None
         try:
-            fill(database, nights.directories(200, size_bytes=number))
+            filling = begin(database, 200)
+            add(filling, nights.directories(200, size_bytes=number))
+            finish(filling)
             told.append("written")
         except AlreadyRecorded:
+            if filling:
+                filling.abandon()
             told.append("already")
 
     threads = [threading.Thread(target=race, args=(number,)) for number in range(3)]
@@ -499,6 +507,7 @@ def test_threads_that_fill_the_same_report_leave_it_once(
         thread.join()
     assert sorted(told) == ["already", "already", "written"]
     database = connect(table)
+    sweep(database)
     (size,) = {report.size_bytes for report in seen(database)}
     leaves_only(database, nights.directories(200, size_bytes=size))
 
@@ -597,6 +606,7 @@ def test_what_is_given_up_is_gone(database: Database) -> None:
     add(filling, nights.directories(70))
     filling.abandon()
     filling.abandon()
+    sweep(database)
     leaves_only(database, reports)
 
 

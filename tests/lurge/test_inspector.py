@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 from dump import dump
-from site_of_tests import TODAY, Site, entries, entry, wait_for
+from site_of_tests import TODAY, Site, entries, entry, text, wait_for
 
 from db.database import Database
 from db.schema import directory_now
@@ -254,6 +254,20 @@ def test_a_tsv_that_is_missing_is_not_written_from_another_scan(small: Site) -> 
     assert said["status"] == "failed"
     assert "was made of another scan" in said["reason"]
     assert not small.tsv(program="inspector").exists()
+
+
+def test_a_tsv_that_is_missing_is_not_written_from_a_scan_that_was_made_again(
+    small: Site,
+) -> None:
+    scan = small.add_scan(FILES)
+    small.outcomes("inspector")
+    small.tsv(program="inspector").unlink()
+    status = scan.stat()
+    scan.write_bytes(gzip.compress(text(FILES[:-1])))
+    os.utime(scan, (status.st_atime, status.st_mtime))
+    [said] = small.outcomes("inspector")
+    assert said["status"] == "failed"
+    assert "with 8 lines: --force makes it" in said["reason"]
 
 
 def test_a_dry_run_shows_and_writes_nothing(small: Site) -> None:

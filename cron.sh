@@ -153,7 +153,7 @@ done
 [[ -f $LURGE/manager.py ]] || wrong "LURGE=$LURGE: there is no manager.py"
 [[ -x $PYTHON ]] || wrong "PYTHON=$PYTHON: no such program; \`make setup\` makes the checkout's"
 [[ $MPIRUN != */* || -x $MPIRUN ]] ||
-    wrong "MPIRUN=$MPIRUN: no such program; name the site's, \`pip install '.[mpi]'\`, or set it to nothing"
+    wrong "MPIRUN=$MPIRUN: no such program; name the site's, \`pip install -e '.[mpi]'\`, or set it to nothing"
 [[ -f $LURGE_CONFIG ]] || wrong "LURGE_CONFIG=$LURGE_CONFIG: no such file; \`lurge init\` writes one"
 
 # Days since 1970 of a date.

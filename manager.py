@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The one command: reads arguments and configuration, calls the programs, sets the exit status."""
 
+import errno
 import os
 import secrets
 import sys
@@ -51,7 +52,12 @@ WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike, PathU
 MISSING = (DatabaseFailed, NoScans, ScansUnreadable)
 FAILED = (ConfigUnwritable, FolderTaken, ScanFailed, TreeFailed)
 
-REPORTS = ("reporter", "inspector")
+REPORTS = {
+    "reporter": "What each group uses, against which quota.",
+    "inspector": "What is in each project directory, by file type and age.",
+}
+"""The reports that may be named together, each with what `--help` says of it."""
+
 IN_MEMORY = "sqlite://"
 FILE = click.Path(path_type=Path)
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -75,7 +81,7 @@ class Suite(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The report command keeps every word; any other command is told by the first."""
         if args[0] in REPORTS or args[0].startswith("-"):
-            return args[0], self.commands[REPORTS[0]], args
+            return args[0], report, args
         return super().resolve_command(ctx, args)
 
 
@@ -112,10 +118,8 @@ def suite(ctx: click.Context, config: Path | None) -> None:
     ctx.obj.config = config
 
 
-@suite.command(REPORTS[0], short_help="What each group uses, against which quota.")
-@click.argument(
-    "reports", nargs=-1, required=True, type=click.Choice(REPORTS), metavar="[REPORT]..."
-)
+@click.command(options_metavar="[REPORT]... [OPTIONS]")
+@click.argument("reports", nargs=-1, required=True, type=click.Choice(list(REPORTS)), metavar="")
 @with_config
 @click.option("--volume", "volumes", multiple=True, help="Only this volume; may be repeated.")
 @click.option(
@@ -182,6 +186,10 @@ def report(
         dry_run=dry_run,
     )
     return run_night(night, wanted, log, as_json)
+
+
+for _name, _words in REPORTS.items():
+    suite.add_command(click.Command(_name, params=report.params, short_help=_words), _name)
 
 
 def run_night(night: Night, wanted: Sequence[Scan | ScanMissing], log: Log, as_json: bool) -> int:
@@ -544,6 +552,11 @@ def run(arguments: Sequence[str] | None, post: MpiPost | None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return complain("whoever read the output has gone", SOMETHING_FAILED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            traceback.print_exc()
+            return BUG
+        return complain(f"{error.filename or 'the output'}: {error.strerror}", SOMETHING_FAILED)
     except (KeyboardInterrupt, click.Abort):
         return complain("interrupted: nothing is half-written", INTERRUPTED)
     except Exception:

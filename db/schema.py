@@ -138,6 +138,7 @@ report_run = sql.Table(
     sql.Column("host", sql.String(255)),
     sql.Column("process", sql.String(64)),
     sql.Column("touched", sql.DateTime),
+    sql.Column("settings", sql.String(64)),
     sql.UniqueConstraint("report", "volume_id", "record_date", "done", name="report_run_whole"),
     **MYSQL,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from utils.paths import text
 
 TEMPLATE = """\
-# Lurge's configuration. What is commented out shows the default.
+# Lurge's configuration. What is commented out shows the default, or an example where there is none.
 # Relative paths start from this file's folder. Paths with odd bytes are written as Lurge shows
 # them, in single quotes: '\\\\' for a backslash, '\\t' a tab, '\\n' a newline, and '\\xNN' for any
 # other byte below 20, 7f, and a byte that is not UTF-8.
@@ -58,10 +58,7 @@ TEMPLATE = """\
 # Base directories, that is project directories: what lies under a prefix has its base directory at
 # `depth` components of its path. The longest prefix wins, a * stands for anything within one
 # component. Default: the first level below each volume's mount.
-# base_directories = [
-#     { prefix = "/lustre/scratch123/hgi/projects", depth = 5 },
-#     { prefix = "/lustre/scratch123/hgi/teams", depth = 5 },
-# ]
+# base_directories = [{ prefix = "/lustre/scratch123/hgi/projects", depth = 5 }]
 # Each directory of a base directory has a row; of these it has one for each directory in them.
 # deeper = ["users", "projects"]
 # The most rows that a group may have in a base directory; the smallest are folded into one.

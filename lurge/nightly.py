@@ -5,7 +5,9 @@ A report of a volume is written whole or not at all, and what became of it is to
 done. What is recorded already is left alone; only its TSV is written again where it is missing.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
@@ -23,6 +25,7 @@ from lurge_types.scans import BadLines, Progress, Scan, Volume
 from utils import scans, tsv
 from utils.basedirs import BasedirsUnreadable
 from utils.paths import raw, text
+from utils.scanfile import STANDARD_INPUT
 from utils.scans import NoScans, ScanMissing
 from utils.tsv import TsvFailed
 
@@ -33,6 +36,10 @@ BELIEVABLE_SHARE = 0.5
 
 FROM_DATABASE = "the TSV was missing: written from the database"
 FROM_SCAN = "the TSV was missing: written from the scan again"
+OTHER_SETTINGS = "with other settings: --force makes it and its rows again"
+FRESH_DAYS = 1
+"""How many days old the newest scan is without a remark."""
+
 FOUND_BY_ITS_SCAN = "no [[volume]] is configured: this one was found by its scan"
 
 
@@ -47,6 +54,9 @@ class Report(Protocol):
 
     def tally(self, scan: Scan) -> Callable[[], Tally]:
         """What makes a tally of a scan. Raises BasedirsUnreadable."""
+
+    def settings(self, scan: Scan) -> str | None:
+        """A digest of the settings that the rows of a scan depend on. Raises BasedirsUnreadable."""
 
     def preview(self, scan: Scan, tally: Answers) -> Made:
         """What would be written."""
@@ -111,14 +121,19 @@ def wanted(
         raise UnknownVolume(f"--volume {', '.join(unknown)}: the volumes are {there}")
     chosen = [volume for volume in volumes if not names or volume.name in names]
     newest = scans.newest(found, chosen, config.wrstat_dir, reach)
-    return newest if config.volume else list(map(_remark_on, newest))
+    return [
+        each if isinstance(each, ScanMissing) else _remarked(each, config, day, today)
+        for each in newest
+    ]
 
 
-def _remark_on(scan: Scan | ScanMissing) -> Scan | ScanMissing:
-    """Say of a volume that nobody has configured it."""
-    if isinstance(scan, ScanMissing):
-        return scan
-    return replace(scan, remarks=(*scan.remarks, FOUND_BY_ITS_SCAN))
+def _remarked(scan: Scan, config: Config, day: date | None, today: date) -> Scan:
+    """Say of a scan that nobody has configured its volume, and that it is the newest but old."""
+    remarks = scan.remarks if config.volume else (*scan.remarks, FOUND_BY_ITS_SCAN)
+    age = (today - scan.record_date).days
+    if day is None and age > FRESH_DAYS:
+        remarks = (*remarks, f"THE NEWEST SCAN IS {age} DAYS OLD: see whether the scanner runs")
+    return replace(scan, remarks=remarks)
 
 
 def volume(table: VolumeTable) -> Volume:
@@ -175,8 +190,11 @@ class Night:
                 return self._already(report, scan, run)
             if run and report.restore(run, None):
                 return self._already(report, scan, run, FROM_DATABASE)
-            if run and run.scan_file != _name(scan):
+            if run and not _is_of(run, scan):
                 return _failed(report, scan.volume, self._not_the_scan(report, run))
+            if run and run.settings not in (None, report.settings(scan)):
+                why = f"{report.tsv(run)} is missing, and was made {OTHER_SETTINGS}"
+                return _failed(report, scan.volume, why)
             return Due(report, report.tally(scan), run)
         except (TsvFailed, BasedirsUnreadable) as error:
             return _failed(report, scan.volume, str(error))
@@ -202,11 +220,11 @@ class Night:
     def _already(self, report: Report, scan: Scan, run: Run, *remarks: str) -> Result:
         """A report that is recorded."""
         remarks = (*scan.remarks, *remarks)
-        if run.scan_file != _name(scan):
-            remarks = (
-                *remarks,
-                f"recorded from another scan, {run.scan_file}: --force replaces it",
-            )
+        if not _is_of(run, scan):
+            another = f"recorded from another scan, {run.scan_file} of {run.scan_time}"
+            remarks = (*remarks, f"{another}: --force replaces it")
+        if run.settings not in (None, report.settings(scan)):
+            remarks = (*remarks, f"recorded {OTHER_SETTINGS}")
         return self._result(report, "already", run, report.recorded(run), remarks)
 
     def _result(
@@ -245,7 +263,7 @@ class Night:
     def _write(self, due: Due, tally: Answers, read: Read, started: datetime) -> Result:
         report, scan = due.report, read.scan
         if due.recorded:
-            if (due.recorded.scan_time, due.recorded.lines) != (scan.scanned_at, read.lines):
+            if due.recorded.lines != read.lines:
                 return _failed(report, scan.volume, self._not_the_scan(report, due.recorded))
             report.restore(due.recorded, tally)
             return self._already(report, scan, due.recorded, FROM_SCAN)
@@ -260,6 +278,7 @@ class Night:
             started=started,
             finished=_now(),
             version=version("lurge"),
+            settings=report.settings(scan),
         )
         remarks = (*scan.remarks, *bad_lines(read.bad), *self._too_few_lines(run))
         if self.dry_run:
@@ -298,7 +317,15 @@ def _failed(report: Report, of: Volume, reason: str) -> Result:
 
 def _name(scan: Scan) -> str:
     """A scan's file as the record of runs has it."""
-    return text(bytes(scan.path))
+    return text(bytes(scan.path if scan.path == STANDARD_INPUT else scan.path.absolute()))
+
+
+def _is_of(run: Run, scan: Scan) -> bool:
+    """Whether a run was made of a scan: of that file, by whatever path, and that time."""
+    same = run.scan_file == _name(scan)
+    with suppress(OSError):  # one of the two is gone
+        same = same or scan.path.samefile(os.fsdecode(raw(run.scan_file)))
+    return same and run.scan_time == scan.scanned_at
 
 
 def bad_lines(bad: BadLines) -> Iterator[str]:

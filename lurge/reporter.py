@@ -129,6 +129,10 @@ class Reporter:
         ]
         return partial(GroupTally, scan.scan_time, pseudo_groups(self._config), parents)
 
+    def settings(self, scan: Scan) -> str | None:  # noqa: ARG002 - quotas and names of the moment
+        """Rows are those of the moment they were made."""
+        return None
+
     def _rows(self, scan: Scan, tally: Answers) -> list[GroupReport]:
         """
         A row for each group, in the order of the TSV.

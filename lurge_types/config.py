@@ -162,8 +162,8 @@ class BaseDirectoryRule(Table):
 
 
 def _ending(ending: str) -> str:
-    if not ending or "/" in ending:
-        raise ValueError("an ending must not be empty and have no slash")
+    if not ending or "/" in ending or "*" in ending:
+        raise ValueError("an ending must not be empty and have no slash and no *")
     return ending
 
 

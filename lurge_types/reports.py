@@ -129,7 +129,11 @@ class BaseUse(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A report of one volume and one record date: from which scan, when, and by which version."""
+    """
+    A report of one volume and one record date: from which scan, when, and by which version.
+
+    settings: a digest of those that its rows depend on, for a report that has such.
+    """
 
     report: str
     volume: str
@@ -141,6 +145,7 @@ class Run:
     started: datetime
     finished: datetime
     version: str
+    settings: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

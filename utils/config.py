@@ -10,6 +10,14 @@ from pydantic import ValidationError
 from lurge_types.config import Config, DatabaseTable
 
 CONFIG_VARIABLE = "LURGE_CONFIG"
+WORDS = {
+    "extra_forbidden": "unknown key",
+    "tuple_type": "must be a list: [...]",
+    "model_type": "must be a table: { ... }",
+    "dict_type": "must be a table: { ... }",
+}
+"""What is said instead of pydantic's words, which are Python's."""
+
 CONFIG_NAME = Path("lurge.toml")
 PASSWORD_VARIABLE = "LURGE_DATABASE_PASSWORD"  # noqa: S105 - the name of it
 
@@ -52,8 +60,7 @@ def _problems(path: Path, error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False):
         key = ".".join(str(part + 1 if isinstance(part, int) else part) for part in problem["loc"])
         reason = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            reason = "unknown key"
+        reason = WORDS.get(problem["type"], reason)
         problems.append(f"{path}: {key}: {reason}")
     return problems
 

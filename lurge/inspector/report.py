@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace as changed
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,10 @@ class Inspector:
 
         Raises BasedirsUnreadable.
         """
-        config, inspector = self._config, self._config.inspector
-        found = newest(config.wrstat_dir, scan.record_date, config.max_days_ago)
-        self._basedirs[scan] = found
+        inspector = self._config.inspector
         rules = Rules(
             scan_time=scan.scan_time,
-            bases=found.paths,
+            bases=self._found(scan).paths,
             base_rules=tuple(self._base_rules(scan)),
             deeper=tuple(map(raw, inspector.deeper)),
             file_types=tuple(
@@ -75,6 +74,23 @@ class Inspector:
             pseudo=pseudo_groups(self._config),
         )
         return partial(InspectorTally, rules)
+
+    def settings(self, scan: Scan) -> str:
+        """
+        A digest of the settings that rows depend on, and of the base directories that were found.
+
+        Raises BasedirsUnreadable.
+        """
+        settings = self._config.model_dump_json(include={"inspector", "pseudo_groups", "symlinks"})
+        bases = [*self._found(scan).paths, scan.volume.mount or b""]
+        return sha256(b"\0".join([settings.encode(), *bases])).hexdigest()
+
+    def _found(self, scan: Scan) -> Basedirs:
+        """The file of base directories that counts for a scan, which is read once."""
+        if scan not in self._basedirs:
+            config = self._config
+            self._basedirs[scan] = newest(config.wrstat_dir, scan.record_date, config.max_days_ago)
+        return self._basedirs[scan]
 
     def _base_rules(self, scan: Scan) -> Iterator[BaseRule]:
         """The configured rules, of real paths too; without any the first level of the volume."""
@@ -204,7 +220,7 @@ class Inspector:
         return Made(counts.directories, tuple(largest), path, tuple(self._remarks(scan, counts)))
 
     def _remarks(self, scan: Scan, counts: Counts) -> Iterator[str]:
-        found = self._basedirs[scan]
+        found = self._found(scan)
         yield from found.remarks
         if not (found.paths or list(self._base_rules(scan))):
             yield NO_MOUNT

@@ -217,6 +217,42 @@ def test_a_newer_date_replaces_the_rows_and_an_older_one_does_not(
     assert len(dump(table)["base_directory_usage"]) == 2
 
 
+def test_a_day_that_was_recorded_with_other_settings_is_told_so(small: Site) -> None:
+    small.add_scan(FILES)
+    small.outcomes("inspector")
+    small.config = RULES
+    [said] = small.outcomes("inspector")
+    assert said["status"] == "already"
+    assert "recorded with other settings: --force makes it and its rows again" in said["remarks"]
+    small.tsv(program="inspector").unlink()
+    [said] = small.outcomes("inspector")
+    assert said["status"] == "failed"
+    assert "made with other settings" in said["reason"]
+    [said] = small.outcomes("inspector", "--force")
+    assert said["status"] == "written"
+    assert not any("settings" in remark for remark in said["remarks"])
+
+
+def test_the_newest_scan_is_told_to_be_old_after_a_day(small: Site) -> None:
+    for days in (1, 2):
+        small.add_scan(FILES, f"/lustre/old{days}", TODAY - timedelta(days=days))
+    yesterday, older = small.outcomes("inspector")
+    old = "THE NEWEST SCAN IS 2 DAYS OLD: see whether the scanner runs"
+    assert (old in older["remarks"], "OLD" in "".join(yesterday["remarks"])) == (True, False)
+
+
+def test_the_same_scan_by_another_path_is_the_same(small: Site, tmp_path: Path) -> None:
+    small.add_scan(FILES)
+    small.outcomes("inspector")
+    (tmp_path / "link").symlink_to(small.wrstat)
+    config = small.write_config()
+    config.write_text(config.read_text().replace('"wrstat"', '"link"'))
+    small.write_config = lambda: config  # type: ignore[method-assign]
+    [said] = small.outcomes("inspector")
+    assert said["status"] == "already"
+    assert not any("another scan" in remark for remark in said["remarks"])
+
+
 def test_force_replaces_the_rows_of_a_day(site: Site, table: DatabaseTable) -> None:
     scan = site.add_scan(entries(700))
     site.outcomes("inspector")

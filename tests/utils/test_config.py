@@ -443,8 +443,10 @@ def test_the_template_with_every_line_of_it_is_right(tmp_path: Path) -> None:
 
 
 def test_the_template_holds_every_key_and_no_other() -> None:
-    paths = re.compile(r"(pseudo_groups|symlinks)\./[^.]+")
-    held = [paths.sub(r"\1.*", leaf) for leaf in leaves(uncommented())]
+    named = re.compile(r"((pseudo_groups|symlinks)\./|(inspector\.file_types)\.)[^.]+")
+    held = {
+        named.sub(lambda found: f"{found[2] or found[3]}.*", leaf) for leaf in leaves(uncommented())
+    }
     assert sorted(held) == sorted(keys(Config))
 
 

@@ -181,7 +181,7 @@ def report(
         database=database,
         reports=[program for name, program in programs.items() if name in reports],
         today=today,
-        read=how_to_read(settings, None if scan_file == STANDARD_INPUT else ctx.obj.post),
+        read=how_to_read(settings, ctx.obj.post),
         force=force,
         dry_run=dry_run,
     )
@@ -268,6 +268,8 @@ def scans_to_read(
         return nightly.wanted(settings, volumes, day, today)
     if len(volumes) != 1 or day is None:
         raise click.UsageError("--scan FILE needs one --volume and a --date")
+    if file == STANDARD_INPUT and mpi.launched():
+        raise click.UsageError("--scan -: mpirun does not pass standard input on; give a file")
     tables = [table for table in settings.volume if table.name == volumes[0]]
     try:
         volume = nightly.volume(tables[0]) if tables else Volume(volume_name(volumes[0]))

@@ -348,18 +348,11 @@ def test_a_process_that_is_alone_though_several_were_started_is_refused(tmp_path
     assert "mpirun is not that of mpi4py's MPI" in done.stderr
 
 
-def test_standard_input_is_read_by_one_process(tmp_path: Path) -> None:
-    made = Site(tmp_path, ranks=3)
-    done = subprocess.run(
-        made.command("reporter", "--volume", "s1", "--date", str(TODAY), "--scan", "-", "--json"),
-        input=text(volume(1, 700)).decode(),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=mpirun.environment(),
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["run"]["lines"] == 700
+def test_standard_input_which_mpirun_may_keep_open_for_ever_is_refused(tmp_path: Path) -> None:
+    made = Site(tmp_path, ranks=2)
+    done = made.run("reporter", "--volume", "s1", "--date", str(TODAY), "--scan", "-")
+    assert done.returncode == 2
+    assert "give a file" in done.stderr
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

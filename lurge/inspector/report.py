@@ -145,19 +145,22 @@ class Inspector:
             raise
         tsv.publish(prepared)
         made = self._made(scan, tally, groups, counts, prepared.path)
-        try:
-            directories.sweep(self._database, self.name, run.volume)
-        except DatabaseFailed as error:
-            return changed(made, remarks=(*made.remarks, f"{NOT_SWEPT}: {error}"))
-        return made
+        return changed(made, remarks=(*made.remarks, *self._sweep(run)))
 
     def recorded(self, run: Run) -> Made:
         """A run that is in the database; what killed runs left there is deleted."""
-        directories.sweep(self._database, self.name, run.volume)
+        remarks = tuple(self._sweep(run))
         rows = self._database.transaction(
             lambda connection: runs.rows_of(connection, self.name, run.volume, run.record_date)
         )
-        return Made(rows, path=self.tsv(run))
+        return Made(rows, path=self.tsv(run), remarks=remarks)
+
+    def _sweep(self, run: Run) -> Iterator[str]:
+        """Delete what nobody sees any more; a remark where that must be left to the next run."""
+        try:
+            directories.sweep(self._database, self.name, run.volume)
+        except DatabaseFailed as error:
+            yield f"{NOT_SWEPT}: {error}"
 
     def restore(self, run: Run, tally: Answers | None) -> bool:
         """Write the TSV of a recorded run again, for which its scan must be read again."""

@@ -1,4 +1,4 @@
-"""Who a number is: groups with their names and principal investigators."""
+"""Who a number is: groups with their names and principal investigators, and users."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,23 @@ class Group:
     name: str
     pi: str | None = None
     is_humgen: bool = False
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """
+    A person or account as it is shown. Its identity is the uid; names may change.
+
+    name: in the text form of paths; `uid:1234` where nobody knows the number, `name (uid:1234)`
+        for a second number of one name.
+    gid: the primary group, if known.
+    known: whether anybody knows the number.
+    """
+
+    uid: int
+    name: str
+    gid: int | None = None
     known: bool = True
 
 

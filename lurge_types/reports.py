@@ -127,6 +127,20 @@ class BaseUse(NamedTuple):
     last_modified_days: Decimal | None
 
 
+class UserUse(NamedTuple):
+    """
+    What a user has in a group on a volume: bytes and inodes of entries of every type.
+
+    last_modified: the day in UTC of the newest modification that is not in the future, if any.
+    """
+
+    uid: int
+    gid: int
+    used_bytes: int
+    inodes: int
+    last_modified: date | None
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """

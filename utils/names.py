@@ -1,24 +1,31 @@
-"""Names of groups, from the system or from a file such as `getent group` prints."""
+"""Names of groups and users, from the system or from files such as `getent` prints."""
 
 import grp
 import os
-from collections.abc import Iterable
+import pwd
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from lurge_types.names import Group
+from lurge_types.names import Group, User
 from utils.paths import text
+
+GROUP_LINE = "name:x:gid:members"
+USER_LINE = "name:x:uid:gid"
 
 
 class NamesWrong(Exception):
-    """What is wrong with a file of names: every problem a line."""
+    """What is wrong with the files of names: every problem a line."""
 
 
 class Names(Protocol):
-    """Whoever knows what a group is called."""
+    """Whoever knows what a group or a user is called."""
 
     def groups(self, gids: Iterable[int]) -> dict[int, Group]:
         """A group for each number, with a name of its own."""
+
+    def users(self, uids: Iterable[int]) -> dict[int, User]:
+        """A user for each number, with a name of their own."""
 
 
 class SystemNames:
@@ -28,59 +35,107 @@ class SystemNames:
         """A group for each number, with a name of its own."""
         return {gid: self._group(gid) for gid in gids}
 
+    def users(self, uids: Iterable[int]) -> dict[int, User]:
+        """A user for each number, with a name of their own."""
+        return {uid: self._user(uid) for uid in uids}
+
     def _group(self, gid: int) -> Group:
         try:
             name = grp.getgrgid(gid).gr_name
-            return _named(gid, os.fsencode(name), grp.getgrnam(name).gr_gid)
+            return _group(gid, os.fsencode(name), grp.getgrnam(name).gr_gid)
         except KeyError:
-            return _named(gid, b"", gid)
+            return _group(gid, b"", gid)
+
+    def _user(self, uid: int) -> User:
+        try:
+            user = pwd.getpwuid(uid)
+            first_uid = pwd.getpwnam(user.pw_name).pw_uid
+            return _user(uid, os.fsencode(user.pw_name), first_uid, user.pw_gid)
+        except KeyError:
+            return _user(uid, b"", uid, None)
 
 
 class FileNames:
     """
-    The names in a file of lines like `name:x:gid:members`.
+    The names in a file of lines like `name:x:gid:members`, and in one of lines that begin like
+    `name:x:uid:gid`; without the second, nobody knows any user.
 
-    Raises NamesWrong.
+    Raises NamesWrong with every problem of both.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._names: dict[int, bytes] = {}
-        self._gids: dict[bytes, int] = {}
-        try:
-            lines = file.read_bytes().splitlines()
-        except OSError as error:
-            raise NamesWrong(f"names.group_file: {file}: {error.strerror}") from error
-        problems = []
-        for number, line in enumerate(lines, start=1):
-            fields = line.split(b":")
-            if len(fields) < 3 or not fields[2].isdigit():
-                problems.append(f"names.group_file: {file}, line {number}: not name:x:gid:members")
-                continue
-            self._names.setdefault(int(fields[2]), fields[0])
-            self._gids.setdefault(fields[0], int(fields[2]))
+    def __init__(self, group_file: Path, user_file: Path | None = None) -> None:
+        problems: list[str] = []
+        groups = list(_lines(group_file, "group_file", GROUP_LINE, problems))
+        users = list(_lines(user_file, "user_file", USER_LINE, problems)) if user_file else []
         if problems:
             raise NamesWrong("\n".join(problems))
+        self._groups = _Known((name, gid) for name, (gid, *_) in groups)
+        self._users = _Known((name, uid) for name, (uid, *_) in users)
+        self._primary = {uid: gid for _, (uid, gid) in reversed(users)}
 
     def groups(self, gids: Iterable[int]) -> dict[int, Group]:
         """A group for each number, with a name of its own."""
-        return {gid: self._group(gid) for gid in gids}
+        return {gid: _group(gid, *self._groups.name(gid)) for gid in gids}
 
-    def _group(self, gid: int) -> Group:
-        name = self._names.get(gid, b"")
-        return _named(gid, name, self._gids.get(name, gid))
-
-
-def _named(gid: int, name: bytes, first_gid: int) -> Group:
-    return Group(gid, shown(gid, name, first_gid), known=bool(name))
+    def users(self, uids: Iterable[int]) -> dict[int, User]:
+        """A user for each number, with a name of their own."""
+        gids = self._primary
+        return {uid: _user(uid, *self._users.name(uid), gids.get(uid)) for uid in uids}
 
 
-def shown(gid: int, name: bytes, first_gid: int) -> str:
+class _Known:
+    """Names with their numbers. Of two with one number, or of one name, the first counts."""
+
+    def __init__(self, names: Iterable[tuple[bytes, int]]) -> None:
+        self._names: dict[int, bytes] = {}
+        self._numbers: dict[bytes, int] = {}
+        for name, number in names:
+            self._names.setdefault(number, name)
+            self._numbers.setdefault(name, number)
+
+    def name(self, number: int) -> tuple[bytes, int]:
+        """The name of a number, empty if there is none, and the first number of that name."""
+        name = self._names.get(number, b"")
+        return name, self._numbers.get(name, number)
+
+
+def _lines(
+    file: Path, key: str, form: str, problems: list[str]
+) -> Iterator[tuple[bytes, list[int]]]:
     """
-    How a group is shown, where the first group of its name is `first_gid`.
+    The name and the ids in each line of a file that the configuration has under `key`.
 
-    >>> shown(7, b"team", 7), shown(8, b"team", 7), shown(9, b"", 9)
-    ('team', 'team (gid:8)', 'gid:9')
+    form: what a line is like, at the least as far as its last id. problems: what is wrong is added.
+    """
+    ids = slice(2, 2 + form.count("id"))
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        problems.append(f"names.{key}: {file}: {error.strerror}")
+        return
+    for count, line in enumerate(lines, start=1):
+        fields = line.split(b":")
+        if len(fields) >= ids.stop and all(field.isdigit() for field in fields[ids]):
+            yield fields[0], [int(field) for field in fields[ids]]
+        else:
+            problems.append(f"names.{key}: {file}, line {count}: not {form}")
+
+
+def _group(gid: int, name: bytes, first_gid: int) -> Group:
+    return Group(gid, shown("gid", gid, name, first_gid), known=bool(name))
+
+
+def _user(uid: int, name: bytes, first_uid: int, gid: int | None) -> User:
+    return User(uid, shown("uid", uid, name, first_uid), gid, known=bool(name))
+
+
+def shown(kind: Literal["gid", "uid"], number: int, name: bytes, first: int) -> str:
+    """
+    How a group or user is shown, where the first number of its name is `first`.
+
+    >>> shown("gid", 7, b"team", 7), shown("gid", 8, b"team", 7), shown("uid", 9, b"", 9)
+    ('team', 'team (gid:8)', 'uid:9')
     """
     if not name:
-        return f"gid:{gid}"
-    return text(name) if gid == first_gid else f"{text(name)} (gid:{gid})"
+        return f"{kind}:{number}"
+    return text(name) if number == first else f"{text(name)} ({kind}:{number})"

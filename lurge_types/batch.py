@@ -74,11 +74,16 @@ class Batch:
         of its letter; `apparent_size` is -1 where the line has 11 columns.
     paths: uint8, the decoded paths one behind the other, without trailing slashes.
     offsets: int64 of length entries + 1; path `i` is `paths[offsets[i]:offsets[i + 1]]`.
+    raw, starts, ends: the block's text as uint8, and as int64 where in it the line of each entry
+        begins and ends: line `i` with its newline is `raw[starts[i]:ends[i]]`.
     """
 
     numbers: NDArray[np.int64]
     paths: NDArray[np.uint8]
     offsets: NDArray[np.int64]
+    raw: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -135,3 +140,7 @@ class Batch:
     def path(self, entry: int) -> bytes:
         """The path of one entry, as the bytes that the filesystem knows."""
         return self.paths[self.offsets[entry] : self.offsets[entry + 1]].tobytes()
+
+    def line(self, entry: int) -> bytes:
+        """The line of one entry as the scan has it, with its newline."""
+        return self.raw[self.starts[entry] : self.ends[entry]].tobytes()

@@ -51,11 +51,15 @@ class Parser:
     >>> batch, bad = parser.parse(Block(np.frombuffer(line, np.uint8), len(line), 1, 1))
     >>> batch.path(0), batch.numbers[:3, 0].tolist(), bad.count
     (b'/a', [5, 0, 7], 0)
+    >>> batch.line(0) == line
+    True
     """
 
     def __init__(self) -> None:
         self._numbers = np.empty((len(NUMBER_COLUMNS), 0), np.int64)
         self._offsets = np.empty(1, np.int64)
+        self._starts = np.empty(0, np.int64)
+        self._ends = np.empty(0, np.int64)
         self._paths = np.empty(0, np.uint8)
         self._bad = np.empty((BAD_LINES_SHOWN, 2), np.int64)
 
@@ -65,15 +69,31 @@ class Parser:
             raise ValueError("a block must end in a newline")
         self._make_room(block.lines, block.length)
         entries, bad = loops.parse_lines(
-            block.raw, block.length, self._numbers, self._paths, self._offsets, self._bad
+            block.raw,
+            block.length,
+            self._numbers,
+            self._paths,
+            self._offsets,
+            self._starts,
+            self._ends,
+            self._bad,
         )
-        batch = Batch(self._numbers[:, :entries], self._paths, self._offsets[: entries + 1])
+        batch = Batch(
+            self._numbers[:, :entries],
+            self._paths,
+            self._offsets[: entries + 1],
+            block.raw,
+            self._starts[:entries],
+            self._ends[:entries],
+        )
         return batch, self._bad_lines(block, bad)
 
     def _make_room(self, lines: int, length: int) -> None:
         if lines > self._numbers.shape[1]:
             self._numbers = np.empty((len(NUMBER_COLUMNS), lines), np.int64)
             self._offsets = np.empty(lines + 1, np.int64)
+            self._starts = np.empty(lines, np.int64)
+            self._ends = np.empty(lines, np.int64)
         if length > len(self._paths):
             self._paths = np.empty(length, np.uint8)
 

@@ -389,15 +389,17 @@ def parse_lines(
     numbers: NDArray[np.int64],
     paths: NDArray[np.uint8],
     offsets: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
     bad: NDArray[np.int64],
 ) -> tuple[int, int]:
     """
     (entries, bad lines) of `raw[:stop]`, whose last byte must be a newline.
 
     Every scan of bytes below ends at a newline at the latest, so that nothing is read outside
-    `raw`, whatever it holds. `numbers` and `offsets` must have room for an entry a line and `paths`
-    for `stop` bytes: no path is longer than what it is written as. `bad` takes (line counted from
-    0, reason) of the first bad lines.
+    `raw`, whatever it holds. `numbers`, `offsets`, `starts` and `ends` must have room for an entry
+    a line and `paths` for `stop` bytes: no path is longer than what it is written as. `bad` takes
+    (line counted from 0, reason) of the first bad lines.
     """
     lines = 0
     entries = 0
@@ -426,6 +428,8 @@ def parse_lines(
                 while paths[end - 1] == SLASH and end - out > 1:
                     end -= 1
             out = end
+            starts[entries] = first
+            ends[entries] = at + 1
             entries += 1
             offsets[entries] = out
         else:

@@ -442,6 +442,14 @@ def test_a_block_that_does_not_end_in_a_newline_is_refused() -> None:
         parse(b'"/a"' + TAIL + b"\n\r")
 
 
+@given(texts)
+@more
+def test_each_entry_has_its_line_byte_for_byte_and_other_lines_are_nobodys(text: bytes) -> None:
+    batch, _ = Parser().parse(block(text))
+    lines = [line for line in text.split(b"\n") if isinstance(twin.parse_line(line), Entry)]
+    assert [batch.line(i) for i in range(len(batch))] == [line + b"\n" for line in lines]
+
+
 @given(st.lists(texts, min_size=2, max_size=4), st.integers(1, 2**40))
 @more
 def test_a_parser_remembers_nothing_of_the_blocks_before(blocks: list[bytes], line: int) -> None:
@@ -462,15 +470,19 @@ def test_nothing_outside_the_arrays_is_written(text: bytes) -> None:
     numbers = Fenced(len(NUMBER_COLUMNS) * lines, np.int64)
     paths = Fenced(len(text), np.uint8)
     offsets = Fenced(lines + 1, np.int64)
+    starts, ends = Fenced(lines, np.int64), Fenced(lines, np.int64)
     bad = Fenced(BAD_LINES_SHOWN * 2, np.int64)
     columns = numbers.items.reshape(len(NUMBER_COLUMNS), lines)
     found, bad_count = loops.parse_lines(
-        *(whole[FENCE:], len(text), columns, paths.items, offsets.items),
+        *(whole[FENCE:], len(text), columns, paths.items, offsets.items, starts.items, ends.items),
         bad.items.reshape(BAD_LINES_SHOWN, 2),
     )
     assert whole.tobytes() == b"\xa5" * FENCE + text
-    assert all(array.stands() for array in (numbers, paths, offsets, bad))
-    batch = Batch(columns[:, :found], paths.items, offsets.items[: found + 1])
+    assert all(array.stands() for array in (numbers, paths, offsets, starts, ends, bad))
+    batch = Batch(
+        *(columns[:, :found], paths.items, offsets.items[: found + 1]),
+        *(whole[FENCE:], starts.items[:found], ends.items[:found]),
+    )
     entries, reasons = expected(text)
     assert (twin.entries(batch), bad_count) == (entries, reasons.count)
 

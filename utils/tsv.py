@@ -6,8 +6,7 @@ so that whoever reads it sees all of it or nothing.
 """
 
 import os
-import socket
-import time
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from utils.durable import sync_folder
+from utils.parts import part_of, remove_left_overs
 
 LATEST = "latest"
-LEFT_OVER_SECONDS = 86_400
-"""After so long a prepared file of another host belongs to no run that is still alive."""
+DATED = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
 
 
 class TsvFailed(Exception):
@@ -36,6 +35,11 @@ class Prepared:
 def place(report_dir: Path, program: str, day: date, volume: str) -> Path:
     """Where a program's file of a volume and date is: named in UTF-8, whatever the locale."""
     return report_dir / program / day.isoformat() / os.fsdecode(f"{volume}.tsv".encode())
+
+
+def place_of_day(report_dir: Path, program: str, day: date) -> Path:
+    """Where a program's file of a date is that has all volumes."""
+    return report_dir / program / f"{day.isoformat()}.tsv"
 
 
 def text_of(cell: object) -> str:
@@ -61,13 +65,28 @@ def lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[s
         yield "\t".join(map(text_of, row)) + "\n"
 
 
+def header(path: Path) -> tuple[str, ...] | None:
+    """
+    The columns of a file; None if it is not there.
+
+    Raises TsvFailed.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            return tuple(file.readline().removesuffix("\n").split("\t"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TsvFailed(f"{path} cannot be read: {error}") from error
+
+
 def prepare(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Prepared:
     """
     Write a file beside its place and make it durable.
 
     Raises TsvFailed; then nothing is left of it.
     """
-    part = _part(path)
+    part = part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8", newline="\n") as file:
@@ -95,23 +114,23 @@ def publish(prepared: Prepared) -> None:
     try:
         prepared.part.replace(path)
         sync_folder(path.parent)
-        link_latest(path)
-        _remove_left_overs(path.parent)
-        _remove_left_overs(path.parent.parent / LATEST)
+        link = link_latest(path)
+        remove_left_overs(path.parent)
+        remove_left_overs(link.parent)
     except OSError as error:
         raise TsvFailed(f"{path} cannot be put in place: {error.strerror}") from error
 
 
-def withdraw(prepared: Prepared) -> None:
+def withdraw(path: Path) -> None:
     """
-    Take away the file whose place a prepared one will have.
+    Take away a file that is to be replaced.
 
     Raises TsvFailed.
     """
     try:
-        prepared.path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise TsvFailed(f"{prepared.path} cannot be replaced: {error.strerror}") from error
+        raise TsvFailed(f"{path} cannot be replaced: {error.strerror}") from error
 
 
 def discard(prepared: Prepared) -> None:
@@ -129,9 +148,9 @@ def remove_older(folder: Path, keep: int, today: date) -> list[Path]:
     try:
         return [
             file
-            for day in _days(folder)
-            if date.fromisoformat(day.name) < today - timedelta(days=keep)
-            for file in _remove(day, folder / LATEST)
+            for day, of in _days(folder).items()
+            if of < today - timedelta(days=keep)
+            for file in (_remove(day, folder / LATEST) if day.is_dir() else [_remove_file(day)])
         ]
     except OSError as error:
         raise TsvFailed(f"{error.filename} cannot be removed: {error.strerror}") from error
@@ -139,7 +158,7 @@ def remove_older(folder: Path, keep: int, today: date) -> list[Path]:
 
 def _remove(day: Path, latest: Path) -> list[Path]:
     """Remove a day's files, the links to them, and the folder unless something else is in it."""
-    _remove_left_overs(day)
+    remove_left_overs(day)
     files = sorted(day.glob("*.tsv"))
     for file in files:
         file.unlink(missing_ok=True)
@@ -149,55 +168,53 @@ def _remove(day: Path, latest: Path) -> list[Path]:
     return files
 
 
-def _days(folder: Path) -> list[Path]:
-    """The folders of a program that are named by a date."""
-    named = sorted(folder.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"))
-    return [day for day in named if _is_date(day.name) and day.is_dir()]
+def _remove_file(file: Path) -> Path:
+    """Remove a day's file of all volumes, and the link to it."""
+    file.unlink(missing_ok=True)
+    _unlink_dangling(_latest_of_day(file))
+    return file
 
 
-def _is_date(name: str) -> bool:
-    try:
-        return bool(date.fromisoformat(name))
-    except ValueError:
-        return False
+def _days(folder: Path) -> dict[Path, date]:
+    """The folders of a program that are named by a date, and its files of all volumes."""
+    return {each: day for each in sorted(folder.glob("[0-9]*")) if (day := _date(each))}
 
 
-def link_latest(path: Path) -> None:
-    """Let `latest/<volume>.tsv` lead to the newest day that has one. Raises OSError."""
-    day = path.parent
-    newest = max(other.name for other in _days(day.parent) if (other / path.name).exists())
-    link = day.parent / LATEST / path.name
+def _date(path: Path) -> date | None:
+    """The date of a folder `2026-01-02` or a file `2026-01-02.tsv`; None for any other."""
+    name = path.name if path.is_dir() else path.name.removesuffix(".tsv")
+    if not DATED(name) or (name == path.name and not path.is_dir()):
+        return None
+    with suppress(ValueError):  # the 99th of a month
+        return date.fromisoformat(name)
+    return None
+
+
+def link_latest(path: Path) -> Path:
+    """Let a link in `latest` lead to a volume's newest file, or that of all volumes; which link."""
+    if _date(path.parent):
+        days = path.parent.parent
+        newest = max(day.name for day in _days(days) if (day / path.name).exists())
+        return _link(days / LATEST / path.name, Path("..", newest, path.name))
+    newest = max(day.name for day in _days(path.parent) if not day.is_dir())
+    return _link(_latest_of_day(path), Path("..", newest))
+
+
+def _latest_of_day(path: Path) -> Path:
+    """The link to the newest of a program's files of all volumes."""
+    return path.parent / LATEST / f"{path.parent.name}.tsv"
+
+
+def _link(link: Path, target: Path) -> Path:
     link.parent.mkdir(exist_ok=True)
-    part = _part(link)
+    part = part_of(link)
     part.unlink(missing_ok=True)
-    part.symlink_to(Path("..", newest, path.name))
+    part.symlink_to(target)
     part.replace(link)
     sync_folder(link.parent)
+    return link
 
 
 def _unlink_dangling(link: Path) -> None:
     if link.is_symlink() and not link.exists():
         link.unlink(missing_ok=True)
-
-
-def _part(path: Path) -> Path:
-    """The name under which this process prepares a file: it tells who may still be at it."""
-    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
-
-
-def _host() -> str:
-    """This host's name as one part of a dotted name."""
-    return socket.gethostname().replace(".", "-")
-
-
-def _remove_left_overs(folder: Path) -> None:
-    """Remove what runs that were killed had prepared."""
-    for part in folder.glob(".*.part"):
-        *_, host, process, _ = part.name.rsplit(".", 3)
-        with suppress(OSError):
-            if host == _host():
-                dead = not Path("/proc", process).exists()
-            else:
-                dead = time.time() - part.lstat().st_mtime > LEFT_OVER_SECONDS
-            if dead:
-                part.unlink()

@@ -14,12 +14,14 @@ from pathlib import Path
 import children
 import pytest
 
+from utils.parts import LEFT_OVER_SECONDS
 from utils.tsv import (
-    LEFT_OVER_SECONDS,
     Prepared,
     TsvFailed,
     discard,
+    header,
     place,
+    place_of_day,
     prepare,
     publish,
     remove_older,
@@ -196,9 +198,49 @@ def test_what_is_no_tsv_of_a_day_is_kept(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "2020-01-02").touch()
+    (tmp_path / "2020-01-03.txt").touch()
     (tmp_path / "2020-01-01" / "v1.tsv").touch()
     assert remove_older(tmp_path, 1, DAY) == [tmp_path / "2020-01-01" / "v1.tsv"]
-    assert files(tmp_path) == sorted([*others, "2020-01-02"])
+    assert files(tmp_path) == sorted([*others, "2020-01-02", "2020-01-03.txt"])
+
+
+# A file of all volumes.
+
+
+def of_all_volumes(folder: Path, day: date = DAY) -> Path:
+    path = place_of_day(folder, "users", day)
+    publish(prepare(path, HEADER, ROWS))
+    return path
+
+
+def test_a_file_of_all_volumes_is_named_by_its_day_and_its_latest_by_the_program(
+    tmp_path: Path,
+) -> None:
+    newest = of_all_volumes(tmp_path)
+    of_all_volumes(tmp_path, DAY - timedelta(days=3))
+    assert header(newest) == HEADER
+    assert files(tmp_path) == [
+        "users/2026-03-07.tsv",
+        "users/2026-03-10.tsv",
+        "users/latest/users.tsv -> ../2026-03-10.tsv",
+    ]
+
+
+def test_a_file_of_all_volumes_that_is_too_old_is_removed_with_its_link(tmp_path: Path) -> None:
+    old = of_all_volumes(tmp_path)
+    assert remove_older(tmp_path / "users", 3, DAY + timedelta(days=3)) == []
+    assert remove_older(tmp_path / "users", 3, DAY + timedelta(days=4)) == [old]
+    assert files(tmp_path) == []
+
+
+def test_a_file_that_is_not_there_has_no_header(tmp_path: Path) -> None:
+    assert header(tmp_path / "none.tsv") is None
+
+
+def test_a_file_that_is_no_tsv_is_told(tmp_path: Path) -> None:
+    (tmp_path / "2026-03-10.tsv").write_bytes(b"\xff\n")
+    with pytest.raises(TsvFailed, match="cannot be read"):
+        header(tmp_path / "2026-03-10.tsv")
 
 
 def test_of_a_program_that_never_ran_nothing_is_removed(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ that it replaces, and those of older dates, are seen no longer and wait to be sw
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -16,7 +15,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db import names, runs
-from db.database import Database, DatabaseFailed
+from db.database import Database
 from db.dialects import insert_rows
 from db.names import Owner
 from db.runs import Begun, Unseen
@@ -27,9 +26,6 @@ from lurge_types.scans import Volume
 
 SWEPT_ROWS = 10_000
 """How many directories are deleted at a time, with their details: a few tenths of a second."""
-
-GIVING_UP_SECONDS = 5
-"""How long a database that is away is waited for when a run is given up."""
 
 TYPES_BITS = 16
 """More than the number of file types takes: a file_size_id is a directory_id and a filetype_id."""
@@ -62,7 +58,15 @@ def begin(
 
     volume_id, kinds = database.transaction(add_names)
     begun = database.transaction(
-        partial(runs.begin, run=run, volume_id=volume_id, token=token, rows=rows, replace=replace)
+        partial(
+            runs.begin,
+            run=run,
+            volume_id=volume_id,
+            token=token,
+            rows=rows,
+            replace=replace,
+            numbered=True,
+        )
     )
     return Filling(database, run, begun, volume_id, kinds, replace=replace)
 
@@ -84,7 +88,7 @@ class Filling:
         *,
         replace: bool,
     ) -> None:
-        self.stores_rows = begun.first_id is not None
+        self.stores_rows = begun.stores_rows
         self._database = database
         self._run = run
         self._begun = begun
@@ -136,14 +140,8 @@ class Filling:
         self._database.transaction(partial(self._complete, uses=uses))
 
     def abandon(self) -> None:
-        """
-        Make a left-over of a run that is not whole, to be swept by the next one.
-
-        Where the database is away, it is one once this process has ended.
-        """
-        give_up = partial(runs.give_up, begun=self._begun)
-        with suppress(DatabaseFailed):
-            self._database.transaction(give_up, retry_seconds=GIVING_UP_SECONDS)
+        """Make a left-over of a run that is not whole, to be swept by the next one."""
+        runs.abandon(self._database, self._begun)
 
     def _know(
         self, rows: Sequence[DirectoryReport] | Sequence[BaseUse], groups: Mapping[int, Group]

@@ -1,6 +1,6 @@
 """The schema's versions, one step each; a new database takes them all."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -8,10 +8,23 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db.dialects import add_column, make_view
-from db.schema import DIRECTORY_NOW, directory_now, metadata, report_run, schema_version, warning
+from db.schema import (
+    DIRECTORY_NOW,
+    VAULT_NOW,
+    directory_now,
+    metadata,
+    report_run,
+    schema_version,
+    vault_actions,
+    vault_now,
+    warning,
+)
 from lurge_types.reports import WARNINGS
 
 LOCK = "lurge_init"
+
+VAULT_ACTIONS = {1: "Keep", 2: "Archive"}
+"""What a vault does with a file; a site may add more."""
 
 
 class InitBusy(Exception):
@@ -21,10 +34,7 @@ class InitBusy(Exception):
 def _first(connection: Connection) -> None:
     """Usage by group, and the record of runs."""
     _make_tables(connection)
-    rows = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
-    present = set(connection.scalars(sql.select(warning.c.warning_id)))
-    if missing := [row for row in rows if row["warning_id"] not in present]:
-        connection.execute(sql.insert(warning), missing)
+    _fill(connection, warning, WARNINGS)
 
 
 def _second(connection: Connection) -> None:
@@ -37,6 +47,13 @@ def _second(connection: Connection) -> None:
     make_view(connection, directory_now.name, DIRECTORY_NOW)
 
 
+def _third(connection: Connection) -> None:
+    """Use by user, and files in vaults."""
+    _make_tables(connection)
+    _fill(connection, vault_actions, VAULT_ACTIONS)
+    make_view(connection, vault_now.name, VAULT_NOW)
+
+
 def _make_tables(connection: Connection) -> None:
     """Make the tables and indices that are missing."""
     metadata.create_all(connection)
@@ -45,7 +62,18 @@ def _make_tables(connection: Connection) -> None:
             index.create(connection, checkfirst=True)
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second)
+def _fill(connection: Connection, table: sql.Table, names: Mapping[int, str]) -> None:
+    """Add those of some fixed numbers and names that are missing."""
+    number, called = table.columns
+    present = set(connection.scalars(sql.select(number)))
+    rows = [
+        {number.name: id_, called.name: name} for id_, name in names.items() if id_ not in present
+    ]
+    if rows:
+        connection.execute(sql.insert(table), rows)
+
+
+STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _third)
 NEWEST = len(STEPS)
 
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
+from db import schema
 from db.dialects import insert_new
-from db.schema import base_directory, filetype, pi, unix_group, volume
-from lurge_types.names import Group
+from db.schema import base_directory, filetype, pi, unix_group, user, volume
+from lurge_types.names import Group, User
 from lurge_types.reports import BaseDirectory
 from lurge_types.scans import Volume
 from utils.paths import raw, text
@@ -25,6 +26,13 @@ class Owner(NamedTuple):
     pi_id: int | None
 
 
+class Named(NamedTuple):
+    """What a row says of a gid or uid, and whether anybody knows it today."""
+
+    known: bool
+    values: Mapping[str, object]
+
+
 def owners(connection: Connection, groups: Iterable[Group]) -> Mapping[int, Owner]:
     """The ids of groups and of their investigators by gid; new ones are added."""
     by_gid = {group.gid: group for group in groups}
@@ -37,37 +45,47 @@ def owners(connection: Connection, groups: Iterable[Group]) -> Mapping[int, Owne
 
 
 def group_ids(connection: Connection, groups: Iterable[Group]) -> Mapping[int, int]:
+    """The ids of groups by gid; new groups are added, changed names are changed."""
+    rows = {
+        group.gid: Named(group.known, {"group_name": group.name, "is_humgen": group.is_humgen})
+        for group in groups
+    }
+    return _numbered_ids(connection, unix_group, rows)
+
+
+def user_ids(connection: Connection, users: Iterable[User]) -> Mapping[int, int]:
+    """The ids of users by uid; new users are added, changed names are changed."""
+    rows = {one.uid: Named(one.known, {"user_name": one.name}) for one in users}
+    return _numbered_ids(connection, user, rows)
+
+
+def _numbered_ids(
+    connection: Connection, table: sql.Table, rows: Mapping[int, Named]
+) -> Mapping[int, int]:
     """
-    The ids of groups by gid; new groups are added, changed names are changed.
+    The ids in a table that begins with an id and a gid or uid, by the latter.
 
     A name that was known stays when nobody knows it today: a directory that is down for a night
     must not rename everybody.
     """
-    known = {
-        row.gid: row
-        for row in connection.execute(
-            sql.select(
-                unix_group.c.gid,
-                unix_group.c.group_id,
-                unix_group.c.group_name,
-                unix_group.c.is_humgen,
-            )
-        )
-    }
+    id_, number = list(table.columns)[:2]
+    known = {row[1]: row._mapping for row in connection.execute(sql.select(table))}
     new = []
-    for group in sorted(groups, key=lambda group: group.gid):
-        row = known.get(group.gid)
-        values = {"gid": group.gid, "group_name": group.name, "is_humgen": group.is_humgen}
-        if row is None:
-            new.append(values)
-        elif group.known and (row.group_name, row.is_humgen) != (group.name, group.is_humgen):
-            connection.execute(
-                sql.update(unix_group).where(unix_group.c.gid == group.gid).values(values)
-            )
+    for key in sorted(rows):
+        values = rows[key].values
+        if key not in known:
+            new.append({number.name: key, **values})
+        elif rows[key].known and any(known[key][name] != values[name] for name in values):
+            connection.execute(sql.update(table).where(number == key).values(values))
     if new:
-        connection.execute(insert_new(connection, unix_group, "gid"), new)
-    ids = sql.select(unix_group.c.gid, unix_group.c.group_id)
-    return {row.gid: row.group_id for row in connection.execute(ids)}
+        connection.execute(insert_new(connection, table, number.name), new)
+    return {row[0]: row[1] for row in connection.execute(sql.select(number, id_))}
+
+
+def vault_actions(connection: Connection) -> Mapping[str, int]:
+    """The ids of what vaults do with files, by name; sites may have added some."""
+    actions = connection.execute(sql.select(schema.vault_actions))
+    return {row.action_name: row.vault_action_id for row in actions}
 
 
 def pi_ids(connection: Connection, names: Iterable[str]) -> Mapping[str, int]:

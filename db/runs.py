@@ -6,14 +6,16 @@ chunks: its run is begun, filled and completed, and readers see it from then on.
 longer, and what a killed run left, is let go and deleted in chunks.
 """
 
+from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db import writers
-from db.database import DatabaseFailed
+from db.database import Database, DatabaseFailed
 from db.schema import report_run, volume
 from db.writers import Writer
 from lurge_types.reports import Run
@@ -22,6 +24,9 @@ RUN_COLUMNS = [report_run.c[name] for name in Run.__dataclass_fields__ if name !
 
 IDS_END = 2**31
 """The first number that is no id: dashboards take them for signed integers of 32 bits."""
+
+GIVING_UP_SECONDS = 5
+"""How long a database that is away is waited for when a run is given up."""
 
 LEFT_OVER: dict[str, Any] = {"done": None, "current": False, "host": None, "process": None}
 
@@ -39,18 +44,20 @@ class Begun(NamedTuple):
     A run that is to be filled.
 
     token: tells it from a later run that got the same run_id.
-    first_id: of its rows; None where none shall be stored.
-    rows: how many ids are its own.
+    rows: how many the report has.
+    stores_rows: False where a newer date is there: readers would never see them.
+    first_id: of the rows, where they are stored and have ids that are the run's own.
     """
 
     run_id: int
     token: str
-    first_id: int | None
     rows: int
+    stores_rows: bool
+    first_id: int | None
 
 
 class Unseen(NamedTuple):
-    """A run whose rows nobody sees any more, and the ids of those that were stored."""
+    """A run whose rows nobody sees any more, and their ids if those were the run's own."""
 
     run_id: int
     token: str
@@ -117,24 +124,36 @@ def claim(connection: Connection, run: Run, volume_id: int, token: str, *, repla
 
     Raises AlreadyRecorded, unless what is recorded shall be replaced.
     """
+    lock(connection, volume_id)
+    there = _whole(connection, run, volume_id)
+    if there is None:
+        return True
+    run_id, theirs = there
+    if theirs == token:
+        return False
+    if not replace:
+        raise _already(run)
+    replaced = report_run.c.run_id == run_id
+    connection.execute(sql.delete(report_run).where(replaced, report_run.c.row_count.is_(None)))
+    connection.execute(sql.update(report_run).where(replaced).values(LEFT_OVER))
+    return True
+
+
+def lock(connection: Connection, volume_id: int) -> None:
+    """Let others of the volume wait, from here to the end of the transaction."""
     connection.execute(
         sql.select(volume.c.volume_id).where(volume.c.volume_id == volume_id).with_for_update()
     )
-    there = connection.execute(
+
+
+def _whole(connection: Connection, run: Run, volume_id: int) -> tuple[int, str] | None:
+    """The run_id and the token of the whole run in the place of one, if there is any."""
+    row = connection.execute(
         sql.select(report_run.c.run_id, report_run.c.token).where(
             *_place(run, volume_id), report_run.c.done == 1
         )
     ).one_or_none()
-    if there is None:
-        return True
-    if there.token == token:
-        return False
-    if not replace:
-        raise _already(run)
-    replaced = report_run.c.run_id == there.run_id
-    connection.execute(sql.delete(report_run).where(replaced, report_run.c.first_id.is_(None)))
-    connection.execute(sql.update(report_run).where(replaced).values(LEFT_OVER))
-    return True
+    return None if row is None else (row.run_id, row.token)
 
 
 def record(connection: Connection, run: Run, volume_id: int, token: str) -> None:
@@ -187,29 +206,35 @@ def _already(run: Run) -> AlreadyRecorded:
 
 
 def begin(
-    connection: Connection, run: Run, volume_id: int, token: str, rows: int, *, replace: bool
+    connection: Connection,
+    run: Run,
+    volume_id: int,
+    token: str,
+    rows: int,
+    *,
+    replace: bool,
+    numbered: bool = False,
 ) -> Begun:
     """
-    Record a run that is to be filled, and keep ids for its rows.
-
-    No rows are to be stored where a newer date is there: readers would never see them. All volumes
-    are locked, so that those who look for free ids come one after the other.
+    Record a run that is to be filled; if they are numbered, ids are kept for its rows.
 
     Raises AlreadyRecorded, unless what is recorded shall be replaced.
     """
-    connection.execute(sql.select(volume.c.volume_id).with_for_update())
+    if numbered:  # those who look for free ids come one after the other
+        connection.execute(sql.select(volume.c.volume_id).with_for_update())
+    else:
+        lock(connection, volume_id)
     mine = connection.execute(
-        sql.select(report_run.c.run_id, report_run.c.first_id).where(
+        sql.select(report_run.c.run_id, report_run.c.filled, report_run.c.first_id).where(
             *_place(run, volume_id), report_run.c.token == token
         )
     ).one_or_none()
     if mine is not None:  # by now, or committed before and the answer got lost
-        return Begun(mine.run_id, token, mine.first_id, rows)
+        return Begun(mine.run_id, token, rows, mine.filled is not None, mine.first_id)
     newest = _newest(connection, run.report, volume_id)
-    if not replace and _is_whole(connection, run, volume_id):
+    if not replace and _whole(connection, run, volume_id):
         raise _already(run)
-    is_older = newest is not None and newest > run.record_date
-    first_id = None if is_older else _free_ids(connection, rows)
+    is_stored = newest is None or newest <= run.record_date
     writer = writers.me()
     connection.execute(
         sql.insert(report_run).values(
@@ -220,15 +245,15 @@ def begin(
                 done=None,
                 current=False,
                 row_count=rows,
-                filled=0,
-                first_id=first_id,
+                filled=0 if is_stored else None,
+                first_id=_free_ids(connection, rows) if is_stored and numbered else None,
                 host=writer.host,
                 process=writer.process,
                 touched=_now(),
             )
         )
     )
-    return begin(connection, run, volume_id, token, rows, replace=replace)
+    return begin(connection, run, volume_id, token, rows, replace=replace, numbered=numbered)
 
 
 def fill(connection: Connection, begun: Begun, filled: int, more: int) -> bool:
@@ -260,9 +285,67 @@ def complete(connection: Connection, run: Run, volume_id: int, begun: Begun) -> 
     _mark_current(connection, run, volume_id)
 
 
-def give_up(connection: Connection, begun: Begun) -> None:
-    """Make a left-over of a run that was being filled, unless it is whole, or gone."""
-    _is_changed(connection, begun, **LEFT_OVER)
+def restate(
+    connection: Connection, run: Run, volume_id: int, begun: Begun, *, replace: bool
+) -> None:
+    """
+    Say that a run without rows is whole.
+
+    One that it replaces keeps its run_id, and with it rows that may be seen on newer dates.
+
+    Raises RunLost, and AlreadyRecorded unless what is recorded shall be replaced.
+    """
+    lock(connection, volume_id)
+    there = _whole(connection, run, volume_id)
+    if there is None:
+        complete(connection, run, volume_id, begun)
+        return
+    run_id, theirs = there
+    if theirs == begun.token:  # it was committed, but the answer got lost
+        return
+    if not replace:
+        raise _already(run)
+    connection.execute(sql.delete(report_run).where(*_named(begun.run_id, begun.token)))
+    connection.execute(
+        sql.update(report_run)
+        .where(report_run.c.run_id == run_id)
+        .values(_facts(run, volume_id, token=begun.token, row_count=begun.rows))
+    )
+
+
+def stored(connection: Connection, run: Run, volume_id: int) -> list[tuple[date, str]]:
+    """
+    The whole runs that stored rows, from the newest before a run's date on, by date.
+
+    Of each the date, and the token, which tells whether it is still the same.
+    """
+    theirs = (
+        *_of_volume(run.report, volume_id),
+        report_run.c.done == 1,
+        report_run.c.filled.is_not(None),
+    )
+    before = connection.scalar(
+        sql.select(sql.func.max(report_run.c.record_date)).where(
+            *theirs, report_run.c.record_date < run.record_date
+        )
+    )
+    found = connection.execute(
+        sql.select(report_run.c.record_date, report_run.c.token)
+        .where(*theirs, report_run.c.record_date >= (before or run.record_date))
+        .order_by(report_run.c.record_date)
+    )
+    return [(row.record_date, row.token) for row in found]
+
+
+def abandon(database: Database, begun: Begun) -> None:
+    """
+    Make a left-over of a run that was being filled, unless it is whole, or gone.
+
+    Where the database is away, it is one once this process has ended.
+    """
+    give_up = partial(_is_changed, begun=begun, **LEFT_OVER)
+    with suppress(DatabaseFailed):
+        database.transaction(give_up, retry_seconds=GIVING_UP_SECONDS)
 
 
 def unseen(connection: Connection, report: str, volume_name: str) -> list[Unseen]:
@@ -295,13 +378,16 @@ def unseen(connection: Connection, report: str, volume_name: str) -> list[Unseen
 
 def hold(connection: Connection, of: Unseen) -> bool:
     """
-    Keep the ids of an unseen run from being used again, to the end of the transaction.
+    Keep the ids of an unseen run, its own and its rows', to the end of the transaction.
 
-    False where they may be in use already: another has deleted the rows.
+    False where they may be in use again already: another has deleted the rows.
     """
     held = connection.scalar(
         sql.select(report_run.c.run_id)
-        .where(*_named(of.run_id, of.token), report_run.c.first_id.is_not(None))
+        .where(
+            *_named(of.run_id, of.token),
+            sql.or_(report_run.c.done.is_(None), report_run.c.first_id.is_not(None)),
+        )
         .with_for_update()
     )
     return held is not None
@@ -329,11 +415,6 @@ def _is_changed(
     """Change a run, if it is still being filled."""
     change = sql.update(report_run).where(*_being_filled(begun), *where).values(values)
     return connection.execute(change).rowcount == 1
-
-
-def _is_whole(connection: Connection, run: Run, volume_id: int) -> bool:
-    whole = sql.select(report_run.c.run_id).where(*_place(run, volume_id), report_run.c.done == 1)
-    return connection.scalar(whole) is not None
 
 
 def _free_ids(connection: Connection, rows: int) -> int:

@@ -71,6 +71,16 @@ unix_group = sql.Table(
     **MYSQL,
 )
 
+user = sql.Table(
+    "user",
+    metadata,
+    sql.Column("user_id", sql.Integer, primary_key=True),
+    sql.Column("uid", sql.BigInteger, nullable=False, unique=True),
+    sql.Column("user_name", NAME, nullable=False),
+    sql.Column("absent_since", sql.Date),
+    **MYSQL,
+)
+
 volume = sql.Table(
     "volume",
     metadata,
@@ -110,6 +120,25 @@ lustre_usage = sql.Table(
     **MYSQL,
 )
 
+user_usage = sql.Table(
+    "user_usage",
+    metadata,
+    sql.Column("record_id", BIG, primary_key=True),
+    sql.Column("record_date", sql.Date, nullable=False),
+    sql.Column("user_id", sql.ForeignKey(user.c.user_id), nullable=False),
+    sql.Column("group_id", sql.ForeignKey(unix_group.c.group_id), nullable=False),
+    sql.Column("volume_id", sql.ForeignKey(volume.c.volume_id), nullable=False),
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sql.Column("inodes", sql.BigInteger, nullable=False),
+    sql.Column("last_modified", sql.Date),
+    # What a user has, in which group and since when, and whatever stands for a volume on a date.
+    sql.UniqueConstraint(
+        "user_id", "group_id", "volume_id", "record_date", name="user_usage_history"
+    ),
+    sql.Index("user_usage_day", "volume_id", "record_date"),
+    **MYSQL,
+)
+
 report_run = sql.Table(
     "report_run",
     metadata,
@@ -129,8 +158,8 @@ report_run = sql.Table(
     # 1 when whole, NULL while it is filled: unfinished runs may stand beside a whole one.
     sql.Column("done", sql.SmallInteger),
     sql.Column("current", sql.Boolean, nullable=False),
-    # Rows that are filled in chunks: how many the report has, and how many are in the table by now,
-    # under the ids from first_id on; NULL where no rows of the run are kept.
+    # Rows that are filled in chunks: how many the report has, and how many were added by now; NULL
+    # where none are to be. Those with ids of their own have them from first_id on, while kept.
     sql.Column("row_count", sql.BigInteger),
     sql.Column("filled", sql.BigInteger),
     sql.Column("first_id", sql.Integer),
@@ -237,6 +266,43 @@ directory_age = sql.Table(
     **MYSQL,
 )
 
+vault_actions = sql.Table(
+    "vault_actions",
+    metadata,
+    sql.Column("vault_action_id", sql.Integer, primary_key=True),
+    sql.Column("action_name", sql.String(255), nullable=False, unique=True),
+    **MYSQL,
+)
+
+# A row for each file and state, seen from one date to another; by the million, hence no foreign
+# keys either.
+vault = sql.Table(
+    "vault",
+    metadata,
+    sql.Column("record_id", BIG, primary_key=True),
+    sql.Column("filepath", PATH, nullable=False),
+    sql.Column("real_path", PATH, nullable=False),
+    sql.Column("path_hash", HASH, nullable=False),
+    sql.Column("inode", sql.String(20), nullable=False),
+    sql.Column("links", sql.BigInteger, nullable=False),
+    sql.Column("group_id", sql.Integer, nullable=False),
+    sql.Column("vault_action_id", sql.Integer, nullable=False),
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sql.Column("last_modified", sql.Date),
+    sql.Column("volume_id", sql.Integer, nullable=False),
+    sql.Column("user_id", sql.Integer, nullable=False),
+    sql.Column("run_id", sql.BigInteger, nullable=False),
+    sql.Column("first_seen", sql.Date, nullable=False),
+    sql.Column("last_seen", sql.Date),
+    sql.Column("state_hash", HASH, nullable=False),
+    # All that a night compares with, in the order in which it does.
+    sql.Index("vault_states", "volume_id", "last_seen", "state_hash", "first_seen", "run_id"),
+    sql.Index("vault_run", "run_id"),
+    sql.Index("vault_user", "user_id", "volume_id"),
+    sql.Index("vault_path", "filepath", mysql_length={"filepath": 255}),
+    **MYSQL,
+)
+
 schema_version = sql.Table(
     "schema_version",
     metadata,
@@ -255,3 +321,16 @@ directory_now = sql.table(
     "directory_now", *(sql.column(column.name, column.type) for column in directory.columns)
 )
 """The view of `DIRECTORY_NOW`: what readers see, the directories of each volume's newest date."""
+
+# Not a join: with one, MariaDB reads all rows run by run, whatever a reader asks for.
+VAULT_IS_WHOLE = ~sql.exists().where(
+    report_run.c.run_id == vault.c.run_id, report_run.c.done.is_(None)
+)
+"""Of a row of `vault`: its run is not being filled, nor replaced."""
+
+VAULT_NOW = sql.select(vault).where(vault.c.last_seen.is_(None), VAULT_IS_WHOLE)
+
+vault_now = sql.table(
+    "vault_now", *(sql.column(column.name, column.type) for column in vault.columns)
+)
+"""The view of `VAULT_NOW`: what readers see, the files in vaults on each volume's newest date."""

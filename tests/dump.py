@@ -17,9 +17,11 @@ NAMES = {
     "pi_id": (schema.pi, "pi_name"),
     "unix_id": (schema.unix_group, "gid"),
     "group_id": (schema.unix_group, "gid"),
+    "user_id": (schema.user, "uid"),
     "volume_id": (schema.volume, "scratch_disk"),
     "base_directory_id": (schema.base_directory, "real_path"),
     "filetype_id": (schema.filetype, "filetype_name"),
+    "vault_action_id": (schema.vault_actions, "action_name"),
 }
 
 Rows = list[tuple[Any, ...]]

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """
 How long a night and a year of usage take to store: 10 volumes of 500 groups, names and all; and how
-long the directories of a volume, with 2 file types and 3 ages each, and what a reader feels of it.
+long the directories of a volume, with 2 file types and 3 ages each, and what a reader feels of it;
+and how long the files in its vaults, on a first night, without changes, and with some.
 
-    bench_database.py [DAYS [DIRECTORIES]]
+    bench_database.py [DAYS [DIRECTORIES [FILES]]]
         usage into MariaDB with durable and with fast settings, and into SQLite; then as many
-        directories into a durable MariaDB with a buffer pool of 512 MiB. 0 leaves one of them out.
+        directories, and as many files in vaults, each into a durable MariaDB with a buffer pool of
+        512 MiB. 0 leaves one of them out.
 """
 
 import multiprocessing
@@ -20,6 +22,7 @@ from datetime import date, timedelta
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sql
 
@@ -28,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from servers import nights
 from servers.mariadb import DURABLE, FAST, private_mariadb
 
-from db import directories, usage
+from db import directories, usage, vaults
 from db.database import Database
 from db.schema import (
     base_directory,
@@ -39,9 +42,13 @@ from db.schema import (
     lustre_usage,
     report_run,
     unix_group,
+    user,
+    vault,
+    vault_now,
 )
 from lurge_types.reports import BaseUse, DirectoryReport, Run
 from lurge_types.scans import Volume
+from lurge_types.vaults import VaultFile
 
 VOLUMES = [Volume(f"scratch{number}", b"/lustre/%d" % number) for number in range(10)]
 GROUPS = 500
@@ -55,6 +62,10 @@ CHUNK = 2000
 FILE_TYPES = ("BAM", "CRAM", "VCF")
 READER_RESTS_SECONDS = 0.05
 
+USERS = {uid: nights.user(uid) for uid in range(1, 41)}
+GROUPS_OF_VAULTS = {gid: nights.group(gid) for gid in range(1, 31)}
+CHANGED_OF = 100
+
 
 def fill(database: Database, first: int, days: int) -> float:
     """Store some days of all volumes, counted from the first of all; rows per second."""
@@ -67,7 +78,7 @@ def fill(database: Database, first: int, days: int) -> float:
     return days * len(VOLUMES) * GROUPS / (time.perf_counter() - start)
 
 
-def count(database: Database, table: sql.Table) -> int:
+def count(database: Database, table: sql.FromClause) -> int:
     """How many rows a table has."""
     return database.transaction(
         lambda connection: connection.scalar(sql.select(sql.func.count()).select_from(table)) or 0
@@ -198,6 +209,69 @@ def measure_directories(url: str, number: int) -> None:
     database.close()
 
 
+def kept(number: int, night: int) -> VaultFile:
+    """A file in a vault; of a hundred one has changed on the third night."""
+    file = nights.vault_file(number)
+    is_changed = night == 2 and number % CHANGED_OF == 0
+    return file._replace(size_bytes=file.size_bytes + 1) if is_changed else file
+
+
+def store_vaults(database: Database, night: int, number: int) -> tuple[float, float, int]:
+    """Store a night's files; the seconds of comparing and of the rest, and how many were new."""
+    run = nights.run(FIRST + timedelta(days=night), report="puppeteer")
+    order = sorted((kept(place, night).state(), place) for place in range(number))
+    start = time.perf_counter()
+    filling = vaults.begin(database, run, nights.VOLUME, number, replace=False)
+    new = filling.changes(state for state, _ in order)
+    compared = time.perf_counter() - start
+    added = 0.0
+    for first in range(0, len(new), CHUNK):
+        files = [kept(order[place][1], night) for place in new[first : first + CHUNK]]
+        start = time.perf_counter()
+        filling.add(files, USERS, GROUPS_OF_VAULTS)
+        added += time.perf_counter() - start
+    start = time.perf_counter()
+    filling.finish()
+    vaults.sweep(database, run.report, run.volume)
+    return compared, added + time.perf_counter() - start, len(new)
+
+
+def measure_vaults(url: str, number: int) -> None:
+    """Print the figures of the files in a volume's vaults: three nights, and a user's files."""
+    database = Database(url)
+    database.init()
+    for night, name in enumerate(("a first night", "one without changes", "one with 1 % changed")):
+        compared, rest, new = store_vaults(database, night, number)
+        print(
+            f"{number:,} files in vaults: {name} {compared + rest:.1f} s, of which comparing "
+            f"{compared:.1f} s; {new:,} rows added",
+            flush=True,
+        )
+    assert count(database, vault_now) == number
+    size = "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_name"
+    user_id = sql.select(user.c.user_id).where(user.c.uid == 7).scalar_subquery()
+    theirs = sql.select(vault_now).where(vault_now.c.user_id == user_id)
+    below = sql.select(vault_now).where(
+        vault_now.c.filepath.like(nights.base(3).shown + "/cohort\\_7/%")
+    )
+
+    def rows(select: sql.Select[Any]) -> int:
+        return len(database.transaction(lambda connection: connection.execute(select).all()))
+
+    print(
+        f"{number:,} files in vaults: "
+        f"{rows(theirs):,} of a user {milliseconds(lambda: rows(theirs)):.0f} ms, "
+        f"{rows(below):,} below a directory {milliseconds(lambda: rows(below)):.0f} ms",
+        flush=True,
+    )
+    database.transaction(lambda connection: connection.exec_driver_sql("ANALYZE TABLE vault").all())
+    octets = database.transaction(
+        lambda connection: connection.exec_driver_sql(f"{size} = '{vault.name}'").scalar()
+    )
+    print(f"{number:,} files in vaults: {int(octets or 0) / 10**9:.2f} GB", flush=True)
+    database.close()
+
+
 @contextmanager
 def url_on_mariadb(*settings: str) -> Iterator[str]:
     """Where an empty database is, on a server of its own."""
@@ -228,6 +302,7 @@ def main() -> None:
     """Measure all."""
     days = int(sys.argv[1]) if len(sys.argv) > 1 else 365
     number = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    files = int(sys.argv[3]) if len(sys.argv) > 3 else 2_000_000
     for name, opened in (
         ("MariaDB, durable", on_mariadb(*DURABLE)),
         ("MariaDB, fast", on_mariadb(*FAST, "--innodb-buffer-pool-size=128M")),
@@ -239,6 +314,9 @@ def main() -> None:
     if number:
         with url_on_mariadb(*DURABLE, "--innodb-buffer-pool-size=512M") as url:
             measure_directories(url, number)
+    if files:
+        with url_on_mariadb(*DURABLE, "--innodb-buffer-pool-size=512M") as url:
+            measure_vaults(url, files)
 
 
 if __name__ == "__main__":

@@ -622,7 +622,7 @@ def test_a_run_that_is_whole_cannot_be_given_up(database: Database) -> None:
 def test_giving_up_hides_no_other_trouble(
     wired: Wired, database: Database, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directories, "GIVING_UP_SECONDS", 0.1)
+    monkeypatch.setattr(runs, "GIVING_UP_SECONDS", 0.1)
     filling = begin(connect(wired.table), 60)
     add(filling, nights.directories(50))
     wired.server.stop()

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,18 @@ from servers.nights import DAY, VOLUME
 
 from db import migrations, names, runs, usage
 from db.database import Database, DatabaseFailed, SchemaMissing
+from db.dialects import make_view
 from db.migrations import LOCK, NEWEST
-from db.schema import BIG, MYSQL, directory_now, metadata, schema_version, warning
+from db.schema import (
+    BIG,
+    DIRECTORY_NOW,
+    MYSQL,
+    directory_now,
+    metadata,
+    schema_version,
+    vault_now,
+    warning,
+)
 from lurge_types.reports import WARNINGS, Run
 
 ALL = list(range(1, NEWEST + 1))
@@ -26,8 +36,17 @@ ADMINISTRATORS = "CREATE, CREATE VIEW, ALTER, INDEX, DROP, REFERENCES"
 
 Schema = Mapping[str, tuple[list[str], list[str], int]]
 
-# The tables of version 1 that are as they were, and one that has grown.
+# The tables of version 1 that are as they were, and those of version 2 that have grown or were new.
 UNCHANGED = ("pi", "unix_group", "volume", "warning", "lustre_usage", "schema_version")
+SECOND = (
+    "report_run",
+    "base_directory",
+    "base_directory_usage",
+    "filetype",
+    "directory",
+    "file_size",
+    "directory_age",
+)
 
 
 def make_first_version(database: Database) -> None:
@@ -55,20 +74,45 @@ def make_first_version(database: Database) -> None:
         sql.UniqueConstraint("report", "volume_id", "record_date", "done", name="report_run_whole"),
         **MYSQL,
     )
+    database.transaction(lambda connection: make(connection, first, [1], settings=False))
+
+
+def make_second_version(database: Database) -> None:
+    """The tables of version 2, with a run that was recorded there."""
+    second = sql.MetaData()
+    for name in (*UNCHANGED, *SECOND):
+        metadata.tables[name].to_metadata(second)
+
+    def act(connection: sql.Connection) -> None:
+        make(connection, second, [1, 2])
+        make_view(connection, directory_now.name, DIRECTORY_NOW)
+
+    database.transaction(act)
+
+
+def make(
+    connection: sql.Connection,
+    tables: sql.MetaData,
+    versions: Sequence[int],
+    *,
+    settings: bool = True,
+) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
+    tables.create_all(connection)
+    levels = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
+    connection.execute(sql.insert(warning), levels)
+    applied = [{"version": number, "applied": now} for number in versions]
+    connection.execute(sql.insert(schema_version), applied)
+    number = names.volume_id(connection, VOLUME)
+    facts = {key: getattr(nights.run(), key) for key in Run.__dataclass_fields__}
+    del facts["volume"]
+    if not settings:
+        del facts["settings"]
+    run = {**facts, "volume_id": number, "token": "1", "done": 1, "current": True}
+    connection.execute(sql.insert(tables.tables["report_run"]), run)
 
-    def make(connection: sql.Connection) -> None:
-        first.create_all(connection)
-        levels = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
-        connection.execute(sql.insert(warning), levels)
-        connection.execute(sql.insert(schema_version), {"version": 1, "applied": now})
-        number = names.volume_id(connection, VOLUME)
-        facts = {key: getattr(nights.run(), key) for key in Run.__dataclass_fields__}
-        del facts["volume"]
-        run = {**facts, "volume_id": number, "token": "1", "done": 1, "current": True}
-        connection.execute(sql.insert(first.tables["report_run"]), run)
 
-    database.transaction(make)
+OLDER = {1: make_first_version, 2: make_second_version}
 
 
 def details(database: Database) -> Mapping[str, object]:
@@ -152,6 +196,10 @@ def test_the_warning_levels_are_in_the_database(database: Database) -> None:
     assert levels(database) == WARNINGS
 
 
+def test_what_vaults_do_is_in_the_database(database: Database) -> None:
+    assert database.transaction(names.vault_actions) == {"Keep": 1, "Archive": 2}
+
+
 def test_two_who_make_the_tables_at_once_make_them_once(place: Place, connect: Connect) -> None:
     start = threading.Barrier(3)
     applied: list[list[int]] = []
@@ -173,7 +221,7 @@ def test_two_who_make_the_tables_at_once_make_them_once(place: Place, connect: C
 
 def test_the_documented_questions_can_be_asked(database: Database) -> None:
     questions = re.findall(r"^select .*?;$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(questions) == 2
+    assert len(questions) == 4
 
     def ask(connection: sql.Connection) -> list[object]:
         return [row for question in questions for row in connection.exec_driver_sql(question)]
@@ -184,10 +232,13 @@ def test_the_documented_questions_can_be_asked(database: Database) -> None:
 # From one version to the next.
 
 
-def test_the_first_version_becomes_what_a_new_database_is(place: Place, connect: Connect) -> None:
+@pytest.mark.parametrize("older", OLDER)
+def test_an_older_version_becomes_what_a_new_database_is(
+    place: Place, connect: Connect, older: int
+) -> None:
     database = connect(place.admin)
-    make_first_version(database)
-    assert database.init() == ALL[1:]
+    OLDER[older](database)
+    assert database.init() == ALL[older:]
     stepped = details(database)
     database.transaction(drop_all)
     assert database.init() == ALL
@@ -195,13 +246,17 @@ def test_the_first_version_becomes_what_a_new_database_is(place: Place, connect:
 
 
 def drop_all(connection: sql.Connection) -> None:
-    connection.exec_driver_sql(f"DROP VIEW {directory_now.name}")
+    for view in (directory_now, vault_now):
+        connection.exec_driver_sql(f"DROP VIEW {view.name}")
     metadata.drop_all(connection)
 
 
-def test_what_the_first_version_has_recorded_stays(place: Place, connect: Connect) -> None:
+@pytest.mark.parametrize("older", OLDER)
+def test_what_an_older_version_has_recorded_stays(
+    place: Place, connect: Connect, older: int
+) -> None:
     database = connect(place.admin)
-    make_first_version(database)
+    OLDER[older](database)
     database.init()
     found = database.transaction(
         lambda connection: runs.find(connection, "reporter", VOLUME.name, DAY)
@@ -217,7 +272,15 @@ def test_what_the_first_version_has_recorded_stays(place: Place, connect: Connec
 
 
 @on_mariadb
-@pytest.mark.parametrize("moment", [b"ADD COLUMN filled", b"CREATE SQL SECURITY INVOKER VIEW"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        b"ADD COLUMN filled",
+        b"SECURITY INVOKER VIEW directory_now",
+        b"INSERT INTO vault_actions",
+        b"SECURITY INVOKER VIEW vault_now",
+    ],
+)
 @pytest.mark.parametrize("lost", ["server", "answer"])
 def test_a_step_that_broke_off_is_completed(
     wired: Wired, place: Place, connect: Connect, moment: bytes, lost: str
@@ -232,7 +295,8 @@ def test_a_step_that_broke_off_is_completed(
         assert database.init() == ALL[1:]
     else:
         wired.wire.cut_behind(moment)
-        assert connect(wired.admin).init() == ALL[1:]
+        connect(wired.admin).init()
+    assert versions(database) == ALL
     assert wired.wire.happened.is_set()
     stepped = details(database)
     database.transaction(drop_all)
@@ -256,14 +320,15 @@ def test_the_documented_rights_are_enough_to_make_the_tables(
 
 
 @on_mariadb
-def test_the_view_is_read_when_whoever_made_it_is_gone(
-    place: Place, connect: Connect, mariadb: Mariadb
+@pytest.mark.parametrize("view", [directory_now, vault_now])
+def test_a_view_is_read_when_whoever_made_it_is_gone(
+    place: Place, connect: Connect, mariadb: Mariadb, view: sql.TableClause
 ) -> None:
     admin = sql.make_url(place.admin.url).username
     connect(place.admin).init()
     mariadb.execute(f"RENAME USER {admin}@127.0.0.1 TO {admin}_gone@127.0.0.1")
     try:
-        select = sql.select(directory_now)
+        select = sql.select(view)
         rows = connect(place.table).transaction(lambda connection: connection.execute(select).all())
     finally:
         mariadb.execute(f"RENAME USER {admin}_gone@127.0.0.1 TO {admin}@127.0.0.1")

@@ -13,9 +13,9 @@ from servers.nights import DAY, VOLUME
 
 from db import names, usage
 from db.database import Database
-from db.schema import base_directory, volume
+from db.schema import base_directory, user, vault_actions, volume
 from lurge_types.config import DatabaseTable
-from lurge_types.names import Group
+from lurge_types.names import Group, User
 from lurge_types.reports import BaseDirectory
 from lurge_types.scans import Volume
 from utils.paths import text
@@ -71,6 +71,18 @@ ODD = [
 def group_ids(database: Database, groups: Iterable[Group]) -> Mapping[int, int]:
     listed = list(groups)
     return database.transaction(lambda connection: names.group_ids(connection, listed))
+
+
+def user_ids(database: Database, users: Iterable[User]) -> Mapping[int, int]:
+    listed = list(users)
+    return database.transaction(lambda connection: names.user_ids(connection, listed))
+
+
+def stored_users(database: Database) -> list[User]:
+    rows = sql.select(user.c.uid, user.c.user_name).order_by(user.c.uid)
+    return database.transaction(
+        lambda connection: [User(row.uid, row.user_name) for row in connection.execute(rows)]
+    )
 
 
 def pi_ids(database: Database, of: Iterable[str]) -> Mapping[str, int]:
@@ -156,6 +168,48 @@ def test_names_of_any_characters_are_read_back(database: Database) -> None:
     groups = [Group(gid, name, pi=name or None) for gid, name in enumerate([*ODD, *ALIKE], start=1)]
     store(database, groups)
     assert stored_groups(database) == groups
+
+
+# Users.
+
+
+def test_each_user_has_an_id_that_it_keeps(database: Database) -> None:
+    first = user_ids(database, map(nights.user, range(1, 4)))
+    assert sorted(first) == [1, 2, 3]
+    both = user_ids(database, map(nights.user, range(3, 2000)))
+    assert len(set(both.values())) == len(both) == 1999
+    assert first.items() <= both.items()
+
+
+def test_a_user_that_nobody_knows_today_stays_as_it_was_known(database: Database) -> None:
+    for name in ("old", "new"):
+        user_ids(database, [nights.user(7, name=name)])
+        assert stored_users(database) == [nights.user(7, name=name)]
+    before = user_ids(database, [nights.user(7, name="uid:7", known=False)])
+    assert stored_users(database) == [nights.user(7, name="new")]
+    user_ids(database, [nights.user(8, name="uid:8", known=False)])
+    user_ids(database, [nights.user(8, name="jane")])
+    assert stored_users(database) == [nights.user(7, name="new"), nights.user(8, name="jane")]
+    assert user_ids(database, [])[7] == before[7]
+
+
+def test_names_of_users_of_any_characters_are_read_back(database: Database) -> None:
+    users = [User(uid, name) for uid, name in enumerate([*ODD, *ALIKE])]
+    user_ids(database, users)
+    assert stored_users(database) == users
+
+
+# What vaults do.
+
+
+def test_a_site_may_add_what_vaults_do(database: Database) -> None:
+    def actions() -> Mapping[str, int]:
+        return database.transaction(names.vault_actions)
+
+    assert actions() == {"Keep": 1, "Archive": 2}
+    mine = {"action_name": "Freeze"}
+    database.transaction(lambda connection: connection.execute(sql.insert(vault_actions), mine))
+    assert actions() == {"Keep": 1, "Archive": 2, "Freeze": 3}
 
 
 # Investigators.

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from lurge_types.names import Group
+from lurge_types.names import Group, User
 from lurge_types.reports import (
     AGE_CLASSES,
     BaseDirectory,
@@ -16,6 +16,7 @@ from lurge_types.reports import (
     Run,
 )
 from lurge_types.scans import Volume
+from lurge_types.vaults import VaultFile
 
 DAY = date(2026, 3, 1)
 VOLUME = Volume("scratch1", b"/lustre/scratch1")
@@ -42,6 +43,11 @@ def run(day: date = DAY, volume: Volume = VOLUME, **facts: Any) -> Run:
 def group(gid: int, **facts: Any) -> Group:
     """A group; a few have no investigator."""
     return replace(Group(gid, f"team{gid}", f"Doe {gid % 50}" if gid % 10 else None), **facts)
+
+
+def user(uid: int, **facts: Any) -> User:
+    """A user."""
+    return replace(User(uid, f"user{uid}"), **facts)
 
 
 def row(of: Group, volume: Volume = VOLUME, **facts: Any) -> GroupReport:
@@ -104,4 +110,24 @@ def directories(count: int, **facts: Any) -> list[DirectoryReport]:
 def use(of: Group, below: BaseDirectory, **facts: Any) -> BaseUse:
     """What a group uses in a base directory."""
     made = BaseUse(of.gid, below, of.gid * 2**20, of.gid * 100, Decimal("12.3"))
+    return made._replace(**facts)
+
+
+def vault_file(number: int, **facts: Any) -> VaultFile:
+    """A file in a vault, in figures that depend on its number."""
+    below = base(number % 7)
+    name = (
+        f"cohort_{number % 100}/sample_{number}/release_of_whole_genomes/reads.sorted.marked.cram"
+    )
+    made = VaultFile(
+        action="Archive" if number % 5 == 0 else "Keep",
+        real_path=f"{below.real}/{name}",
+        shown=f"{below.shown}/{name}",
+        inode=number + 10**9,
+        size_bytes=number * 1000,
+        uid=number % 40 + 1,
+        gid=number % 30 + 1,
+        last_modified=date(2025, 1, 1) + timedelta(days=number % 300) if number % 9 else None,
+        links=number % 2 + 1,
+    )
     return made._replace(**facts)

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -73,6 +73,7 @@ def told(
     files: dict[Place, list[Entry]] = defaultdict(list)
     of_bases: dict[tuple[int, Components | None], list[Entry]] = defaultdict(list)
     vaults = set()
+    kept = set()
     for each in entries:
         gid = group(each, pseudo or {})
         base = base_directory(each, rules)
@@ -81,6 +82,8 @@ def told(
             files[gid, base, directory(each, base, rules)].append(each)
         if each.type == "d" and components(each.path)[-1:] == (b".vault",):
             vaults.add(components(each.path))
+        if each.type == "f" and is_kept(each):
+            kept.add((each.device, each.inode))
     bases = {base for _, base in of_bases if base is not None}
     bases |= set(map(components, rules.bases))
     rows, small = folded(files, rules)
@@ -91,8 +94,11 @@ def told(
         directory = row.directory.encode() if isinstance(row, DirectoryReport) else b""
         return order.index(row.gid), row.base.shown.encode(), directory, row.base.real.encode()
 
-    reports = [report(place, names, rules, vaults, bases) for place, names in rows.items()]
-    reports += [report(place, names, rules) for place, names in small.items()]
+    reports = [
+        report(place, names, rules, kept, vaults=vaults, bases=bases)
+        for place, names in rows.items()
+    ]
+    reports += [report(place, names, rules, kept) for place, names in small.items()]
     return Told(
         groups,
         sorted(reports, key=key),
@@ -191,6 +197,18 @@ def folded(
 # What the entries of a row amount to.
 
 
+def is_kept(each: Entry) -> bool:
+    """Whether an entry lies in the keep branch of a vault; the outermost one counts."""
+    path = components(each.path)
+    branch = path[path.index(b".vault") + 1 :][:1] if b".vault" in path else ()
+    return bool(branch) and re.fullmatch(rb"(?i)[.]?keep", branch[0]) is not None
+
+
+def is_linked(each: Entry) -> bool:
+    """Whether a file is told by its inode, however many names were seen."""
+    return each.type == "f" and (each.links > 1 or is_kept(each))
+
+
 def counted(names: Iterable[Entry], rules: Rules) -> list[Facts]:
     """The facts of each file; files with several names once, with the greatest of each."""
     single = []
@@ -199,7 +217,7 @@ def counted(names: Iterable[Entry], rules: Rules) -> list[Facts]:
         modified = known(name.mtime, rules)
         used = max(known(name.atime, rules), modified)
         facts = Facts(name.size, used, modified, file_type(name.path, rules))
-        if name.type == "f" and name.links > 1:
+        if is_linked(name):
             inode = name.device, name.inode
             linked[inode] = max(facts, linked.get(inode, facts), key=lambda facts: facts.rank)
         else:
@@ -258,6 +276,8 @@ def report(
     place: Place,
     names: Sequence[Entry],
     rules: Rules,
+    kept: Collection[tuple[int, int]],
+    *,
     vaults: Iterable[Components] = (),
     bases: Iterable[Components] = (),
 ) -> DirectoryReport:
@@ -280,6 +300,9 @@ def report(
         by_type=parts(files, range(len(rules.file_types) + 1), lambda facts: facts.kind),
         by_age=parts(
             files, [*AGE_CLASSES, UNKNOWN_AGE], lambda facts: age_class(facts.used, rules)
+        ),
+        kept_files=len(
+            {(name.device, name.inode) for name in names if is_linked(name)}.intersection(kept)
         ),
         holds_vault=is_tree and holds_vault(path or (), vaults),
         lies_above=is_tree and lies_above(path or (), bases),
@@ -316,10 +339,10 @@ def base_of(base: Components | None, rules: Rules) -> BaseDirectory:
 
 def use(gid: int, base: Components | None, names: Sequence[Entry], rules: Rules) -> BaseUse:
     """What all entries of a base directory amount to; of no base, if it is None."""
-    single = [name.size for name in names if name.type != "f" or name.links <= 1]
+    single = [name.size for name in names if not is_linked(name)]
     linked: dict[tuple[int, int], int] = defaultdict(int)
     for name in names:
-        if name.type == "f" and name.links > 1:
+        if is_linked(name):
             inode = name.device, name.inode
             linked[inode] = max(linked[inode], name.size)
     return BaseUse(

@@ -18,6 +18,7 @@ from lurge.tallies.table_loops import (
     Rows,
     find_link,
     find_name,
+    has_link,
     has_row,
     hash_bytes,
     same_bytes,
@@ -36,7 +37,7 @@ BASE_COLUMNS = 4
 BASE_MAXIMA = 2
 
 # Columns of the sums of directories, behind NEWEST; then (files, bytes) of each type and age class.
-USED, SETTLED, FILES, BYTES, PARTS = 1, 2, 3, 4, 5
+USED, SETTLED, FILES, BYTES, KEPT, PARTS = 1, 2, 3, 4, 5, 6
 MAXIMA = 3
 
 # Columns of a link's values, the first of which decides.
@@ -382,6 +383,14 @@ def sum_links(
             scan_time,
         )
     return overflow
+
+
+@compiled
+def sum_kept(links: Links, kept: Links, sums: NDArray[np.int64]) -> None:
+    """Count the links of each row that are kept: whose inode is one of row 0 of `kept`."""
+    for link in range(links.filled[0]):
+        if has_link(kept, 0, links.inodes[link], links.devices[link]):
+            sums[links.rows[link], KEPT] += 1
 
 
 @compiled

@@ -13,7 +13,8 @@ from lurge.groups import group_order, pseudo_groups, shown_groups, symlinks
 from lurge.inspector.rows import Bases, Counts, Directories, Groups, Largest, Put
 from lurge.inspector.rules import BaseRule, FileType, Rules
 from lurge.inspector.tally import InspectorTally
-from lurge.onepass.work import Answers
+from lurge.onepass.work import Answers, Told
+from lurge.tallies.tally import Maker
 from lurge_types.config import Config
 from lurge_types.names import Group
 from lurge_types.reports import (
@@ -53,9 +54,9 @@ class Inspector:
         self._types = tuple(config.inspector.file_types)
         self._basedirs: dict[Scan, Basedirs] = {}
 
-    def tally(self, scan: Scan) -> Callable[[], InspectorTally]:
+    def tallies(self, scan: Scan) -> Mapping[str, Maker]:
         """
-        What makes a tally of a scan.
+        What makes its tally of a scan.
 
         Raises BasedirsUnreadable.
         """
@@ -73,7 +74,7 @@ class Inspector:
             symlinks=self._symlinks,
             pseudo=pseudo_groups(self._config),
         )
-        return partial(InspectorTally, rules)
+        return {self.name: partial(InspectorTally, rules)}
 
     def settings(self, scan: Scan) -> str:
         """
@@ -102,13 +103,14 @@ class Inspector:
         if mount and not self._config.inspector.base_directories:
             yield BaseRule(mount, components(mount) + 1)
 
-    def preview(self, scan: Scan, tally: Answers) -> Made:
+    def preview(self, scan: Scan, told: Told) -> Made:
         """What would be written."""
+        tally = told[self.name]
         groups = self._groups(tally)
         counts = self._put(tally, groups)
         return self._made(scan, tally, groups, counts, None)
 
-    def write(self, run: Run, scan: Scan, tally: Answers, *, replace: bool) -> Made:
+    def write(self, run: Run, scan: Scan, told: Told, *, replace: bool) -> Made:
         """
         Put the rows into the database and their TSV into its place.
 
@@ -116,6 +118,7 @@ class Inspector:
         neither has anything of the new rows that a reader could see. A TSV that cannot get its name
         in the end is TsvFailed too: the next run finds it missing.
         """
+        tally = told[self.name]
         groups = self._groups(tally)
         counts = self._put(tally, groups)
         filling = directories.begin(
@@ -136,7 +139,7 @@ class Inspector:
         try:
             prepared = self._prepare(run, stored(), groups)
             if replace:
-                tsv.withdraw(prepared)
+                tsv.withdraw(prepared.path)
             filling.finish(lambda: _chunks(tally, Bases, counts.bases), groups)
         except BaseException:
             if prepared:
@@ -162,10 +165,15 @@ class Inspector:
         except DatabaseFailed as error:
             yield f"{NOT_SWEPT}: {error}"
 
-    def restore(self, run: Run, tally: Answers | None) -> bool:
+    def is_there(self, run: Run) -> bool:
+        """Whether the TSV of a run is there."""
+        return self.tsv(run).exists()
+
+    def restore(self, run: Run, told: Told | None) -> bool:
         """Write the TSV of a recorded run again, for which its scan must be read again."""
-        if tally is None:
+        if told is None:
             return False
+        tally = told[self.name]
         groups = self._groups(tally)
         counts = self._put(tally, groups)
         chunks = _chunks(tally, Directories, counts.directories)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lurge.inspector import loops
 from lurge.inspector.rules import Rules
+from lurge.tallies.order import Order
 from lurge.tallies.table import LinkSet, SumTable
 from lurge.tallies.table_loops import NEWEST, hash_bytes
 from lurge.tallies.tally import SumOverflow
@@ -98,6 +99,7 @@ class Rows:
         directories: SumTable,
         links: LinkSet,
         vaults: set[bytes],
+        kept: LinkSet,
     ) -> None:
         self._rules = rules
         self._shown = ShownPaths(rules.symlinks)
@@ -107,35 +109,32 @@ class Rows:
         self._folded = self._folded_bases = 0
         self._add_base_links(directories, links)
         sums = directories.sums.copy() if rules.rows_per_base else directories.sums
-        self._add_links(links, sums)
+        self._add_links(links, kept, sums)
         self._directories = directories
         if rules.rows_per_base and (small := self._small(sums, rules.rows_per_base)).any():
-            self._directories, links = self._fold(directories, links, small)
+            self._directories, renumbered = self._fold(directories, small)
             sums = self._directories.sums
-            self._add_links(links, sums)
+            for part in links.regrouped(renumbered):
+                self._add_links(part, kept, sums)
         self._sums = sums
         self._base_of = self._bases_of(self._directories)
         self._known = sorted({*rules.bases, *map(bases.name, range(len(bases)))})
         self._rank = np.empty(0, np.int64)
-        self._order = np.empty(0, np.int64)
+        self._order = Order(self._rank, self._keys)
         self._named: list[BaseDirectory] = []
         self._base_order: list[int] = []
-        self._starts = np.zeros(1, np.int64)
-        self._sorted: set[int] = set()
 
-    def _add_links(self, links: LinkSet, sums: NDArray[np.int64]) -> None:
+    def _add_links(self, links: LinkSet, kept: LinkSet, sums: NDArray[np.int64]) -> None:
         types = len(self._rules.file_types) + 1
         if loops.sum_links(links.rows, links.values, self._rules.scan_time, types, sums):
             raise SumOverflow
+        loops.sum_kept(links.arrays, kept.arrays, sums)
 
     def _add_base_links(self, directories: SumTable, links: LinkSet) -> None:
         """Count a link once in each base directory, however many directories there hold it."""
-        base_of = self._bases_of(directories)
-        of_bases = LinkSet(loops.LINK_COLUMNS)
-        for piece in links.pieces():
-            of_bases.merge(piece, base_of)
-        if loops.sum_base_links(of_bases.rows, of_bases.values, self._bases.sums):
-            raise SumOverflow
+        for part in links.regrouped(self._bases_of(directories)):
+            if loops.sum_base_links(part.rows, part.values, self._bases.sums):
+                raise SumOverflow
 
     def _bases_of(self, directories: SumTable) -> NDArray[np.int64]:
         found = np.empty(len(directories), np.int64)
@@ -168,9 +167,9 @@ class Rows:
         return small
 
     def _fold(
-        self, directories: SumTable, links: LinkSet, small: NDArray[np.bool_]
-    ) -> tuple[SumTable, LinkSet]:
-        """The same rows, but one for the small ones of each base directory."""
+        self, directories: SumTable, small: NDArray[np.bool_]
+    ) -> tuple[SumTable, NDArray[np.int64]]:
+        """The same rows, but one for the small ones of each base directory; which each row is."""
         base_of = self._bases_of(directories)
         folded = SumTable(directories.sums.shape[1], maxima=loops.MAXIMA)
         renumbered = np.empty(len(directories), np.int64)
@@ -185,10 +184,7 @@ class Rows:
                 as_array(name),
             )
             renumbered[row] = folded.merge(piece)[0]
-        folded_links = LinkSet(loops.LINK_COLUMNS)
-        for piece in links.pieces():
-            folded_links.merge(piece, renumbered)
-        return folded, folded_links
+        return folded, renumbered
 
     def tell(self, question: Question) -> object:
         """Answer a question."""
@@ -198,7 +194,7 @@ class Rows:
             case Put(gids):
                 return self._put(gids)
             case Directories(first, last):
-                return list(map(self._report, self._in_order(first, last)))
+                return list(map(self._report, self._order.rows(first, last)))
             case Bases(first, last):
                 return list(map(self._use, self._base_order[first:last]))
             case Largest():
@@ -208,7 +204,7 @@ class Rows:
         return int(self._bases.keys[base, 1]) >> loops.BASE_BITS
 
     def _put(self, gids: Sequence[int]) -> Counts:
-        """Order the base directories; the rows in each are ordered when they are asked for."""
+        """Order the base directories, and the rows by them."""
         place = {gid: number for number, gid in enumerate(gids)}
         self._named = [self._base(base) for base in range(len(self._bases))]
         shown = [
@@ -218,11 +214,7 @@ class Rows:
         self._base_order = [base for _, _, base in order]
         ranks = {key: rank for rank, key in enumerate(sorted(set(shown)))}
         self._rank = np.array([ranks[key] for key in shown], np.int64)
-        of_rows = self._rank[self._base_of]
-        self._order = np.argsort(of_rows, kind="stable")
-        counts = np.bincount(of_rows, minlength=len(ranks))
-        self._starts = np.concatenate([[0], np.cumsum(counts)])
-        self._sorted = set()
+        self._order = Order(self._rank[self._base_of], self._keys)
         return Counts(len(self._directories), len(self._bases), self._folded, self._folded_bases)
 
     def _base(self, base: int) -> BaseDirectory:
@@ -231,25 +223,12 @@ class Rows:
         real = self._bases.name(base) or SLASH
         return BaseDirectory(text(real), text(self._shown.of(real)))
 
-    def _in_order(self, first: int, last: int) -> Iterator[int]:
-        """
-        Rows in their order: by group, base directory as shown, directory, real base directory.
+    def _keys(self, rows: Sequence[int]) -> Iterator[bytes]:
+        return map(self._key, rows)
 
-        Those of a group and base directory are put in order when the first of them is asked for.
-        """
-        rank = int(np.searchsorted(self._starts, first, side="right")) - 1
-        last = min(last, len(self._order))
-        while first < last:
-            start, stop = self._starts[rank : rank + 2].tolist()
-            if rank not in self._sorted:
-                self._order[start:stop] = sorted(self._order[start:stop].tolist(), key=self._key)
-                self._sorted.add(rank)
-            yield from self._order[first : min(stop, last)].tolist()
-            first = stop
-            rank += 1
-
-    def _key(self, row: int) -> tuple[bytes, bytes]:
-        return self._directory(row).encode(), self._named[self._base_of[row]].real.encode()
+    def _key(self, row: int) -> bytes:
+        """What orders the rows of a group and base directory as shown; no text form has a NUL."""
+        return f"{self._directory(row)}\0{self._named[self._base_of[row]].real}".encode()
 
     def _below_base(self, row: int) -> int:
         """Where in a row's name the part below its base directory begins, or 0 if it has none."""
@@ -285,6 +264,7 @@ class Rows:
             last_used_days=self._days(sums[loops.USED]),
             by_type=_parts(range(types), sums[loops.PARTS : parts]),
             by_age=_parts(AGE_KINDS, sums[parts:]),
+            kept_files=sums[loops.KEPT],
             holds_vault=is_tree and (IN_VAULT in name + SLASH or _below(self._vaults, name)),
             lies_above=is_tree and _below(self._known, name),
         )

@@ -5,6 +5,7 @@ from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lurge.inspector import loops
 from lurge.inspector.rows import Question, Rows
@@ -13,26 +14,32 @@ from lurge.tallies.owners import counted_gids
 from lurge.tallies.table import LinkSet, SumTable, merge_linked, pieces_of
 from lurge.tallies.table_loops import find_name
 from lurge.tallies.tally import Piece, SumOverflow
-from lurge_types.batch import DIRECTORY, Batch
-from utils.path_loops import ends_with
+from lurge_types.batch import DIRECTORY, FILE, Batch
+from utils.path_loops import in_vaults
 from utils.path_rules import PathRules, as_array, components, joined
+from utils.vaults import KEEP, VAULT, place
 
-VAULT = b"/.vault"
-BASES, DIRECTORIES, VAULTS = "bases", "directories", "vaults"
+BASES, DIRECTORIES, VAULTS, KEPT = "bases", "directories", "vaults", "kept"
+SEVERAL = 2
 
 
 class InspectorTally:
-    """Counts files in directories, and entries of every type in base directories."""
+    """
+    Counts files in directories, and entries of every type in base directories.
+
+    What vaults keep is known in the end only. So the inodes of it are in a set, and the entries
+    there are taken for files of several names, however many these have.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._layout = _layout(rules)
-        self._vault = as_array(VAULT)
         parts = len(rules.file_types) + 1 + loops.AGE_KINDS
         self._bases = SumTable(loops.BASE_COLUMNS, maxima=loops.BASE_MAXIMA)
         self._directories = SumTable(loops.PARTS + 2 * parts, maxima=loops.MAXIMA)
         self._links = LinkSet(loops.LINK_COLUMNS)
         self._vaults: set[bytes] = set()
+        self._kept = LinkSet(0)
         self._rows: Rows | None = None
 
     def add(self, batch: Batch) -> None:
@@ -41,9 +48,9 @@ class InspectorTally:
 
         Raises SumOverflow.
         """
-        names = int(batch.offsets[-1])
-        self._bases.reserve(len(batch), names)
-        self._directories.reserve(len(batch), names)
+        name_bytes = int(batch.offsets[-1])
+        self._bases.reserve(len(batch), name_bytes)
+        self._directories.reserve(len(batch), name_bytes)
         self._links.reserve(len(batch))
         if loops.inspect(
             batch.paths,
@@ -54,7 +61,7 @@ class InspectorTally:
             batch.mtime,
             batch.type,
             batch.inode,
-            batch.links,
+            self._names(batch),
             batch.device,
             self._rules.scan_time,
             len(self._rules.file_types) + 1,
@@ -64,9 +71,27 @@ class InspectorTally:
             self._links.arrays,
         ):
             raise SumOverflow
-        for entry in ends_with(batch.paths, batch.offsets, self._vault):
-            if batch.type[entry] == DIRECTORY:
-                self._vaults.add(batch.path(entry))
+
+    def _names(self, batch: Batch) -> NDArray[np.uint64]:
+        """Look into vaults; how many names each entry has, several for what a vault keeps."""
+        kept = []
+        entries = in_vaults(batch.paths, batch.offsets)
+        for entry, kind in zip(entries.tolist(), batch.type[entries].tolist(), strict=True):
+            path = batch.path(entry)
+            if kind == DIRECTORY and path.endswith(b"/" + VAULT):
+                self._vaults.add(path)
+            if kind == FILE and (found := place(path)) and found.action == KEEP:
+                kept.append(entry)
+        if not kept:
+            return batch.links
+        row, nothing = np.zeros(len(kept), np.uint32), np.empty((len(kept), 0), np.int64)
+        self._keep((row, batch.inode[kept], batch.device[kept], nothing))
+        names = batch.links.copy()
+        names[kept] = SEVERAL
+        return names
+
+    def _keep(self, piece: Piece) -> None:
+        self._kept.merge(piece, np.zeros(1, np.int64))
 
     def pieces(self) -> Iterator[Piece]:
         """All that was counted."""
@@ -75,6 +100,8 @@ class InspectorTally:
         for piece in pieces_of(self._directories, self._links):
             yield DIRECTORIES, piece
         yield VAULTS, self._vaults
+        for piece in self._kept.pieces():
+            yield KEPT, piece
 
     def merge(self, pieces: Iterable[Piece]) -> None:
         """
@@ -89,6 +116,9 @@ class InspectorTally:
                     self._bases.merge(part)
             elif kind == DIRECTORIES:
                 merge_linked(self._directories, self._links, parts)
+            elif kind == KEPT:
+                for part in parts:
+                    self._keep(part)
             else:
                 self._vaults.update(*parts)
 
@@ -106,8 +136,10 @@ class InspectorTally:
                 self._directories,
                 self._links,
                 self._vaults,
+                self._kept,
             )
             self._links = LinkSet(loops.LINK_COLUMNS)  # summed, they may be gigabytes
+            self._kept = LinkSet(0)
         return self._rows.tell(question)
 
 

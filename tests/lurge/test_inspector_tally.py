@@ -148,10 +148,14 @@ def path_of(parts: Iterable[bytes]) -> bytes:
     return b"/" + b"/".join(parts)
 
 
+branches = st.sampled_from([b"keep", b"Keep", b".keep", b".KEEP", b"keep2", b"..keep", b"archive"])
+in_vault = st.builds(
+    lambda branch, below: [b".vault", branch, *below], branches, st.lists(components, max_size=2)
+)
 paths = st.builds(
     lambda above, below: path_of(above + below),
     st.lists(few, max_size=2),
-    st.lists(components, max_size=4),
+    st.lists(components, max_size=4) | in_vault,
 )
 edges = [SCAN_TIME - days * DAY + by for days in AGE_CLASSES for by in (-1, 0, 1)]
 times = st.sampled_from([-1, 0, 1, 2**40, -(2**40), *edges]) | st.integers(0, SCAN_TIME)
@@ -797,6 +801,63 @@ def test_links_count_when_it_is_told_which_are_the_smallest() -> None:
     names = [link("/a/b/x", size=50), entry("/a/c/x", size=20), entry("/a/d/x", size=10)]
     folded = rows(replace(IN_A, rows_per_base=2), *names)
     assert [(row.directory, row.size_bytes) for row in folded] == [("*other*", 30), ("b", 50)]
+
+
+# What vaults keep.
+
+
+def kept(rules: Rules, *entries: Entry) -> list[tuple[str, int, int]]:
+    """(directory, files, kept files) of each row."""
+    return [(row.directory, row.files, row.kept_files) for row in rows(rules, *entries)]
+
+
+def test_a_kept_file_counts_wherever_it_is_called_something_else() -> None:
+    names = [link(f"/a/{name}", inode=7) for name in ("b/x", "b/y", "c/moved", ".vault/keep/07-eA")]
+    others = [link("/a/b/z", inode=8), entry("/a/c/z", inode=9), link("/a/c/w", inode=7, device=1)]
+    for found in (names + others, (names + others)[::-1]):
+        assert kept(IN_A, *found) == [(".vault", 1, 1), ("b", 2, 1), ("c", 3, 1)]
+
+
+def test_a_kept_file_that_only_its_vault_still_has_counts_there_and_once() -> None:
+    names = [entry(f"/a/.vault/{key}", links=1) for key in ("keep/07-eA==", "keep/07-e/A==")]
+    assert kept(IN_A, *names) == [(".vault", 1, 1)]
+    assert uses(IN_A, *names) == [("/a", 10, 1)]
+
+
+@pytest.mark.parametrize(
+    ("vault", "files"),
+    [
+        ("/a/b/.vault/keep/x", 1),
+        ("/a/b/.vault/.KEEP/01/x", 1),
+        ("/.vault/Keep/x", 1),
+        ("/z/.vault/keep/y/.vault/archive/x", 1),
+        ("/a/b/.vault/keeper/x", 0),
+        ("/a/b/.vault/..keep/x", 0),
+        ("/a/b/.vault/archive/keep/x", 0),
+        ("/a/b/.vault/.stash/.vault/keep/x", 0),
+        ("/a/b/.vaults/keep/x", 0),
+        ("/a/b/vault/keep/x", 0),
+    ],
+)
+def test_a_file_is_kept_by_the_keep_branch_of_a_vault(vault: str, files: int) -> None:
+    told = rows(replace(IN_A, bases=(b"/a/c",)), link(vault), link("/a/c/d/x"))
+    assert told[-1].kept_files == files
+
+
+@pytest.mark.parametrize("kind", "dls")
+def test_only_files_are_kept(kind: str) -> None:
+    assert kept(IN_A, link("/a/.vault/keep/x", type=kind), link("/a/b/x")) == [("b", 1, 0)]
+
+
+def test_a_kept_file_counts_once_among_the_smallest_directories() -> None:
+    names = [
+        entry("/a/big/x", size=100, inode=1),
+        link("/a/b/x", size=7),
+        link("/a/c/x", size=7),
+        link("/a/.vault/keep/07-eA==", size=7),
+        link("/a/d/y", size=1, inode=8),
+    ]
+    assert kept(replace(IN_A, rows_per_base=2), *names) == [("*other*", 2, 1), ("big", 1, 0)]
 
 
 # Vaults, and bases below others.

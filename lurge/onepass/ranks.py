@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lurge.onepass.work import Read, Reading, Share, VolumeError, Work, judge
-from lurge.tallies.tally import Piece, SumOverflow
+from lurge.tallies.tally import Piece, SumOverflow, TallyFailed
 from lurge_types.batch import Block, Entry
 from lurge_types.scans import BadLines, Progress
 from utils.scanfile import ScanChanged, ScanFile, ScanUnreadable, buffer
@@ -175,10 +175,10 @@ class Far:
     number: int
 
     def tell(self, question: object) -> Any:
-        """What it says. Raises SumOverflow."""
+        """What it says. Raises TallyFailed."""
         self.post.send(self.controller, Kind.QUESTION, (self.number, question))
         answer = self.post.wait(self.controller, Kind.ANSWER).content
-        if isinstance(answer, SumOverflow):
+        if isinstance(answer, TallyFailed):
             raise answer
         return answer
 
@@ -255,7 +255,8 @@ def _warm_up(post: Post, plan: Plan) -> None:
         share.count(Parser(), block)
         Share.of(each).merge(share.pieces())
         for tally in share.tallies:
-            tally.tell(None)
+            with suppress(TallyFailed):  # it is told when it is asked in earnest
+                tally.tell(None)
     for rank in neighbours[1:]:
         post.send(rank, Kind.WARM)
 
@@ -355,6 +356,7 @@ class Controller:
         self._over = False
         with closing(self._file) as file:
             self._share_out(work, file)
+            self._share.end()
             self._tell(self._done(number, work, file))
 
     def _share_out(self, work: Work, file: ScanFile) -> None:
@@ -453,7 +455,7 @@ class Controller:
     def _answer(self, number: int, question: object) -> object:
         try:
             answer: object = self._share.tallies[number].tell(question)
-        except SumOverflow as error:
+        except TallyFailed as error:
             return error
         return answer
 

@@ -1,12 +1,12 @@
 """What a pass is given and gives, and what its threads or ranks count: their shares."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol
 
-from lurge.tallies.tally import Piece, SumOverflow, Tally
+from lurge.tallies.tally import Holds, Maker, Piece, SumOverflow, Tally
 from lurge_types.batch import Block
 from lurge_types.config import Config
 from lurge_types.scans import BadLines, Scan
@@ -51,20 +51,24 @@ class Reading:
 @dataclass(frozen=True, slots=True)
 class Work:
     """
-    A scan that is to be read, and what makes a tally for each report that is due of it.
+    A scan that is to be read, and what makes the tallies of it.
 
-    Both can be sent to other ranks: what makes a tally is a `functools.partial` of plain values.
+    Both can be sent to other ranks.
     """
 
     scan: Scan
-    tallies: tuple[Callable[[], Tally], ...]
+    tallies: tuple[Maker, ...]
 
 
 class Answers(Protocol):
     """A tally that can be asked, wherever it is."""
 
     def tell(self, question: Any) -> Any:
-        """What the tally says. Raises SumOverflow."""
+        """What the tally says. Raises TallyFailed."""
+
+
+Told = Mapping[str, Answers]
+"""Tallies by the names that reports have for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,12 @@ class Share:
         self.bad = self.bad.merge(bad)
         for tally in self.tallies:
             tally.add(batch)
+
+    def end(self) -> None:
+        """Let the tallies go of what they hold only while they count."""
+        for tally in self.tallies:
+            if isinstance(tally, Holds):
+                tally.end()
 
     def pieces(self) -> Iterator[Piece]:
         """All that was counted: first the entries and bad lines, then the tallies in order."""

@@ -1,11 +1,10 @@
 """
-What is measured: one pass with three tallies.
+What is measured: one pass for groups, users and directories.
 
     lurge_pass.py FILE THREADS     makes such a pass and says how much memory it took, in KiB
 """
 
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -15,8 +14,8 @@ from typing import Any
 from lurge.onepass.threads import one_pass
 from lurge.onepass.work import Reading, Work
 from lurge.tallies.directories import DirectoryTally
-from lurge.tallies.owners import OwnerTally
-from lurge.tallies.tally import Tally
+from lurge.tallies.owners import By, OwnerTally
+from lurge.tallies.tally import Maker
 from lurge_types.scans import Scan, Volume
 
 DAY = date(2024, 5, 6)
@@ -55,19 +54,20 @@ def in_one_pass(question: Question, threads: int) -> Answer:
     """As Lurge does it."""
     time = question.scan_time
 
-    makers: list[Callable[[], Tally]] = [partial(OwnerTally, time)]
+    makers: list[Maker] = [partial(OwnerTally, time)]
     if not question.groups_only:
-        makers += [partial(OwnerTally, time, by_user=True), partial(DirectoryTally, time, DEPTH)]
+        makers.append(partial(DirectoryTally, time, DEPTH))
     scan = Scan(Volume("scratch123"), question.file, DAY, time)
     [read] = one_pass(threads, [Work(scan, tuple(makers))], READING, lambda _: None)
     if read.error:
         raise read.error
-    return _answer(read.tallies)
+    return _answer(*read.tallies)
 
 
-def _answer(tallies: Sequence[Any]) -> Answer:
-    groups, *others = [tally.tell(None) for tally in tallies]
-    users, directories = others or ([], [])
+def _answer(owners: Any, by_directory: Any = None) -> Answer:
+    groups = owners.tell(By.GROUP)
+    users = owners.tell(By.USER) if by_directory else []
+    directories = by_directory.tell(None) if by_directory else []
     return Answer(
         {row.gid: (row.used_bytes, row.inodes, row.last_modified) for row in groups},
         {(row.uid, row.gid): (row.used_bytes, row.inodes, row.last_modified) for row in users},

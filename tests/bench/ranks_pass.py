@@ -29,7 +29,8 @@ from lurge.onepass import ranks, threads
 from lurge.onepass.mpi import MpiPost
 from lurge.onepass.ranks import Kind, Letter
 from lurge.onepass.work import Read, Reading, Work
-from lurge.reporter import GroupTally
+from lurge.tallies.marks import MarkTally
+from lurge.tallies.owners import OwnerTally
 from lurge_types.batch import Block
 from lurge_types.config import FILE_TYPES
 from lurge_types.scans import Scan, Volume
@@ -50,7 +51,11 @@ def work(file: Path) -> Work:
             for name, endings in FILE_TYPES.items()
         ),
     )
-    makers = partial(GroupTally, scan_time, None, []), partial(InspectorTally, rules)
+    makers = (
+        partial(OwnerTally, scan_time),
+        partial(MarkTally, []),
+        partial(InspectorTally, rules),
+    )
     return Work(Scan(Volume(file.name), file, DAY, scan_time), makers)
 
 

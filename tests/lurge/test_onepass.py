@@ -2,23 +2,26 @@
 
 import gzip
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import site_of_tests as site
 
 from lurge.onepass.threads import one_pass
 from lurge.onepass.work import Read, Reading, ScanEmpty, TooManyBadLines, Work
-from lurge.tallies.owners import OwnerTally
+from lurge.tallies.directories import DirectoryTally
+from lurge.tallies.owners import By, OwnerTally
+from lurge.tallies.tally import Piece
 from lurge_types.batch import Batch
 from lurge_types.scans import Progress, Scan, Volume
 from utils.scanfile import ScanUnreadable
 
 SCAN_TIME = 1_800_000_000
-MAKERS = (partial(OwnerTally, SCAN_TIME), partial(OwnerTally, SCAN_TIME, by_user=True))
+MAKERS = (partial(OwnerTally, SCAN_TIME), partial(DirectoryTally, SCAN_TIME, 2))
 CAREFUL = Reading(250, 16, 0)
 
 
@@ -42,7 +45,8 @@ def read(
 
 def rows(result: Read) -> list[object]:
     assert result.error is None
-    return [tally.tell(None) for tally in result.tallies]
+    owners, directories = result.tallies
+    return [owners.tell(By.GROUP), owners.tell(By.USER), directories.tell(None)]
 
 
 @pytest.mark.parametrize("count", [1, 249, 250, 251, 500, 20_003])
@@ -132,6 +136,29 @@ def test_a_bug_in_a_thread_is_raised_and_ends_the_others(tmp_path: Path) -> None
     with pytest.raises(ZeroDivisionError):
         list(one_pass(3, [work], CAREFUL, lambda _: None))
     assert threading.active_count() == before
+
+
+class Holding(OwnerTally):
+    """Holds something until it is ended."""
+
+    held = True
+
+    def end(self) -> None:
+        self.held = False
+
+    def pieces(self) -> Iterator[Piece]:
+        assert not self.held
+        return super().pieces()
+
+    def tell(self, _: object = None) -> Any:
+        return self.held
+
+
+def test_what_a_tally_holds_is_let_go_before_it_is_merged_or_told(tmp_path: Path) -> None:
+    scans = [scan_of(tmp_path, f"s{i}", site.text(site.entries(9000))) for i in range(3)]
+    works = [Work(scan, (partial(Holding, SCAN_TIME),)) for scan in scans]
+    reads = list(one_pass(4, works, CAREFUL, lambda _: None))
+    assert [tally.tell(None) for read in reads for tally in read.tallies] == [False] * 3
 
 
 def test_leaving_early_ends_the_threads(tmp_path: Path) -> None:

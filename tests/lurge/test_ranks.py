@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import site_of_tests as site
@@ -18,8 +19,11 @@ from lurge.inspector.tally import InspectorTally
 from lurge.onepass import ranks, threads
 from lurge.onepass.ranks import Controller, Kind, Letter, Plan, deal
 from lurge.onepass.work import Read, Reading, ScanEmpty, Work
-from lurge.reporter import GroupTally
-from lurge.tallies.tally import SumOverflow
+from lurge.puppeteer.rows import Owners
+from lurge.puppeteer.tally import VaultTally
+from lurge.tallies.marks import MarkTally
+from lurge.tallies.owners import By, OwnerTally
+from lurge.tallies.tally import SumOverflow, TallyFailed
 from lurge_types.batch import Batch
 from lurge_types.scans import BadLines, Progress, Scan, Volume
 from utils.scanfile import ScanUnreadable
@@ -31,7 +35,12 @@ RULES = Rules(
     deeper=(b"users",),
     file_types=(FileType("BAM", (b".bam",)),),
 )
-MAKERS = (partial(GroupTally, SCAN_TIME, None, [b"/lustre/s1"]), partial(InspectorTally, RULES))
+MAKERS = (
+    partial(OwnerTally, SCAN_TIME),
+    partial(MarkTally, [b"/lustre/s1"]),
+    partial(InspectorTally, RULES),
+    partial(VaultTally, SCAN_TIME, ("Keep",), {}),
+)
 READING = Reading(block_lines=250, blocks_per_message=2, bad_lines_allowed=0.001)
 
 
@@ -52,13 +61,16 @@ def told(read: Read) -> object:
     """All that the tallies of a volume say, or why it failed."""
     if read.error:
         return type(read.error), str(read.error)
-    groups, inspector = read.tallies
+    owners, marks, inspector, vaults = read.tallies
     gids = inspector.tell(Groups())
     counts = inspector.tell(Put(tuple(gids)))
     return (
         read.lines,
         read.bad,
-        groups.tell(None),
+        owners.tell(By.GROUP),
+        owners.tell(By.USER),
+        marks.tell(None),
+        vaults.tell(Owners()),
         inspector.tell(Directories(0, counts.directories)),
         inspector.tell(Bases(0, counts.bases)),
     )
@@ -136,6 +148,30 @@ def test_sums_that_leave_64_bits_fail_the_volume_wherever_it_is_noticed(tmp_path
         ) == 2
 
 
+class Holding(OwnerTally):
+    """Holds something until it is ended, and says what then went wrong only when it is asked."""
+
+    held = True
+
+    def end(self) -> None:
+        self.held = False
+
+    def tell(self, _: object = None) -> Any:
+        raise TallyFailed(self.held)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_controller_lets_go_of_what_a_tally_holds_and_says_what_it_cannot_tell(
+    tmp_path: Path, count: int
+) -> None:
+    maker = partial(Holding, SCAN_TIME)
+    works = [Work(each.scan, (maker,)) for each in some(tmp_path, 3000, 5000)]
+    with Team(count) as team:
+        for read in ranks.one_pass(team.post, works, READING, lambda _: None):
+            with pytest.raises(TallyFailed, match="False"):
+                read.tallies[0].tell(None)
+
+
 def test_leaving_early_ends_the_pass_on_all_ranks(tmp_path: Path) -> None:
     works = some(tmp_path, 3000, 3000, 3000)
     before = threading.active_count()
@@ -159,7 +195,7 @@ def test_progress_is_told_while_a_volume_is_read(
     assert all(0 <= each.position <= size == each.size and each.lines <= 20_000 for each in seen)
 
 
-class Slow(GroupTally):
+class Slow(OwnerTally):
     """Takes its time for each batch, on any rank but the controller."""
 
     def add(self, batch: Batch) -> None:
@@ -170,7 +206,7 @@ class Slow(GroupTally):
 
 def test_a_slow_worker_is_sent_no_more_than_it_can_take(tmp_path: Path) -> None:
     text = site.text(site.entries(20_000))
-    slow = Work(work(tmp_path, "s1", text).scan, (partial(Slow, SCAN_TIME, None, []),))
+    slow = Work(work(tmp_path, "s1", text).scan, (partial(Slow, SCAN_TIME),))
 
     def serve(post: OfficePost) -> None:
         if post.rank == 2:

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import settings
 from servers.databases import Connect, Place
 from servers.mariadb import Mariadb, private_mariadb
+from servers.swift_s3 import Swift, private_swift
 
 from db.database import Database
 from lurge_types.config import DatabaseTable
 from utils import config
+
+# It runs under Debian's Python, where Swift is.
+collect_ignore = ["servers/swift_servers.py"]
 
 # The first example of a test may have to compile its loops, which takes seconds.
 settings.register_profile("lurge", deadline=None)
@@ -23,6 +27,13 @@ settings.load_profile("lurge")
 def mariadb() -> Iterator[Mariadb]:
     """The server of this session, which starts when a test first asks for it."""
     with private_mariadb() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[Swift]:
+    """The S3 server of this session, which starts when a test first asks for it."""
+    with private_swift() as server:
         yield server
 
 

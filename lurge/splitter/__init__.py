@@ -1,0 +1,1 @@
+"""The group splitter: the raw lines of each group, for tree servers."""

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lurge.demo.tree import DAY, Run
+from lurge.demo.folders import Marked, Run
+from lurge.demo.tree import DAY
 from lurge.demo.words import DIRECTORY_KIND, FIRST_COMMON_KIND, MEDIANS, SPREADS
 from lurge_types.batch import (
     APPARENT_SIZE,
@@ -91,6 +92,8 @@ class Numbers:
         self._device = FIRST_DEVICE + volume
         self._inode = FIRST_INODE
         self._owed = 0.0
+        self._marked: dict[int, Columns] = {}
+        """The numbers of marked files with a name that is still to come, by inode."""
 
     def entries(self, runs: Iterator[Run]) -> Iterator[Entries]:
         """All entries of the runs, thousands at a time."""
@@ -108,22 +111,42 @@ class Numbers:
     def _entries(self, paths: list[bytes], runs: list[Run]) -> Entries:
         kinds = np.fromiter(chain.from_iterable(run.kinds for run in runs), np.int64, len(paths))
         owners = np.array([(run.uid, run.gid, run.born) for run in runs]).T
-        uid, gid, born = np.repeat(owners, [len(run.names) for run in runs], axis=1)
+        owned = np.repeat(owners, [len(run.names) for run in runs], axis=1)
+        marked = dict(_marked(runs))
+        for place, file in marked.items():
+            owned[:, place] = file.uid, file.gid, file.born
+        uid, gid, born = owned
         numbers = np.empty((len(NUMBER_COLUMNS), len(paths)), np.int64)
         numbers[UID], numbers[GID] = uid, gid
         numbers[DEVICE] = self._device
         self._draw_types(numbers, kinds)
         self._draw_inodes(numbers)
         night = self._draw_times(numbers, kinds, born)
-        common = (numbers[TYPE] == FILE) & (kinds >= FIRST_COMMON_KIND) & (night == 0)
         again = np.zeros(len(paths), np.bool_)
-        self._owed += self._hard_links * np.count_nonzero(numbers[TYPE] == FILE)
+        for place, file in marked.items():
+            again[place] = self._mark(numbers[:, place], file)
+        places = list(marked)
+        night[places] = np.searchsorted(self._nights, numbers[MTIME, places])
+        unmarked = numbers[TYPE] == FILE
+        unmarked[places] = False
+        common = unmarked & (kinds >= FIRST_COMMON_KIND) & (night == 0)
+        self._owed += self._hard_links * np.count_nonzero(unmarked)
         for files in self._names_of_files(numbers[GID], kinds, common):
             numbers[:, files] = numbers[:, files[:, :1]]
             numbers[LINKS, files] = files.shape[1]
             again[files[:, 1:]] = True
             self._owed -= files.size
         return Entries(paths, numbers, night, again)
+
+    def _mark(self, numbers: Columns, file: Marked) -> bool:
+        """Let an entry be a name of a marked file; whether it is the second one."""
+        if (known := self._marked.pop(file.inode, None)) is not None:
+            numbers[:] = known
+            return True
+        numbers[TYPE], numbers[INODE], numbers[LINKS] = FILE, file.inode, file.links
+        if file.links > 1:
+            self._marked[file.inode] = numbers.copy()
+        return False
 
     def _draw_types(self, numbers: Columns, kinds: NDArray[np.int64]) -> None:
         """Types and sizes; some common files become symbolic links."""
@@ -175,3 +198,14 @@ class Numbers:
         threes = len(apart) // 6 * 3
         yield apart[:threes].reshape(-1, 3)
         yield apart[threes : threes + (len(apart) - threes) // 2 * 2].reshape(-1, 2)
+
+
+def _marked(runs: Sequence[Run]) -> Iterator[tuple[int, Marked]]:
+    """Where there is a name of a marked file, counted over all runs, and which."""
+    start = 0
+    for run in runs:
+        if run.marked:
+            for place, name in enumerate(run.names, start):
+                if name in run.marked:
+                    yield place, run.marked[name]
+        start += len(run.names)

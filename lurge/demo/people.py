@@ -50,9 +50,17 @@ class People:
 
     def group_lines(self) -> Iterator[str]:
         """The names as `getent group` prints them, but for the last group: nobody knows it."""
+        yield "root:x:0:"
         for group, name in enumerate(self.groups[:-1]):
             users = ",".join(map(self.user_name, self.members(FIRST_GID + group)))
             yield f"{name}:x:{FIRST_GID + group}:{users}"
+
+    def user_lines(self) -> Iterator[str]:
+        """The names as `getent passwd` prints them, but for the last user: nobody knows them."""
+        yield "root:x:0:0:root:/root:/bin/bash"
+        for user, name in enumerate(self.users[:-1]):
+            gid = FIRST_GID + user % len(self.groups)
+            yield f"{name}:x:{FIRST_UID + user}:{gid}::/nfs/users/{name}:/bin/bash"
 
 
 def people_for(entries: int) -> People:

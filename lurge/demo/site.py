@@ -14,8 +14,9 @@ import numpy as np
 from isal import igzip
 
 from lurge.demo.entries import HARD_LINKS, Entries, Numbers
+from lurge.demo.folders import walk
 from lurge.demo.people import FIRST_GID, FIRST_UID, People, people_for
-from lurge.demo.tree import Wood, walk
+from lurge.demo.tree import Wood
 from lurge_types.batch import GID, SIZE
 from utils.quotas import HEADER
 from utils.scans import FULLWIDTH_SLASH
@@ -121,6 +122,7 @@ def make(folder: Path, entries: int, seed: int, today: date) -> Site:
         scans += _write_nights(folder / "wrstat", volume, use)
         quotas += use.quotas(volume.name, seed)
     _write(folder / "group", people.group_lines())
+    _write(folder / "passwd", people.user_lines())
     _write(folder / "quotas.csv", quotas)
     _write(folder / "lurge.toml", _config(volumes))
     return Site(
@@ -250,5 +252,5 @@ def _config(volumes: Sequence[_Volume]) -> Iterator[str]:
             yield f'    {{ prefix = "{prefix}", depth = {depth + deeper} }},'
     yield "]"
     yield from ("", "[database]", 'url = "sqlite:///lurge.db"')
-    yield from ("", "[names]", 'source = "files"', 'group_file = "group"')
+    yield from ("", "[names]", 'source = "files"', 'group_file = "group"', 'user_file = "passwd"')
     yield from ("", "[quotas]", 'source = "csv"', 'csv_file = "quotas.csv"')

@@ -1,22 +1,16 @@
-"""
-A made-up tree of directories, walked in the order of the bytes of its written paths.
+"""A made-up tree of directories, grown at random."""
 
-Each directory knows how many entries are still to come below it; what they are is made up when the
-walk gets there. So their number is exact, and nothing is kept but what lies along the way down.
-"""
-
-from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, chain, cycle, islice, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lurge.demo.folders import Folder, in_order
 from lurge.demo.people import People
+from lurge.demo.vaults import Vaults
 from lurge.demo.words import (
-    DIRECTORY_KIND,
     KINDS,
     MARKER,
     NOTE,
@@ -50,73 +44,6 @@ MOST_SKIPPED = 12
 DRAWN = 1 << 14
 
 
-class Run(NamedTuple):
-    """
-    Consecutive entries of one directory, with one owner.
-
-    names: as they stand between the quotes of a Go literal; the directory's own is ``b""``.
-    kinds: of each entry, as in `KINDS`. born: when the directory was made; entries came later.
-    """
-
-    folder: bytes
-    names: Sequence[bytes]
-    kinds: Sequence[int]
-    uid: int
-    gid: int
-    born: int
-
-
-@dataclass(slots=True)
-class Folder:
-    """
-    A directory to be walked.
-
-    path: quoted, with a trailing slash. below: how many entries `grow` has to make up below it,
-    which sets `names`, `kinds` and `folders`, all sorted by name.
-    """
-
-    path: bytes
-    uid: int
-    gid: int
-    born: int
-    grow: Callable[["Folder"], None] | None = None
-    below: int = 0
-    names: Sequence[bytes] = ()
-    kinds: Sequence[int] = ()
-    folders: Sequence["Folder"] = ()
-
-    def items(self) -> Iterator["Run | Folder"]:
-        """The directory's own entry, its files and directories, in the order of their names."""
-        names = [b"", *self.names]
-        kinds = [DIRECTORY_KIND, *self.kinds]
-        start = 0
-        for folder in self.folders:
-            end = bisect(names, folder.path[len(self.path) :])
-            if start < end:
-                yield self._run(names[start:end], kinds[start:end])
-            yield folder
-            start = end
-        if start < len(names):
-            yield self._run(names[start:], kinds[start:])
-
-    def _run(self, names: Sequence[bytes], kinds: Sequence[int]) -> Run:
-        return Run(self.path, names, kinds, self.uid, self.gid, self.born)
-
-
-def walk(root: Folder) -> Iterator[Run]:
-    """All entries of a tree, in the order of their written paths."""
-    waiting: list[Run | Folder] = [root]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, Run):
-            yield item
-            continue
-        if item.grow:
-            item.grow(item)
-        waiting.extend(reversed(list(item.items())))
-        item.names, item.kinds, item.folders = (), (), ()  # its parent may be kept
-
-
 class Wood:
     """
     Grows a volume's directories at random.
@@ -136,6 +63,7 @@ class Wood:
         self._groups = groups
         self._mount = mount
         self._now = now
+        self._vaults = Vaults(dice)
         self._share = _endless(lambda: dice.random(DRAWN))
         self._weight = _endless(lambda: dice.lognormal(0, 1.2, DRAWN))
         self._breadth = _endless(lambda: dice.exponential(1, DRAWN))
@@ -160,7 +88,7 @@ class Wood:
     def _top(self, path: bytes, folders: Sequence[Folder] = ()) -> Folder:
         """A directory of the administrators."""
         made = self._now - 6 * YEAR
-        return Folder(self._mount + path, ROOT, ROOT, made, folders=_in_order(folders))
+        return Folder(self._mount + path, ROOT, ROOT, made, folders=in_order(folders))
 
     def _is_team(self, gid: int) -> bool:
         return self._people.group_name(gid).startswith("team")
@@ -171,7 +99,7 @@ class Wood:
         name = self._people.group_name(gid).encode("ascii")
         top = b"/humgen/teams/" if is_team else b"/humgen/projects/"
         path = b"%b%b%b/" % (self._mount, top, name)
-        grow = self._in_common if is_team else self._project
+        grow = self._team if is_team else self._project
         return Folder(path, self._people.members(gid)[0], gid, self._long_ago(), grow)
 
     def _marked(self, gid: int) -> Folder:
@@ -198,15 +126,21 @@ class Wood:
         return self._now - 30 * DAY - int(next(self._share) * 5 * YEAR)
 
     def _project(self, folder: Folder) -> None:
-        """A few directories by purpose, and one for the users."""
+        """A few directories by purpose, one for the users, and often a vault."""
         if folder.below < ENTRIES_PER_PART:
             self._plain(folder)
             return
         parts = PARTS[-(folder.below // ENTRIES_PER_PART) :]
         purposes = [self._child(folder, name, self._plain) for name in parts]
         users = self._child(folder, b"users/", self._in_common)
-        folder.folders = _in_order([users, *purposes])
+        folder.folders = in_order([users, *purposes])
         self._share_out(folder.folders, folder.below)
+        self._vaults.add(folder)
+
+    def _team(self, folder: Folder) -> None:
+        """A directory for each member of the group, and often a vault."""
+        self._in_common(folder)
+        self._vaults.add(folder)
 
     def _in_common(self, folder: Folder) -> None:
         """A directory for each member of the group."""
@@ -218,7 +152,7 @@ class Wood:
             name = self._people.user_name(uid).encode("ascii") + b"/"
             child = self._child(folder, name, self._plain)
             child.uid = uid
-            folder.folders = _in_order([*folder.folders, child])
+            folder.folders = in_order([*folder.folders, child])
         self._share_out(folder.folders, folder.below)
 
     def _plain(self, folder: Folder) -> None:
@@ -271,10 +205,6 @@ class Wood:
             return WORDS[start :: (len(WORDS) - start) // count][:count]
         word = NUMBERED[int(chance * len(NUMBERED))]
         return [b"%b_%04d/" % (word, number) for number in range(1, count + 1)]
-
-
-def _in_order(folders: Sequence[Folder]) -> list[Folder]:
-    return sorted(folders, key=lambda folder: folder.path)
 
 
 def _endless(draw: Callable[[], NDArray[Any]]) -> Iterator[Any]:

@@ -19,9 +19,10 @@ from lurge.demo.entries import HARD_LINKS
 from lurge.demo.people import people_for
 from lurge.demo.site import FEWEST, FolderTaken, Site, SiteTooSmall, make, write_scan
 from lurge_types.batch import Block, Entry
-from utils import config
+from utils import config, vaults
 from utils.names import FileNames
 from utils.quotas import CsvQuotas
+from utils.vaults import KeyBroken, Place
 from utils.wrstat import Parser, format_line
 
 TODAY = date(2024, 5, 6)
@@ -122,11 +123,22 @@ def with_mounts(made: Site) -> Iterator[tuple[Path, bytes]]:
         yield scan, name.replace("\uff0f", "/").encode()
 
 
+def files_in_vaults(found: list[Entry]) -> dict[Entry, Place]:
+    """The files that lie in a branch of a vault, and where."""
+    places = {entry: vaults.place(entry.path) for entry in found if entry.type == "f"}
+    return {entry: place for entry, place in places.items() if place and place.key}
+
+
+def share_of_links(found: list[Entry]) -> float:
+    """The share of the names of files that are one of several, but for what is in vaults."""
+    marked = {entry.inode for entry in files_in_vaults(found)}
+    files = [entry for entry in found if entry.type == "f" and entry.inode not in marked]
+    return sum(entry.links > 1 for entry in files) / len(files)
+
+
 def test_one_name_in_twenty_is_one_of_several_of_a_file(made: Site) -> None:
     for scan in newest(made):
-        files = [entry for entry in entries(scan) if entry.type == "f"]
-        share = sum(entry.links > 1 for entry in files) / len(files)
-        assert share == pytest.approx(HARD_LINKS, abs=0.005)
+        assert share_of_links(entries(scan)) == pytest.approx(HARD_LINKS, abs=0.005)
 
 
 def test_the_names_of_a_file_agree_in_all_but_the_path(made: Site) -> None:
@@ -144,6 +156,61 @@ def test_the_names_of_a_file_agree_in_all_but_the_path(made: Site) -> None:
             apart += len(folders) > 1
     assert together > 100
     assert apart > 100
+
+
+def test_a_file_in_a_vault_is_the_one_that_its_key_tells(made: Site) -> None:
+    for scan in made.scans:
+        by_path = {entry.path: entry for entry in entries(scan)}
+        odd = Counter[str]()
+        for entry, place in files_in_vaults(entries(scan)).items():
+            assert entry.path == b"/".join([place.root, b".vault", place.branch, place.key])
+            try:
+                key = vaults.decode(place.key)
+            except KeyBroken:
+                odd["broken"] += 1
+                continue
+            if key.inode != entry.inode:
+                odd["copied"] += entry.links
+                continue
+            assert place.key == vaults.encode(key)
+            assert entry.links in (1, 2)
+            path = place.root + b"/" + key.path
+            assert (path in by_path) == (entry.links == 2)
+            assert by_path.get(path, entry)[1:] == entry[1:]
+        assert odd <= Counter(broken=1, copied=1)
+    assert odd.total() == 2
+
+
+def test_a_vault_holds_an_audit_and_no_more_folders_than_its_keys_need(made: Site) -> None:
+    for scan in newest(made):
+        inside = [entry for entry in entries(scan) if b"/.vault/" in entry.path]
+        marked = files_in_vaults(entries(scan))
+        roots = {place.root for place in marked.values()}
+        files = {entry.path for entry in marked} | {root + b"/.vault/.audit" for root in roots}
+        assert {entry.path for entry in inside if entry.type == "f"} == files
+        folders = {folder for file in files for folder in parents(file)}
+        assert {entry.path for entry in inside if entry.type == "d"} == folders
+
+
+def parents(file: bytes) -> Iterator[bytes]:
+    """The folders below a vault on the way to a file."""
+    while not (file := file.rpartition(b"/")[0]).endswith(b"/.vault"):
+        yield file
+
+
+def test_vaults_have_all_that_vaults_have(made: Site) -> None:
+    links, branches, cut = Counter[int](), Counter[bytes](), 0
+    for scan in newest(made):
+        marked = files_in_vaults(entries(scan))
+        assert len(marked) >= 5
+        assert {place.root.split(b"/")[4] for place in marked.values()} <= {b"projects", b"teams"}
+        links.update(entry.links for entry in marked)
+        branches.update(place.branch for place in marked.values())
+        cut += sum(b"/" in place.key.partition(b"-")[2] for place in marked.values())
+    assert set(branches) == {b"keep", b"archive", b".staged", b".limbo"}
+    assert branches[b"keep"] > branches[b"archive"] > branches[b".staged"]
+    assert links[2] > links[1] > len(made.volumes) * 2
+    assert cut > 2
 
 
 def test_the_tree_grows_and_nothing_in_it_is_younger_than_its_scan(made: Site) -> None:
@@ -220,6 +287,18 @@ def test_one_group_is_known_to_nobody(made: Site) -> None:
     assert len(unknown) == 1
 
 
+def test_all_users_but_one_are_known(made: Site) -> None:
+    settings = config.read(made.config)
+    assert settings.names.group_file
+    names = FileNames(settings.names.group_file, settings.names.user_file)
+    uids = {entry.uid for scan in newest(made) for entry in entries(scan)}
+    users = names.users(uids).values()
+    assert [user.name for user in users if not user.known] == [f"uid:{max(uids)}"]
+    assert len({user.name for user in users}) == len(users) == made.users + 1
+    gids = {user.gid for user in users if user.gid is not None}
+    assert sum(group.known for group in names.groups(gids).values()) >= len(gids) - 1
+
+
 @pytest.mark.parametrize("count", [300, 100_000, 10**9])
 def test_no_two_people_or_groups_have_one_name(count: int) -> None:
     people = people_for(count)
@@ -249,8 +328,6 @@ def test_a_single_scan_has_the_share_of_hard_links_asked_for(
 ) -> None:
     write_scan(tmp_path / "stats.gz", 50_000, 1, TODAY, hard_links)
     found = entries(tmp_path / "stats.gz")
-    files = [entry for entry in found if entry.type == "f"]
     assert len(found) == 50_000
-    assert sum(entry.links > 1 for entry in files) / len(files) == pytest.approx(
-        hard_links, abs=0.002
-    )
+    assert share_of_links(found) == pytest.approx(hard_links, abs=0.002)
+    assert 0.002 < len(files_in_vaults(found)) / len(found) < 0.02

@@ -1,0 +1,150 @@
+"""
+Vaults on a made-up site, in which some files of a group have a second name.
+
+A vault is written before the files that are marked in it. So the first directories of the group are
+made up at once, and some of their files are given inodes of their own.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+
+from lurge.demo.folders import Folder, Marked, in_order
+from lurge.demo.words import DIRECTORY_KIND, KINDS, NOTE
+from utils.vaults import VAULT, Key, encode
+
+VAULTS = 0.9
+"""The share of groups that have one, of those with enough for it."""
+
+MARKED, FEWEST_MARKED, MOST_MARKED = 0.02, 3, 500
+"""How many files are marked: the share of a group's entries, and the bounds of their number."""
+
+LOOKED_AT = 4
+"""How many files are made up for one that is marked, where there are as many."""
+
+BRANCHES = {b"keep/": 0.6, b"archive/": 0.3, b".staged/": 0.05, b".limbo/": 0.05}
+"""Which share of the files is in each."""
+
+AUDIT = b".audit"
+BROKEN = b"keep/README"
+"""What somebody put into a vault by hand."""
+
+ONLY_THERE = 0.05
+LONG = 0.3
+LONG_ENDING = b".before_" + b"_and_".join([b"recalibration_of_base_qualities"] * 5)
+"""What makes a path too long for one name of its key."""
+
+FIRST_INODE = 0x240000401 << 24
+INODE_STEP = 40
+
+
+class Mark(NamedTuple):
+    """A file that is in a vault, with the directory and the name that it had when it was marked."""
+
+    folder: Folder
+    name: bytes
+    kind: int
+    file: Marked
+
+
+class Vaults:
+    """Makes the vaults of a volume. The first of them has a broken key, and a copy of a file."""
+
+    def __init__(self, dice: np.random.Generator) -> None:
+        self._dice = dice
+        self._inode = FIRST_INODE
+        self._is_first = True
+
+    def add(self, root: Folder) -> None:
+        """
+        Give a directory a vault, if there is enough in it.
+
+        The vault's entries are taken from what the largest directory below still has to make up.
+        """
+        wanted = min(int(root.below * MARKED), MOST_MARKED)
+        if wanted < FEWEST_MARKED or self._dice.random() > VAULTS:
+            return
+        files, waiting = _first_files(root, wanted * LOOKED_AT)
+        if files and self._dice.random() < LONG:
+            _lengthen(files[0][0])
+        marks = [self._mark(*file) for file in files[:: max(len(files) // wanted, 1)][:wanted]]
+        vault = self._vault(root, marks)
+        largest = max(waiting, key=lambda folder: folder.below, default=None)
+        if largest is None or largest.below <= len(vault.names):
+            return
+        largest.below -= 1 + len(vault.names)
+        root.folders = in_order([vault, *root.folders])
+        for mark in marks:
+            if mark.file.links > 1:
+                mark.folder.marked = mark.folder.marked or {}
+                mark.folder.marked[mark.name] = mark.file
+        self._is_first = False
+
+    def _mark(self, folder: Folder, place: int) -> Mark:
+        """Mark a file, or one that is not there any more."""
+        only_there = self._dice.random() < ONLY_THERE
+        name = b"old_" + folder.names[place] if only_there else folder.names[place]
+        return Mark(folder, name, folder.kinds[place], self._file(folder, 2 - only_there))
+
+    def _file(self, folder: Folder, links: int) -> Marked:
+        self._inode += int(self._dice.integers(2, INODE_STEP))
+        return Marked(self._inode, links, folder.uid, folder.gid, folder.born)
+
+    def _vault(self, root: Folder, marks: Sequence[Mark]) -> Folder:
+        """A vault of a directory, in which these files are marked."""
+        marked = {}
+        kinds = {AUDIT: KINDS[NOTE]}
+        branches = self._dice.choice(list(BRANCHES), len(marks), p=list(BRANCHES.values()))
+        for branch, mark in zip(branches.tolist(), marks, strict=True):
+            key = branch + encode(Key(mark.file.inode, _below(root, mark)))
+            kinds[key], marked[key] = mark.kind, mark.file
+        if self._is_first:
+            copied = self._file(root, 1)
+            key = b"keep/" + encode(Key(copied.inode - 1, _below(root, marks[0])))
+            kinds[key], marked[key] = marks[0].kind, copied
+            kinds[BROKEN] = KINDS[NOTE]
+        kinds |= dict.fromkeys(_folders(kinds), DIRECTORY_KIND)
+        vault = Folder(root.path + VAULT + b"/", root.uid, root.gid, root.born)
+        vault.names = sorted(kinds)
+        vault.kinds = [kinds[name] for name in vault.names]
+        vault.marked = marked
+        return vault
+
+
+def _first_files(root: Folder, enough: int) -> tuple[list[tuple[Folder, int]], Sequence[Folder]]:
+    """
+    Files of the first levels below a directory until there are enough, each by its directory and
+    its place there, the last place first; and the directories of the next level, not made up yet.
+    """
+    files: list[tuple[Folder, int]] = []
+    level = root.folders
+    while level and len(files) < enough:
+        for folder in level:
+            places = reversed(range(len(folder.grown().names)))
+            files += [(folder, place) for place in places]
+        level = [below for folder in level for below in folder.folders]
+    return files, level
+
+
+def _lengthen(folder: Folder) -> None:
+    """Give a directory's last file a long name, with which it is still the last."""
+    *names, last = folder.names
+    folder.names = [*names, last + LONG_ENDING]
+
+
+def _below(root: Folder, mark: Mark) -> bytes:
+    """The path of a file from a vault's root on; it needs no quotes."""
+    return (mark.folder.path + mark.name).removeprefix(root.path)
+
+
+def _folders(names: Iterable[bytes]) -> set[bytes]:
+    """
+    All folders on the way to what has these names.
+
+    >>> sorted(_folders([b"keep/1f/03-eA==", b"keep/1f/04-eA==", b".audit"]))
+    [b'keep/', b'keep/1f/']
+    """
+    on_the_way = (accumulate(part + b"/" for part in name.split(b"/")[:-1]) for name in names)
+    return {folder for folders in on_the_way for folder in folders}

@@ -1,0 +1,1 @@
+"""The puppeteer: which files are in vaults, to be kept or archived."""

@@ -28,10 +28,13 @@ from lurge.inspector.report import Inspector
 from lurge.nightly import Night, Pass, Report, UnknownVolume
 from lurge.onepass import mpi, ranks, threads
 from lurge.onepass.mpi import MpiPost, NotStarted
+from lurge.puppeteer.report import Puppeteer
 from lurge.reporter import Reporter
 from lurge.scan import ScanFailed, absolute
 from lurge.scan import scan as write_scan
+from lurge.splitter.report import Splitter
 from lurge.tree import PathUnplaced, Tree, TreeFailed
+from lurge.users import UserReporter
 from lurge_types.config import MAX_DEPTH, Config, DatabaseTable, volume_name
 from lurge_types.reports import Outcome
 from lurge_types.scans import Scan, Volume
@@ -41,20 +44,24 @@ from utils.config import ConfigWrong
 from utils.log import Log, open_log
 from utils.names import FileNames, Names, NamesWrong, SystemNames
 from utils.paths import raw, text
-from utils.progress import entry_counter, progress_bars, progress_log
+from utils.progress import entry_counter, progress_bars, progress_log, upload_log
 from utils.quotas import CsvQuotas, NoQuotas, Quotas, QuotasWrong
+from utils.s3 import Bucket, S3Failed
 from utils.scanfile import STANDARD_INPUT
 from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_file
 
 FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
-WRONG = (ConfigWrong, QuotasWrong, NamesWrong, UnknownVolume, MountsAlike, PathUnplaced)
+WRONG = (ConfigWrong, QuotasWrong, NamesWrong, S3Failed, UnknownVolume, MountsAlike, PathUnplaced)
 MISSING = (DatabaseFailed, NoScans, ScansUnreadable)
 FAILED = (ConfigUnwritable, FolderTaken, ScanFailed, TreeFailed)
 
 REPORTS = {
     "reporter": "What each group uses, against which quota.",
     "inspector": "What is in each project directory, by file type and age.",
+    "puppeteer": "Which files people have put into vaults, to keep or to archive.",
+    "users": "What each user has in each group.",
+    "splitter": "The raw lines of each group, one file each, for tree servers.",
 }
 """The reports that may be named together, each with what `--help` says of it."""
 
@@ -133,6 +140,12 @@ def suite(ctx: click.Context, config: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Do it again although it is recorded.")
 @click.option("--dry-run", is_flag=True, help="Read everything, print, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per volume and report.")
+@click.option("--all", "everyone", is_flag=True, help="splitter: groups that nobody knows, too.")
+@click.option(
+    "--upload/--no-upload",
+    default=None,
+    help="splitter: send the files to splitter.upload, or do not (default: where it is given).",
+)
 @with_defaults
 @click.pass_context
 def report(
@@ -145,14 +158,23 @@ def report(
     force: bool,
     dry_run: bool,
     as_json: bool,
+    everyone: bool,
+    upload: bool | None,
     defaults: bool,
 ) -> int:
     """
-    Make reports of the newest scan of each volume; each scan is read once.
+    Make reports of the newest scan of each volume; each scan is read once for all of them.
 
     reporter: what each group uses, against which quota, and since when.
 
     inspector: what is in each project directory, by file type and age.
+
+    puppeteer: which files people have put into vaults, to keep or to archive.
+
+    users: what each user has in each group.
+
+    splitter: the raw lines of each group in a file of its own, for tree servers. Its folder is
+    there when all volumes are in it.
 
     Under mpirun the ranks share the work: mpirun -n 8 python -m mpi4py manager.py inspector ...
 
@@ -166,6 +188,7 @@ def report(
         )
     settings = config_file.read(path)
     names, quotas = sources(settings)
+    bucket = bucket_of(settings, upload) if "splitter" in reports else None
     today = datetime.now(UTC).date()
     wanted = scans_to_read(settings, volumes, day.date() if day else None, scan_file, today)
     log = open_log(sys.stderr, secrets.token_hex(4))
@@ -175,13 +198,28 @@ def report(
     programs: dict[str, Report] = {
         "reporter": Reporter(settings, database, names, quotas),
         "inspector": Inspector(settings, database, names),
+        "puppeteer": Puppeteer(settings, database, names),
+        "users": UserReporter(settings.report_dir, database, names),
     }
+    read, threads = how_to_read(settings, ctx.obj.post)
+    splitter = Splitter(
+        settings,
+        database,
+        names,
+        threads=threads,
+        bucket=bucket,
+        uploading=upload_log(log),
+        everyone=everyone,
+        force=force,
+        dry_run=dry_run,
+    )
     night = Night(
         config=settings,
         database=database,
         reports=[program for name, program in programs.items() if name in reports],
         today=today,
-        read=how_to_read(settings, ctx.obj.post),
+        read=read,
+        splitter=splitter if "splitter" in reports else None,
         force=force,
         dry_run=dry_run,
     )
@@ -218,11 +256,28 @@ def chosen_config(given: Path | None, defaults: bool) -> Path | None:
     return None if defaults else config_file.find(given)
 
 
-def how_to_read(settings: Config, post: MpiPost | None) -> Pass:
-    """A pass by the other ranks, or by threads where there are none."""
+def how_to_read(settings: Config, post: MpiPost | None) -> tuple[Pass, int]:
+    """A pass by the other ranks, or by threads where there are none; threads of each process."""
     if post:
-        return partial(ranks.one_pass, post)
-    return partial(threads.one_pass, settings.pass_.threads or threads_of_job())
+        return partial(ranks.one_pass, post), 1
+    count = settings.pass_.threads or threads_of_job()
+    return partial(threads.one_pass, count), count
+
+
+def bucket_of(settings: Config, upload: bool | None) -> Bucket | None:
+    """
+    Where the splitter's files are to be sent, if anywhere.
+
+    Raises S3Failed where that cannot be used.
+    """
+    table = settings.splitter
+    if upload and table.upload is None:
+        raise click.UsageError("--upload: splitter.upload says nowhere to send the files to")
+    if upload is False or table.upload is None:
+        return None
+    return Bucket(
+        table.upload, endpoint_url=table.endpoint_url, credentials_file=table.credentials_file
+    )
 
 
 def threads_of_job() -> int:
@@ -247,7 +302,7 @@ def sources(settings: Config) -> tuple[Names, Quotas]:
     quotas: Quotas = NoQuotas()
     try:
         if settings.names.source == "files" and settings.names.group_file:
-            names = FileNames(settings.names.group_file)
+            names = FileNames(settings.names.group_file, settings.names.user_file)
     except NamesWrong as error:
         problems.append(str(error))
     try:
@@ -365,7 +420,7 @@ def tree(
     terminal = show.console(stderr=True, plain=mpi.launched())
     watching = progress_bars(terminal) if terminal.is_terminal else nullcontext(lambda _: None)
     with watching as progress:
-        found = trees.read_tree(settings, chosen, wanted, how_to_read(settings, None), progress)
+        found = trees.read_tree(settings, chosen, wanted, how_to_read(settings, None)[0], progress)
     complain("\n".join(found.remarks), FINE)
     if as_json:
         click.echo("\n".join(trees.as_json(found)))

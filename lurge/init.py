@@ -41,9 +41,11 @@ TEMPLATE = """\
 # retry_seconds = 300
 
 [names]
-# "system": the names that this machine knows. "files": a file as `getent group` prints it.
+# "system": the names that this machine knows. "files": a file as `getent group` prints it, and one
+# as `getent passwd` does; without that one, users go by their numbers.
 # source = "system"
 # group_file = "group"
+# user_file = "passwd"
 
 [quotas]
 # "none", or "csv": a file with the header group,volume,limit_bytes,limit_inodes.
@@ -74,6 +76,27 @@ TEMPLATE = """\
 # VCF = [".vcf", ".bcf", ".gvcf"]
 # "VCF (gzip)" = [".vcf.gz", ".bcf.gz", ".gvcf.gz"]
 # PEDBED = [".ped", ".bed", ".ped.gz", ".bed.gz"]
+
+[splitter]
+# Memory for lines that are not written yet: of each process, or of each rank.
+# memory_budget = "1 GiB"
+# Days for which the folders of group files are kept.
+# keep = 14
+# Where the files are sent, and by which server if that is not Amazon's; keys are taken from the
+# environment, or from a file in AWS's form that only its owner can read.
+# upload = "s3://bucket/prefix"
+# endpoint_url = "https://s3.example.org"
+# credentials_file = "/etc/lurge/s3"
+
+# What index.tsv says that a tree server needs: seconds_base + lines / lines_per_second, and
+# (nodes_base + directories x nodes_per_directory) x bytes_per_node, which depends on how many of
+# the lines are directories: [per cent at most, bytes].
+# [splitter.build]
+# seconds_base = 100
+# lines_per_second = 11000
+# nodes_base = 50
+# nodes_per_directory = 2
+# bytes_per_node = [[0.8, 12000], [1.5, 10000], [2, 9000], [4, 8500], [100, 8000]]
 
 [pass]
 # Lines of a block, the unit in which a scan is handed out; blocks that a rank is sent at a time;

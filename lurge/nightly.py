@@ -6,7 +6,7 @@ done. What is recorded already is left alone; only its TSV is written again wher
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -17,10 +17,11 @@ from typing import Protocol
 from db import runs
 from db.database import Database, DatabaseFailed
 from db.runs import AlreadyRecorded
-from lurge.onepass.work import Answers, Read, Reading, Work
-from lurge.tallies.tally import SumOverflow, Tally
+from lurge.onepass.work import Read, Reading, Told, Work
+from lurge.splitter.report import Splitter
+from lurge.tallies.tally import Maker, TallyFailed
 from lurge_types.config import Config, VolumeTable
-from lurge_types.reports import GroupReport, Made, NamedDirectory, Outcome, Run, Status
+from lurge_types.reports import Made, Outcome, Row, Run, Status
 from lurge_types.scans import BadLines, Progress, Scan, Volume
 from utils import scans, tsv
 from utils.basedirs import BasedirsUnreadable
@@ -47,28 +48,35 @@ class Report(Protocol):
     """
     A program that makes rows of a tally and puts them where they belong.
 
-    Its methods raise SumOverflow, DatabaseFailed and TsvFailed.
+    Its methods raise TallyFailed, DatabaseFailed and TsvFailed.
     """
 
     name: str
 
-    def tally(self, scan: Scan) -> Callable[[], Tally]:
-        """What makes a tally of a scan. Raises BasedirsUnreadable."""
+    def tallies(self, scan: Scan) -> Mapping[str, Maker]:
+        """
+        What makes each tally that it needs of a scan, by a name; reports share those of one name.
+
+        Raises BasedirsUnreadable.
+        """
 
     def settings(self, scan: Scan) -> str | None:
         """A digest of the settings that the rows of a scan depend on. Raises BasedirsUnreadable."""
 
-    def preview(self, scan: Scan, tally: Answers) -> Made:
+    def preview(self, scan: Scan, told: Told) -> Made:
         """What would be written."""
 
-    def write(self, run: Run, scan: Scan, tally: Answers, *, replace: bool) -> Made:
+    def write(self, run: Run, scan: Scan, told: Told, *, replace: bool) -> Made:
         """Put rows into the database and their TSV into its place. Raises AlreadyRecorded too."""
 
     def recorded(self, run: Run) -> Made:
         """A run that is in the database."""
 
-    def restore(self, run: Run, tally: Answers | None) -> bool:
-        """Write the TSV of a recorded run again; False if that needs a tally of its scan."""
+    def is_there(self, run: Run) -> bool:
+        """Whether the TSV of a recorded run is there, with its rows."""
+
+    def restore(self, run: Run, told: Told | None) -> bool:
+        """Write the TSV of a recorded run again; False if that needs the tallies of its scan."""
 
     def tsv(self, run: Run) -> Path:
         """Where the TSV of a run is."""
@@ -83,15 +91,15 @@ class Result:
     """What became of a report of a volume, and its largest rows."""
 
     outcome: Outcome
-    largest: Sequence[GroupReport | NamedDirectory] = ()
+    largest: Sequence[Row] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A report that needs a tally; of a recorded run only the TSV is to be written again."""
+    """A report that needs tallies; of a recorded run only the TSV is to be written again."""
 
     report: Report
-    make_tally: Callable[[], Tally]
+    makers: Mapping[str, Maker]
     recorded: Run | None = None
 
 
@@ -146,7 +154,8 @@ class Night:
     """
     What is to be done with which reports.
 
-    force: replace what is recorded. dry_run: read all, write nothing.
+    splitter: makes one folder of all volumes; None where it is not wanted. force: replace what is
+    recorded. dry_run: read all, write nothing.
     """
 
     config: Config
@@ -154,6 +163,7 @@ class Night:
     reports: Sequence[Report]
     today: date
     read: Pass
+    splitter: Splitter | None = None
     force: bool = False
     dry_run: bool = False
 
@@ -176,9 +186,18 @@ class Night:
                     due.setdefault(scan, []).append(result)
                 else:
                     yield result
+        if self.splitter:
+            yield from map(Result, self.splitter.begin(wanted, self.today))
+            due |= {scan: due.get(scan, []) for scan in self.splitter.scans}
         started = _now()
-        for read in self._read(due, progress):
-            yield from self._finish(read, due[read.scan], started)
+        try:
+            for read in self._read(due, progress):
+                yield from self._finish(read, due[read.scan], started)
+            if self.splitter:
+                yield from map(Result, self.splitter.finish(self.today))
+        finally:
+            if self.splitter:
+                self.splitter.close()
         if not self.dry_run:
             yield from self._remove_old_files()
 
@@ -195,7 +214,7 @@ class Night:
             if run and run.settings not in (None, report.settings(scan)):
                 why = f"{report.tsv(run)} is missing, and was made {OTHER_SETTINGS}"
                 return _failed(report, scan.volume, why)
-            return Due(report, report.tally(scan), run)
+            return Due(report, report.tallies(scan), run)
         except (TsvFailed, BasedirsUnreadable) as error:
             return _failed(report, scan.volume, str(error))
 
@@ -215,7 +234,7 @@ class Night:
 
     def _misses_tsv(self, report: Report, run: Run) -> bool:
         """Whether a TSV is missing that is not too old to be kept."""
-        return not (report.tsv(run).exists() or self._too_old(run.record_date))
+        return not (report.is_there(run) or self._too_old(run.record_date))
 
     def _already(self, report: Report, scan: Scan, run: Run, *remarks: str) -> Result:
         """A report that is recorded."""
@@ -244,47 +263,49 @@ class Night:
         self, due: dict[Scan, list[Due]], progress: Callable[[Progress], None]
     ) -> Iterator[Read]:
         works = [
-            Work(scan, tuple(each.make_tally for each in of_scan)) for scan, of_scan in due.items()
+            Work(scan, tuple(self._makers(scan, of_scan).values())) for scan, of_scan in due.items()
         ]
         return self.read(works, Reading.of(self.config), progress)
+
+    def _makers(self, scan: Scan, due: Sequence[Due]) -> Mapping[str, Maker]:
+        """What makes the tallies of all reports of a scan, each once."""
+        makers = dict(self.splitter.tallies(scan)) if self.splitter else {}
+        for each in due:
+            makers.update(each.makers)
+        return makers
 
     def _finish(self, read: Read, due: Sequence[Due], started: datetime) -> Iterator[Result]:
         """Write the reports of a scan that was read."""
         if read.error:
             for each in due:
                 yield _failed(each.report, read.scan.volume, str(read.error))
+            if self.splitter:
+                self.splitter.give_up(read.scan, str(read.error))
             return
-        for each, tally in zip(due, read.tallies, strict=True):
+        told = dict(zip(self._makers(read.scan, due), read.tallies, strict=True))
+        for each in due:
             try:
-                yield self._write(each, tally, read, started)
-            except (SumOverflow, TsvFailed, DatabaseFailed) as error:
+                yield self._write(each, told, read, started)
+            except (TallyFailed, TsvFailed, DatabaseFailed) as error:
                 yield _failed(each.report, read.scan.volume, str(error))
+        if self.splitter and read.scan in self.splitter.scans:
+            run = _run(self.splitter.name, read, started, None)
+            remarks = (*read.scan.remarks, *bad_lines(read.bad))
+            self.splitter.take(run, read.scan, told, remarks)
 
-    def _write(self, due: Due, tally: Answers, read: Read, started: datetime) -> Result:
+    def _write(self, due: Due, told: Told, read: Read, started: datetime) -> Result:
         report, scan = due.report, read.scan
         if due.recorded:
             if due.recorded.lines != read.lines:
                 return _failed(report, scan.volume, self._not_the_scan(report, due.recorded))
-            report.restore(due.recorded, tally)
+            report.restore(due.recorded, told)
             return self._already(report, scan, due.recorded, FROM_SCAN)
-        run = Run(
-            report=report.name,
-            volume=scan.volume.name,
-            record_date=scan.record_date,
-            scan_file=_name(scan),
-            scan_time=scan.scanned_at,
-            lines=read.lines,
-            bad_lines=read.bad.count,
-            started=started,
-            finished=_now(),
-            version=version("lurge"),
-            settings=report.settings(scan),
-        )
+        run = _run(report.name, read, started, report.settings(scan))
         remarks = (*scan.remarks, *bad_lines(read.bad), *self._too_few_lines(run))
         if self.dry_run:
-            return self._result(report, "read", run, report.preview(scan, tally), remarks)
+            return self._result(report, "read", run, report.preview(scan, told), remarks)
         try:
-            made = report.write(run, scan, tally, replace=self.force)
+            made = report.write(run, scan, told, replace=self.force)
         except AlreadyRecorded as error:
             remarks = (*remarks, str(error))
             return Result(Outcome(report.name, run.volume, "already", remarks=remarks))
@@ -309,6 +330,24 @@ class Night:
                 tsv.remove_older(self.config.report_dir / report.name, self.config.keep, self.today)
             except TsvFailed as error:
                 yield _failed(report, Volume("-"), str(error))
+
+
+def _run(report: str, read: Read, started: datetime, settings: str | None) -> Run:
+    """The record of a report that was made just now."""
+    scan = read.scan
+    return Run(
+        report=report,
+        volume=scan.volume.name,
+        record_date=scan.record_date,
+        scan_file=_name(scan),
+        scan_time=scan.scanned_at,
+        lines=read.lines,
+        bad_lines=read.bad.count,
+        started=started,
+        finished=_now(),
+        version=version("lurge"),
+        settings=settings,
+    )
 
 
 def _failed(report: Report, of: Volume, reason: str) -> Result:

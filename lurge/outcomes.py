@@ -1,15 +1,25 @@
 """What became of a night, for people (tables) and for programs (JSON)."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from decimal import Decimal
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
 from lurge.nightly import Result
-from lurge.reporter import largest_groups
-from lurge_types.reports import LARGEST_SHOWN, GroupReport, NamedDirectory, Outcome, percent
+from lurge_types.reports import (
+    LARGEST_SHOWN,
+    GroupReport,
+    NamedDirectory,
+    NamedFile,
+    NamedUse,
+    Outcome,
+    Row,
+    percent,
+)
 from utils import show
 from utils.paths import text
 
@@ -21,27 +31,17 @@ def as_json(outcome: Outcome) -> str:
 
 
 def tables(results: Sequence[Result]) -> Iterator[Table]:
-    """The largest groups and directories, what became of each report, and what to know of them."""
+    """The largest rows of each kind, what became of each report, and what to know of them."""
     results = sorted(results, key=lambda each: (each.outcome.volume, each.outcome.report))
-    groups = [row for result in results for row in result.largest if isinstance(row, GroupReport)]
-    if groups:
-        yield show.table(
-            f"Largest groups ({_share(results, groups)})",
-            ("volume", "group", "PI", "used", "quota", "%", "inodes", "modified"),
-            map(_group, largest_groups(groups)),
-            right=("used", "quota", "%", "inodes", "modified"),
-        )
-    directories = [
-        row for result in results for row in result.largest if isinstance(row, NamedDirectory)
-    ]
-    if directories:
-        directories.sort(key=lambda named: -named.row.size_bytes)
-        yield show.table(
-            f"Largest directories ({_share(results, directories)})",
-            ("volume", "group", "base directory", "directory", "size", "files", "used last"),
-            map(_directory, directories[:LARGEST_SHOWN]),
-            right=("size", "files", "used last"),
-        )
+    for kind, shown in SHOWN.items():
+        of_kind = [each for each in results if each.largest and isinstance(each.largest[0], kind)]
+        rows = [row for each in of_kind for row in each.largest]
+        if rows:
+            rows.sort(key=lambda row: -shown.size(row))
+            total = sum(each.outcome.rows for each in of_kind)
+            title = f"{shown.title} ({min(len(rows), LARGEST_SHOWN)} of {total:,})"
+            cells = map(shown.cells, rows[:LARGEST_SHOWN])
+            yield show.table(title, shown.columns, cells, right=shown.right)
     yield show.table(
         "Reports",
         ("volume", "report", "date", "outcome", "lines", "bad", "rows", "file"),
@@ -55,15 +55,6 @@ def tables(results: Sequence[Result]) -> Iterator[Table]:
     ]
     if remarks:
         yield show.table("Remarks", ("volume", "report", "remark"), remarks)
-
-
-def _share(results: Sequence[Result], shown: Sequence[object]) -> str:
-    """How many rows are shown, of how many."""
-    kind = type(shown[0])
-    rows = sum(
-        each.outcome.rows for each in results if isinstance(next(iter(each.largest), 0), kind)
-    )
-    return f"{min(len(shown), LARGEST_SHOWN)} of {rows:,}"
 
 
 def _group(row: GroupReport) -> tuple[str, ...]:
@@ -93,6 +84,31 @@ def _directory(named: NamedDirectory) -> tuple[str, ...]:
     )
 
 
+def _use(named: NamedUse) -> tuple[str, ...]:
+    use = named.row
+    return (
+        named.volume,
+        named.user.name,
+        named.group.name,
+        show.size(use.used_bytes),
+        f"{use.inodes:,}",
+        str(use.last_modified or "-"),
+    )
+
+
+def _file(named: NamedFile) -> tuple[str, ...]:
+    file = named.row
+    return (
+        named.volume,
+        file.action,
+        named.user.name,
+        named.group.name,
+        show.size(file.size_bytes),
+        f"{file.links:,}",
+        file.shown,
+    )
+
+
 def _ago(days: Decimal | None) -> str:
     return "-" if days is None else f"{days} d ago"
 
@@ -109,3 +125,45 @@ def _outcome(outcome: Outcome) -> tuple[str, ...]:
         f"{outcome.rows:,}",
         text(bytes(outcome.tsv)) if outcome.tsv else "-",
     )
+
+
+class _Shown(NamedTuple):
+    """How the largest rows of a kind are shown: the cells of each, and its size in bytes."""
+
+    title: str
+    columns: Sequence[str]
+    cells: Callable[[Any], tuple[str, ...]]
+    size: Callable[[Any], int]
+    right: Sequence[str]
+
+
+SHOWN: dict[type[Row], _Shown] = {
+    GroupReport: _Shown(
+        "Largest groups",
+        ("volume", "group", "PI", "used", "quota", "%", "inodes", "modified"),
+        _group,
+        attrgetter("used_bytes"),
+        right=("used", "quota", "%", "inodes", "modified"),
+    ),
+    NamedUse: _Shown(
+        "Largest users",
+        ("volume", "user", "group", "used", "inodes", "modified"),
+        _use,
+        attrgetter("row.used_bytes"),
+        right=("used", "inodes"),
+    ),
+    NamedDirectory: _Shown(
+        "Largest directories",
+        ("volume", "group", "base directory", "directory", "size", "files", "used last"),
+        _directory,
+        attrgetter("row.size_bytes"),
+        right=("size", "files", "used last"),
+    ),
+    NamedFile: _Shown(
+        "Largest files in vaults",
+        ("volume", "action", "user", "group", "size", "links", "path"),
+        _file,
+        attrgetter("row.size_bytes"),
+        right=("size", "links"),
+    ),
+}

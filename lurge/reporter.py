@@ -1,19 +1,16 @@
 """The reporter: what each group uses on a volume, against which quota, and since when."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 from db import usage
 from db.database import Database
 from lurge.groups import group_order, pseudo_groups, shown_groups, symlinks
-from lurge.onepass.work import Answers
+from lurge.onepass.work import Told
 from lurge.tallies.marks import MarkTally
-from lurge.tallies.owners import OwnerSum, OwnerTally, PseudoGroups
-from lurge.tallies.tally import Piece
-from lurge_types.batch import Batch
+from lurge.tallies.owners import OWNERS, By, OwnerSum, OwnerTally
+from lurge.tallies.tally import Maker
 from lurge_types.config import Config
 from lurge_types.names import Group
 from lurge_types.reports import (
@@ -35,7 +32,7 @@ from utils.quotas import Quotas
 ARCHIVED_BELOW_BYTES = 100 << 20
 """A group that is marked as archived may still use this much."""
 
-OWNERS, MARKS = "owners", "marks"
+COUNTED, MARKS = "owners with pseudo groups", "marks"
 
 COLUMNS = (
     "volume",
@@ -59,54 +56,6 @@ COLUMNS = (
 )
 
 
-class GroupTally:
-    """
-    The sums of each group, and which groups are marked as archived.
-
-    parents: the directories that hold a directory for each group; see `MarkTally`.
-    """
-
-    def __init__(
-        self, scan_time: int, pseudo: PseudoGroups | None, parents: Sequence[bytes]
-    ) -> None:
-        self._owners = OwnerTally(scan_time, pseudo=pseudo)
-        self._marks = MarkTally(parents)
-
-    def add(self, batch: Batch) -> None:
-        """
-        Count the entries of a batch.
-
-        Raises SumOverflow.
-        """
-        self._owners.add(batch)
-        self._marks.add(batch)
-
-    def pieces(self) -> Iterator[Piece]:
-        """All that was counted."""
-        for piece in self._owners.pieces():
-            yield OWNERS, piece
-        for piece in self._marks.pieces():
-            yield MARKS, piece
-
-    def merge(self, pieces: Iterable[Piece]) -> None:
-        """
-        Take over what another tally has counted.
-
-        Raises SumOverflow.
-        """
-        for kind, group in groupby(pieces, itemgetter(0)):
-            tally = self._owners if kind == OWNERS else self._marks
-            tally.merge(piece for _, piece in group)
-
-    def tell(self, _: object = None) -> tuple[list[OwnerSum], Set[bytes]]:
-        """
-        The sums sorted by gid, and the names of the marked directories.
-
-        Raises SumOverflow.
-        """
-        return self._owners.tell(), self._marks.marked
-
-
 class Reporter:
     """Makes the rows of `lustre_usage` and their TSV."""
 
@@ -120,26 +69,31 @@ class Reporter:
         self._names = group_names
         self._quotas = quotas
 
-    def tally(self, scan: Scan) -> Callable[[], GroupTally]:
-        """What makes a tally of a scan."""
+    def tallies(self, scan: Scan) -> Mapping[str, Maker]:
+        """What makes its tallies of a scan: who owns what, and which groups are archived."""
+        pseudo = pseudo_groups(self._config)
         parents = [
             real
             for directory in scan.volume.group_directories
             for real in real_paths(directory, symlinks(self._config))
         ]
-        return partial(GroupTally, scan.scan_time, pseudo_groups(self._config), parents)
+        return {
+            COUNTED if pseudo else OWNERS: partial(OwnerTally, scan.scan_time, pseudo=pseudo),
+            MARKS: partial(MarkTally, parents),
+        }
 
     def settings(self, scan: Scan) -> str | None:  # noqa: ARG002 - quotas and names of the moment
         """Rows are those of the moment they were made."""
         return None
 
-    def _rows(self, scan: Scan, tally: Answers) -> list[GroupReport]:
+    def _rows(self, scan: Scan, told: Told) -> list[GroupReport]:
         """
         A row for each group, in the order of the TSV.
 
         Raises SumOverflow, DatabaseFailed.
         """
-        sums, marked = tally.tell(None)
+        sums = told[COUNTED if self._config.pseudo_groups else OWNERS].tell(By.GROUP)
+        marked = told[MARKS].tell(None)
         groups = shown_groups(self._config, self._names, [owner.gid for owner in sums])
         earlier = self._database.transaction(
             lambda connection: usage.last_used(connection, scan.volume.name, scan.record_date)
@@ -170,11 +124,11 @@ class Reporter:
             suspect=owner.used_bytes < least,
         )
 
-    def preview(self, scan: Scan, tally: Answers) -> Made:
+    def preview(self, scan: Scan, told: Told) -> Made:
         """What would be written. Raises SumOverflow, DatabaseFailed."""
-        return _made(self._rows(scan, tally), None)
+        return _made(self._rows(scan, told), None)
 
-    def write(self, run: Run, scan: Scan, tally: Answers, *, replace: bool) -> Made:
+    def write(self, run: Run, scan: Scan, told: Told, *, replace: bool) -> Made:
         """
         Put the rows into the database and their TSV into its place.
 
@@ -182,11 +136,11 @@ class Reporter:
         agrees with them. Raises SumOverflow, TsvFailed, DatabaseFailed, AlreadyRecorded; then
         neither has anything of the new rows.
         """
-        rows = self._rows(scan, tally)
+        rows = self._rows(scan, told)
         prepared = tsv.prepare(self.tsv(run), COLUMNS, map(_cells, rows))
         try:
             if replace:
-                tsv.withdraw(prepared)
+                tsv.withdraw(prepared.path)
             usage.store(self._database, run, scan.volume, rows, replace=replace)
         except BaseException:
             tsv.discard(prepared)
@@ -203,7 +157,11 @@ class Reporter:
             lambda connection: usage.read(connection, run.volume, run.record_date)
         )
 
-    def restore(self, run: Run, tally: Answers | None) -> bool:  # noqa: ARG002 - the rows are stored
+    def is_there(self, run: Run) -> bool:
+        """Whether the TSV of a run is there."""
+        return self.tsv(run).exists()
+
+    def restore(self, run: Run, told: Told | None) -> bool:  # noqa: ARG002 - the rows are stored
         """Write the TSV of a recorded run again. Raises DatabaseFailed, TsvFailed."""
         rows = sorted(self._stored(run), key=_order)
         tsv.publish(tsv.prepare(self.tsv(run), COLUMNS, map(_cells, rows)))
@@ -219,13 +177,8 @@ def _order(row: GroupReport) -> tuple[bytes, int]:
 
 
 def _made(rows: Sequence[GroupReport], path: Path | None) -> Made:
-    return Made(len(rows), tuple(largest_groups(rows)), path)
-
-
-def largest_groups(rows: Iterable[GroupReport]) -> list[GroupReport]:
-    """Those that use most, largest first."""
-    order = sorted(rows, key=lambda row: (-row.used_bytes, row.volume, row.group.gid))
-    return order[:LARGEST_SHOWN]
+    order = sorted(rows, key=lambda row: (-row.used_bytes, row.group.gid))
+    return Made(len(rows), tuple(order[:LARGEST_SHOWN]), path)
 
 
 def _cells(row: GroupReport) -> tuple[object, ...]:

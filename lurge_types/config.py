@@ -1,9 +1,19 @@
 """The configuration: its keys, their defaults, and what they may be."""
 
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -21,6 +31,9 @@ MAX_DEPTH = 2048
 """Components that a path can have: 4,096 bytes, a slash and a byte each."""
 
 MOST_FILE_TYPES = 200
+
+LEAST_MEMORY = 64 << 20
+"""Bytes with which the splitter still writes members of a useful size."""
 
 FILE_TYPES = {
     "SAM": (".sam", ".sam.gz"),
@@ -113,10 +126,11 @@ def _url(parts: URL) -> str:
 
 
 class NamesTable(Table):
-    """Where names of groups come from."""
+    """Where names of groups and users come from."""
 
     source: Literal["system", "files"] = "system"
     group_file: File | None = None
+    user_file: File | None = None
 
     @field_validator("group_file")
     @classmethod
@@ -198,6 +212,51 @@ class InspectorTable(Table):
         return types
 
 
+class BuildTable(Table):
+    """
+    What building a tree of a group's file takes, in seconds and bytes.
+
+    bytes_per_node: (per cent of the lines that are directories at most, bytes), ascending to 100.
+    """
+
+    seconds_base: Annotated[int, Field(strict=True, ge=0)] = 100
+    lines_per_second: Annotated[int, Field(strict=True, ge=1)] = 11_000
+    nodes_base: Annotated[int, Field(strict=True, ge=0)] = 50
+    nodes_per_directory: Annotated[int, Field(strict=True, ge=0)] = 2
+    bytes_per_node: tuple[tuple[Decimal, int], ...] = (
+        (Decimal("0.8"), 12_000),
+        (Decimal("1.5"), 10_000),
+        (Decimal(2), 9_000),
+        (Decimal(4), 8_500),
+        (Decimal(100), 8_000),
+    )
+
+    @field_validator("bytes_per_node")
+    @classmethod
+    def _whole(cls, steps: tuple[tuple[Decimal, int], ...]) -> tuple[tuple[Decimal, int], ...]:
+        shares = [share for share, _ in steps]
+        if not shares or shares != sorted(set(shares)) or shares[-1] != 100:
+            raise ValueError("must be [per cent, bytes] pairs, the per cent ascending to 100")
+        return steps
+
+
+def _s3(url: str) -> str:
+    if not re.fullmatch(r"s3://[^/\s]+(/\S*)?", url):
+        raise ValueError("must be like s3://bucket/prefix")
+    return url
+
+
+class SplitterTable(Table):
+    """How the lines of each group are split off, and where the files are sent."""
+
+    memory_budget: Annotated[ByteSize, Field(ge=LEAST_MEMORY)] = ByteSize(1 << 30)
+    keep: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 14
+    upload: Annotated[str, AfterValidator(_s3)] | None = None
+    endpoint_url: str | None = None
+    credentials_file: File | None = None
+    build: BuildTable = BuildTable()
+
+
 class PassTable(Table):
     """How scans are read."""
 
@@ -228,6 +287,7 @@ class Config(Table):
     quotas: QuotasTable = QuotasTable()
     warnings: WarningsTable = WarningsTable()
     inspector: InspectorTable = InspectorTable()
+    splitter: SplitterTable = SplitterTable()
     pass_: Annotated[PassTable, Field(alias="pass")] = PassTable()
     pseudo_groups: dict[Mount, PseudoGroup] = {}
     symlinks: dict[Mount, Mount] = {}

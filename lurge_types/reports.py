@@ -6,7 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from lurge_types.names import Group
+from lurge_types.names import Group, User
+from lurge_types.vaults import VaultFile
 
 LARGEST_SHOWN = 10
 """Of a report's rows, how many are shown to whoever runs it."""
@@ -97,7 +98,7 @@ class DirectoryReport(NamedTuple):
     last_modified_days, last_used_days: to the scan, one decimal; None if unknown.
     by_type: parts with a file; their kind is a place in the list of file types, 0 for other.
     by_age: parts with a file; their kind is one of `AGE_CLASSES` or `UNKNOWN_AGE`.
-    kept_files: how many are kept by a vault, whatever they are called now; nobody counts them yet.
+    kept_files: how many are kept by a vault, whatever they are called now.
     holds_vault: whether it is, holds or lies in a vault.
     lies_above: whether another base directory lies below it.
     """
@@ -172,6 +173,29 @@ class NamedDirectory:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedUse:
+    """What a user has in a group on a volume, with their names, as it is shown."""
+
+    volume: str
+    user: User
+    group: Group
+    row: UserUse
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file in a vault of a volume with the names of its owners, as it is shown."""
+
+    volume: str
+    user: User
+    group: Group
+    row: VaultFile
+
+
+Row = GroupReport | NamedDirectory | NamedUse | NamedFile
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """
     A report that was made: how many rows it has, and the largest of them.
@@ -180,7 +204,7 @@ class Made:
     """
 
     rows: int
-    largest: tuple[GroupReport | NamedDirectory, ...] = ()
+    largest: tuple[Row, ...] = ()
     path: Path | None = None
     remarks: tuple[str, ...] = ()
 

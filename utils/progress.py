@@ -56,6 +56,19 @@ def progress_log(log: Log, seconds: float = LOG_SECONDS) -> Callable[[Progress],
     return tell
 
 
+def upload_log(log: Log, seconds: float = LOG_SECONDS) -> Callable[[int, int], None]:
+    """A line in the log while files are sent, but not more often than that."""
+    told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= seconds:
+            told = time.monotonic()
+            log.info("uploading", percent=f"{100 * done / (total or 1):.1f}", sent_bytes=done)
+
+    return tell
+
+
 @contextmanager
 def entry_counter(console: Console) -> Iterator[Callable[[int], None]]:
     """How many entries a scan has written, on a terminal; nothing elsewhere."""

@@ -13,6 +13,9 @@ from base64 import b64decode, b64encode
 from typing import NamedTuple
 
 VAULT = b".vault"
+KEEP = b"keep"
+"""The action of files that stay where they are."""
+
 ALPHABET_ENDS = b"+_"
 """The last two characters of the base64; in the standard one, the last would cut the key."""
 
@@ -36,6 +39,11 @@ class Place(NamedTuple):
     root: bytes
     branch: bytes
     key: bytes
+
+    @property
+    def action(self) -> bytes:
+        """What the branch says is to become of it: without its leading dot, in lower case."""
+        return self.branch.removeprefix(b".").lower()
 
 
 class Key(NamedTuple):

@@ -1,6 +1,6 @@
 """Which groups' directories hold a marker file."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from lurge.tallies.tally import Piece
 from lurge_types.batch import FILE, Batch
@@ -21,7 +21,7 @@ class MarkTally:
         self._parents = parents
         self._rules = PathRules(parents)
         self._marker = as_array(MARKER)
-        self.marked: set[bytes] = set()
+        self._marked: set[bytes] = set()
 
     def add(self, batch: Batch) -> None:
         """Look for markers among the entries of a batch."""
@@ -30,13 +30,17 @@ class MarkTally:
                 parent, _, name = batch.path(entry).removesuffix(MARKER).rpartition(b"/")
                 rule = self._rules.find(parent)
                 if rule >= 0 and self._parents[rule].count(b"/") == parent.count(b"/"):
-                    self.marked.add(name)
+                    self._marked.add(name)
 
     def pieces(self) -> Iterator[Piece]:
         """All that was found."""
-        yield (self.marked,)
+        yield (self._marked,)
 
     def merge(self, pieces: Iterable[Piece]) -> None:
         """Take over what another tally has found."""
         for (marked,) in pieces:
-            self.marked |= marked
+            self._marked |= marked
+
+    def tell(self, _: object = None) -> Set[bytes]:
+        """The names of the directories."""
+        return self._marked

@@ -16,6 +16,9 @@ from lurge.tallies.tally import Piece, SumOverflow
 SMALLEST = 64
 PIECE_ROWS = 8192
 PIECE_LINKS = 65_536
+PART_LINKS = 1_000_000
+"""About how many links are regrouped at a time."""
+
 ROWS, LINKS = "rows", "links"
 T = TypeVar("T", bound=np.generic)
 
@@ -166,6 +169,21 @@ class LinkSet:
         rows, inodes, devices, values = piece
         self.reserve(len(rows))
         loops.merge_links(self.arrays, rows, inodes, devices, values, renumbered)
+
+    def regrouped(self, renumbered: NDArray[np.int64]) -> Iterator["LinkSet"]:
+        """
+        The same links by other rows, a part of them at a time: row `r` becomes `renumbered[r]`.
+
+        All links of an inode are in one part. So whatever is added up over links needs no second
+        copy of them, which may be gigabytes.
+        """
+        parts = -(-len(self) // PART_LINKS)
+        for part in range(parts):
+            some = LinkSet(self.values.shape[1])
+            for piece in self.pieces():
+                chosen = loops.part_of_links(piece[1], part, parts)
+                some.merge(tuple(array[chosen] for array in piece), renumbered)
+            yield some
 
 
 def pieces_of(table: SumTable, links: LinkSet) -> Iterator[Piece]:

@@ -186,8 +186,8 @@ def merge_rows(
 
 
 @compiled
-def find_link(links: Links, row: int, inode: np.uint64, device: np.uint64) -> int:
-    """The place of a row's inode, a new one if need be; its values there are below any others."""
+def _link_slot(links: Links, row: int, inode: np.uint64, device: np.uint64) -> np.uint64:
+    """The slot of a row's inode: where its link stands, or would stand."""
     mask = np.uint64(len(links.slots) - 1)
     slot = mix(inode, np.uint64(row) << np.uint64(32) ^ device) & mask
     while links.slots[slot]:
@@ -197,8 +197,23 @@ def find_link(links: Links, row: int, inode: np.uint64, device: np.uint64) -> in
             and links.rows[link] == row
             and links.devices[link] == device
         ):
-            return link
+            break
         slot = slot + np.uint64(1) & mask
+    return slot
+
+
+@compiled
+def has_link(links: Links, row: int, inode: np.uint64, device: np.uint64) -> bool:
+    """Whether there is a link of a row's inode."""
+    return links.slots[_link_slot(links, row, inode, device)] > 0
+
+
+@compiled
+def find_link(links: Links, row: int, inode: np.uint64, device: np.uint64) -> int:
+    """The place of a row's inode, a new one if need be; its values there are below any others."""
+    slot = _link_slot(links, row, inode, device)
+    if links.slots[slot]:
+        return np.int64(links.slots[slot]) - 1
     link = links.filled[0]
     links.filled[0] += 1
     links.slots[slot] = link + 1
@@ -241,3 +256,21 @@ def merge_links(
                 for later in range(column, values.shape[1]):
                     links.values[link, later] = values[i, later]
                 break
+
+
+@compiled
+def part_of_links(inodes: NDArray[np.uint64], part: int, parts: int) -> NDArray[np.int64]:
+    """
+    Which inodes are in one of some parts, fewer than 2^32, that are about equally large.
+
+    The upper half of the hash says so: the lower one finds the slot, and would leave most of them
+    empty.
+    """
+    found = np.empty(len(inodes), np.int64)
+    count = 0
+    for i in range(len(inodes)):
+        upper = mix(inodes[i], np.uint64(0)) >> np.uint64(32)
+        if upper * np.uint64(parts) >> np.uint64(32) == np.uint64(part):
+            found[count] = i
+            count += 1
+    return found[:count]

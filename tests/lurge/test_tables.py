@@ -1,8 +1,13 @@
 """Tables tell keys apart whatever their hashes, and hand over all they have in pieces."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lurge.tallies import table as tables
 from lurge.tallies import table_loops as loops
 from lurge.tallies.table import PIECE_LINKS, PIECE_ROWS, LinkSet, SumTable, merge_linked, pieces_of
 from utils.path_rules import as_array
@@ -54,6 +59,59 @@ def test_the_first_values_of_a_link_decide_before_the_later_ones() -> None:
     for values in [(1, 9, 9), (2, 3, 4), (2, 3, 3), (2, 2, 8), (2, 3, 5), (0, 0, 0)]:
         merged.merge(next(only(*values).pieces()), np.zeros(1, np.int64))
     assert merged.values.tolist() == [[2, 3, 5]]
+
+
+links_of = st.tuples(
+    st.integers(0, 5),
+    st.integers(0, 9) | st.integers(0, 2**64 - 1),
+    st.integers(1, 2) | st.just(2**64 - 1),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
+"""(row, inode, device, two values)"""
+
+
+def link_set(links: Sequence[tuple[int, ...]]) -> LinkSet:
+    found = LinkSet(2)
+    for row, inode, device, *values in links:
+        piece = (
+            np.array([row], np.uint32),
+            np.array([inode], np.uint64),
+            np.array([device], np.uint64),
+            np.array([values], np.int64),
+        )
+        found.merge(piece, np.arange(row + 1))
+    return found
+
+
+def all_links(links: LinkSet) -> dict[tuple[int, int, int], list[int]]:
+    rows, inodes, devices, values = (array[: len(links)].tolist() for array in links.arrays[2:])
+    return dict(zip(zip(rows, inodes, devices, strict=True), values, strict=True))
+
+
+@given(st.lists(links_of, max_size=60), st.lists(st.integers(0, 3), min_size=6, max_size=6))
+def test_links_are_regrouped_in_parts_of_which_each_has_all_of_an_inode(
+    links: list[tuple[int, ...]], renumbered: list[int]
+) -> None:
+    expected: dict[tuple[int, int, int], list[int]] = {}
+    for row, inode, device, *values in links:
+        key = renumbered[row], inode, device
+        expected[key] = max(values, expected.get(key, values))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tables, "PART_LINKS", 7)
+        parts = list(map(all_links, link_set(links).regrouped(np.array(renumbered, np.int64))))
+    assert len(parts) == -(-len(link_set(links)) // 7)
+    assert {key: values for part in parts for key, values in part.items()} == expected
+    inodes = [{inode for _, inode, _ in part} for part in parts]
+    assert sum(map(len, inodes)) == len(set().union(*inodes))
+
+
+def test_parts_of_links_are_about_equally_large() -> None:
+    for first, step in [(0, 1), (2**40, 2), (144_115_205_255_725_056, 1), (0, 2**32)]:
+        inodes = np.arange(100_000, dtype=np.uint64) * np.uint64(step) + np.uint64(first)
+        sizes = [len(loops.part_of_links(inodes, part, 7)) for part in range(7)]
+        assert sum(sizes) == len(inodes)
+        assert max(sizes) < 1.1 * len(inodes) / 7
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 15, 16, 17, 31, 32, 33, 70])

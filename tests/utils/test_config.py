@@ -81,6 +81,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [names]
         source = "files"
         group_file = "/g"
+        user_file = "/u"
         [quotas]
         source = "csv"
         csv_file = "/q"
@@ -115,7 +116,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 password_file=Path("/p"),
                 retry_seconds=0.5,
             ),
-            "names": {"source": "files", "group_file": "/g"},
+            "names": {"source": "files", "group_file": "/g", "user_file": "/u"},
             "quotas": {"source": "csv", "csv_file": "/q"},
             "warnings": WarningsTable(suspect_fall=1),
             "pass": PassTable(block_lines=1, threads=3),
@@ -130,7 +131,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     [
         "",
         'wrstat_dir = "wrstat"\n[database]\nurl = "sqlite:///lurge.db"\npassword_file = "p"\n'
-        '[names]\nsource = "files"\ngroup_file = "g"\n[quotas]\nsource = "csv"\ncsv_file = "q"',
+        '[names]\nsource = "files"\ngroup_file = "g"\nuser_file = "u"\n'
+        '[quotas]\nsource = "csv"\ncsv_file = "q"',
         "[database]\nretry_seconds = 1",
     ],
 )
@@ -141,7 +143,7 @@ def test_relative_paths_start_from_the_files_folder(text: str, name: str, tmp_pa
     found = config(folder, text)
     database = Path(make_url(found.database.url).database or "")
     files = [found.wrstat_dir, found.report_dir, database, found.database.password_file]
-    files += [found.names.group_file, found.quotas.csv_file]
+    files += [found.names.group_file, found.names.user_file, found.quotas.csv_file]
     assert all(folder in file.parents for file in files if file is not None)
 
 

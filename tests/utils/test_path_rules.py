@@ -56,7 +56,8 @@ def batch(paths: Sequence[bytes]) -> Batch:
     """A batch of paths, amid bytes that belong to none."""
     raw = np.frombuffer(b"".join(paths) + b"/behind", np.uint8)
     numbers = np.zeros((len(NUMBER_COLUMNS), len(paths)), np.int64)
-    return Batch(numbers, raw, np.cumsum([0, *map(len, paths)]))
+    no_lines = np.zeros(len(paths), np.int64)
+    return Batch(numbers, raw, np.cumsum([0, *map(len, paths)]), raw, no_lines, no_lines)
 
 
 @given(rules, st.lists(paths, max_size=8))

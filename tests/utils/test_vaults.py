@@ -1,12 +1,16 @@
 """Keys of vaults."""
 
 import base64
+from itertools import accumulate
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils import vaults
+from utils.path_loops import WINDOW, in_vaults
+from utils.path_rules import as_array
 from utils.vaults import Key, KeyBroken, Place
 
 NAMES = st.binary(min_size=1, max_size=255).filter(
@@ -80,3 +84,51 @@ def test_a_broken_key_says_why(key: bytes, reason: str) -> None:
 )
 def test_the_outermost_vault_counts(path: bytes, place: Place | None) -> None:
     assert vaults.place(path) == place
+
+
+@pytest.mark.parametrize(
+    ("branch", "action"),
+    [
+        (b"keep", b"keep"),
+        (b".KeeP", b"keep"),
+        (b"..keep", b".keep"),
+        (b"", b""),
+        (b".\xc3\x84", b"\xc3\x84"),
+    ],
+)
+def test_the_action_is_the_branch_without_its_dot_whatever_its_case(
+    branch: bytes, action: bytes
+) -> None:
+    assert Place(b"/a", branch, b"x").action == action
+
+
+def found_in(paths: list[bytes], behind: bytes = b"") -> list[int]:
+    """The numbers of the paths in vaults, where something else lies behind them all."""
+    offsets = np.array([0, *accumulate(map(len, paths))])
+    found: list[int] = in_vaults(as_array(b"".join(paths) + behind), offsets).tolist()
+    return found
+
+
+components = st.one_of(
+    st.sampled_from([b".vault", b".vault", b".vaul", b"vault", b".vaults", b"x.vault", b".va"]),
+    st.sampled_from([b".", b".v", b".x", b"a", b"x" * WINDOW]),
+    st.integers(1, WINDOW).map(lambda length: b"x" * length),
+)
+some_paths = st.lists(components, max_size=6).map(lambda parts: b"/" + b"/".join(parts))
+
+
+@given(st.lists(some_paths, max_size=12), st.sampled_from([b"", b"/", b"/.vault/x", b"t/x"]))
+@settings(max_examples=500)
+def test_what_is_in_a_vault_is_found_wherever_its_path_lies(
+    paths: list[bytes], behind: bytes
+) -> None:
+    expected = [number for number, path in enumerate(paths) if b".vault" in path.split(b"/")]
+    assert found_in(paths, behind) == expected
+    assert found_in(paths * 9, behind) == [
+        number + len(paths) * time for time in range(9) for number in expected
+    ]
+
+
+def test_a_vault_that_two_paths_make_together_is_none() -> None:
+    assert found_in([b"/a/.va", b"/ult/x", b"/a/.vaul", b"/t/x", b"/a/.vaults", b"/x"]) == []
+    assert found_in([b"/", b"/.vault", b"/", b"/a/.vault", b"/x"]) == [1, 3]

@@ -1,0 +1,148 @@
+"""The user reporter: what each person has in each group, a column for each volume."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from db import user_usage
+from db.database import Database
+from lurge.onepass.work import Told
+from lurge.tallies.owners import OWNERS, By, OwnerSum, OwnerTally
+from lurge.tallies.tally import Maker
+from lurge_types.names import Group, User
+from lurge_types.reports import LARGEST_SHOWN, Made, NamedUse, Run, UserUse
+from lurge_types.scans import Scan
+from utils import tsv
+from utils.names import Names
+
+COLUMNS = ("user", "uid", "group", "gid", "data")
+"""Before one for each volume."""
+
+
+class UserReporter:
+    """Makes the rows of `user_usage`, and a TSV for each date with all volumes."""
+
+    name = "users"
+
+    def __init__(self, report_dir: Path, database: Database, names: Names) -> None:
+        self._report_dir = report_dir
+        self._database = database
+        self._names = names
+
+    def tallies(self, scan: Scan) -> Mapping[str, Maker]:
+        """What makes its tally of a scan, which is the reporter's too, unless that has others."""
+        return {OWNERS: partial(OwnerTally, scan.scan_time)}
+
+    def settings(self, scan: Scan) -> str | None:  # noqa: ARG002 - there are none
+        """Rows depend on no settings."""
+        return None
+
+    def preview(self, scan: Scan, told: Told) -> Made:
+        """What would be written. Raises SumOverflow."""
+        rows = _rows(told)
+        return self._made(scan.volume.name, rows, self._users(rows), self._groups(rows), None)
+
+    def write(self, run: Run, scan: Scan, told: Told, *, replace: bool) -> Made:
+        """
+        Put the rows into the database, and write the TSV of the date again from it.
+
+        A TSV in which a volume is to be replaced is gone before its rows are. Raises SumOverflow,
+        DatabaseFailed, AlreadyRecorded; then there are no new rows. TsvFailed where they are there
+        and the TSV is not, or is that of the volumes before: the next run writes it.
+        """
+        rows = _rows(told)
+        users, groups = self._users(rows), self._groups(rows)
+        if replace:
+            tsv.withdraw(self.tsv(run))
+        user_usage.store(self._database, run, scan.volume, rows, users, groups, replace=replace)
+        self._publish(run.record_date)
+        return self._made(run.volume, rows, users, groups, self.tsv(run))
+
+    def recorded(self, run: Run) -> Made:
+        """A run that is in the database. Raises DatabaseFailed."""
+        stored = [each for each in self._stored(run.record_date) if each.volume == run.volume]
+        users = {each.user.uid: each.user for each in stored}
+        groups = {each.group.gid: each.group for each in stored}
+        return self._made(run.volume, [each.row for each in stored], users, groups, self.tsv(run))
+
+    def is_there(self, run: Run) -> bool:
+        """Whether the TSV of a run's date has all volumes of that date. Raises DatabaseFailed."""
+        header = tsv.header(self.tsv(run))
+        return header == (*COLUMNS, *sorted(self._volumes(run.record_date)))
+
+    def restore(self, run: Run, told: Told | None) -> bool:  # noqa: ARG002 - the rows are stored
+        """Write the TSV of a run's date again. Raises DatabaseFailed, TsvFailed."""
+        self._publish(run.record_date)
+        return True
+
+    def tsv(self, run: Run) -> Path:
+        """Where the TSV of a run's date is."""
+        return tsv.place_of_day(self._report_dir, self.name, run.record_date)
+
+    def _publish(self, day: date) -> None:
+        """
+        Write the TSV of a date, and again as long as another run changed its rows meanwhile.
+
+        So whichever of several runs is the last to give the file its name has seen all rows.
+        """
+        path = tsv.place_of_day(self._report_dir, self.name, day)
+        written: Mapping[str, object] | None = None
+        while (volumes := self._volumes(day)) != written:
+            names = sorted(volumes)
+            tsv.publish(tsv.prepare(path, (*COLUMNS, *names), _lines(self._stored(day), names)))
+            written = volumes
+
+    def _volumes(self, day: date) -> Mapping[str, object]:
+        """The volumes of a date, each with what changes when its rows do."""
+        return self._database.transaction(partial(user_usage.volumes, day=day))
+
+    def _stored(self, day: date) -> Sequence[NamedUse]:
+        return self._database.transaction(partial(user_usage.read, day=day))
+
+    def _users(self, rows: Sequence[UserUse]) -> Mapping[int, User]:
+        return self._names.users({row.uid for row in rows})
+
+    def _groups(self, rows: Sequence[UserUse]) -> Mapping[int, Group]:
+        return self._names.groups({row.gid for row in rows})
+
+    def _made(
+        self,
+        volume: str,
+        rows: Sequence[UserUse],
+        users: Mapping[int, User],
+        groups: Mapping[int, Group],
+        path: Path | None,
+    ) -> Made:
+        largest = sorted(rows, key=lambda row: (-row.used_bytes, row.uid, row.gid))[:LARGEST_SHOWN]
+        named = [NamedUse(volume, users[row.uid], groups[row.gid], row) for row in largest]
+        return Made(len(rows), tuple(named), path)
+
+
+def _rows(told: Told) -> list[UserUse]:
+    """A row for each user in each group. Raises SumOverflow."""
+    sums: list[OwnerSum] = told[OWNERS].tell(By.USER)
+    return [
+        UserUse(each.uid, each.gid, each.used_bytes, each.inodes, _day(each.last_modified))
+        for each in sums
+    ]
+
+
+def _day(seconds: int) -> date | None:
+    """The day in UTC of a time; None where it is 0, for not known."""
+    return datetime.fromtimestamp(seconds, UTC).date() if seconds else None
+
+
+def _lines(stored: Iterable[NamedUse], volumes: Sequence[str]) -> Iterator[Sequence[object]]:
+    """Three rows for each user in a group, which come in their order."""
+    for whose, of_pair in groupby(stored, key=_whose):
+        rows = {each.volume: each.row for each in of_pair}
+        uses = [rows.get(name) for name in volumes]
+        yield (*whose, "inodes", *(use and use.inodes for use in uses))
+        yield (*whose, "last_modified", *(use and use.last_modified for use in uses))
+        yield (*whose, "size_bytes", *(use and use.used_bytes for use in uses))
+
+
+def _whose(each: NamedUse) -> tuple[str, int, str, int]:
+    return each.user.name, each.user.uid, each.group.name, each.group.gid

@@ -1,0 +1,111 @@
+"""The user reporter: what each user has in each group, with all volumes of a date in one TSV."""
+
+from datetime import time, timedelta
+from pathlib import Path
+
+import pytest
+from site_of_tests import TODAY, Site, entry
+
+TODAY_LATER = time(5)
+ROOTS = ("/lustre/s1", "/lustre/s2")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    (tmp_path / "group").write_text("team:x:7:\nlab:x:8:\n", "utf-8")
+    (tmp_path / "passwd").write_text("ann:x:1:7:::\nbob:x:2:7:::\n", "utf-8")
+    names = '[names]\nsource = "files"\ngroup_file = "group"\nuser_file = "passwd"'
+    site = Site(tmp_path, names)
+    first, second = ROOTS
+    site.add_scan(
+        [
+            entry(first, type="d", size=4, uid=1, gid=7),
+            entry(f"{first}/a", size=10, uid=1, gid=7, mtime=86_400 * 3),
+            entry(f"{first}/b", size=20, uid=2, gid=7, mtime=0),
+            entry(f"{first}/c", size=30, uid=1, gid=99),
+        ],
+        first,
+    )
+    site.add_scan([entry(f"{second}/a", size=100, uid=1, gid=7, mtime=86_400)], second)
+    return site
+
+
+def rows(site: Site, day: str = str(TODAY)) -> list[list[str]]:
+    text = (site.reports / "users" / f"{day}.tsv").read_text("utf-8")
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def test_all_volumes_stand_beside_each_other(site: Site) -> None:
+    done = site.outcomes("users")
+    assert [(each["volume"], each["status"], each["rows"]) for each in done] == [
+        ("s1", "written", 3),
+        ("s2", "written", 1),
+    ]
+    assert rows(site) == [
+        ["user", "uid", "group", "gid", "data", "s1", "s2"],
+        ["ann", "1", "gid:99", "99", "inodes", "1", "-"],
+        ["ann", "1", "gid:99", "99", "last_modified", "1970-01-01", "-"],
+        ["ann", "1", "gid:99", "99", "size_bytes", "30", "-"],
+        ["ann", "1", "team", "7", "inodes", "2", "1"],
+        ["ann", "1", "team", "7", "last_modified", "1970-01-04", "1970-01-02"],
+        ["ann", "1", "team", "7", "size_bytes", "14", "100"],
+        ["bob", "2", "team", "7", "inodes", "1", "-"],
+        ["bob", "2", "team", "7", "last_modified", "-", "-"],
+        ["bob", "2", "team", "7", "size_bytes", "20", "-"],
+    ]
+    assert (site.reports / "users" / "latest" / "users.tsv").resolve().name == f"{TODAY}.tsv"
+
+
+def test_a_volume_that_comes_later_gets_its_column(site: Site) -> None:
+    site.outcomes("users", "--volume", "s2")
+    assert rows(site)[0][5:] == ["s2"]
+    site.outcomes("users", "--volume", "s1")
+    assert rows(site)[0][5:] == ["s1", "s2"]
+
+
+def test_a_file_without_a_recorded_volume_is_written_again(site: Site) -> None:
+    site.outcomes("users")
+    before = rows(site)
+    (site.reports / "users" / f"{TODAY}.tsv").write_text(
+        "user\tuid\tgroup\tgid\tdata\ts1\n", "utf-8"
+    )
+    done = site.outcomes("users")
+    assert {each["status"] for each in done} == {"already"}
+    assert any("written from the database" in remark for remark in done[0]["remarks"])
+    assert rows(site) == before
+
+
+def test_what_is_recorded_is_shown_by_its_largest_rows(site: Site) -> None:
+    site.outcomes("users")
+    shown = site.run("users").stdout
+    assert "Largest users" in shown
+    assert "recorded already" in shown
+
+
+def test_a_volume_is_replaced_in_the_file_too(site: Site) -> None:
+    site.outcomes("users")
+    other = [entry("/lustre/s2/new", size=5, uid=2, gid=8)]
+    site.add_scan(other, ROOTS[1], at=TODAY_LATER)
+    done = site.outcomes("users", "--volume", "s2", "--force")
+    assert done[0]["status"] == "written"
+    assert [row[6] for row in rows(site) if row[:3] == ["ann", "1", "team"]] == ["-"] * 3
+    assert next(row[6] for row in rows(site) if row[:3] == ["bob", "2", "lab"]) == "1"
+
+
+def test_pseudo_groups_do_not_count(site: Site) -> None:
+    site.config += '\n[pseudo_groups."/lustre/s1"]\nname = "common"\ngid = 5000\n'
+    done = site.outcomes("reporter", "users")
+    assert {each["status"] for each in done} == {"written"}
+    assert {row[2] for row in rows(site)[1:]} == {"gid:99", "team"}
+    reporter = (site.reports / "reporter" / str(TODAY) / "s1.tsv").read_text("utf-8")
+    assert [line.split("\t")[1] for line in reporter.splitlines()[1:]] == ["common"]
+
+
+def test_files_that_are_too_old_are_removed(site: Site) -> None:
+    site.outcomes("users")
+    old = TODAY - timedelta(days=401)
+    file = site.reports / "users" / f"{old}.tsv"
+    file.touch()
+    site.outcomes("users")
+    assert not file.exists()
+    assert rows(site)

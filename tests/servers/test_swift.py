@@ -1,0 +1,56 @@
+"""The private Swift leaves nothing behind."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import children
+from servers.swift_s3 import Swift
+
+RUN = """
+    import sys, time
+
+    sys.path.insert(0, sys.argv[1])
+    from servers.swift_s3 import private_swift
+
+    with private_swift() as server:
+        print(server._root, flush=True)
+        time.sleep(60)
+"""
+TESTS = Path(__file__).parent.parent
+
+
+def alive(folder: Path) -> bool:
+    """Whether any process has the folder in its command line."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if bytes(folder) in (process / "cmdline").read_bytes():
+                return True
+        except OSError:  # it has just ended
+            continue
+    return False
+
+
+def test_nothing_is_left_of_it_when_the_tests_are_killed() -> None:
+    with subprocess.Popen(
+        children.command(RUN, TESTS), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout
+        folder = Path(process.stdout.readline().strip())
+        assert folder.name.startswith("lurge-")
+        assert alive(folder)
+        process.kill()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and (folder.exists() or alive(folder)):
+        time.sleep(0.05)
+    assert not folder.exists()
+    assert not alive(folder)
+
+
+def test_what_was_stored_outlives_a_kill(swift: Swift) -> None:
+    swift.start()
+    name = swift.make_bucket()
+    swift.write(name, "kept", b"as it was")
+    for verb in (swift.kill, swift.kill, swift.start, swift.start):
+        verb()
+    assert swift.read(name, "kept") == b"as it was"

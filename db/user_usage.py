@@ -83,9 +83,9 @@ def volumes(connection: Connection, day: date) -> Mapping[str, str]:
     return {row.scratch_disk: row.token for row in rows}
 
 
-def read(connection: Connection, day: date) -> list[NamedUse]:
+def read(connection: Connection, day: date, volume_name: str | None = None) -> list[NamedUse]:
     """
-    The rows of all volumes that are recorded for a date.
+    The rows of all volumes that are recorded for a date, or of one.
 
     Sorted by the name and number of the user and of the group, then by the volume; names as their
     bytes.
@@ -97,6 +97,7 @@ def read(connection: Connection, day: date) -> list[NamedUse]:
         row.group_id: Group(row.gid, row.group_name, is_humgen=row.is_humgen)
         for row in connection.execute(sql.select(unix_group))
     }
+    one = () if volume_name is None else (volume.c.scratch_disk == volume_name,)
     rows = connection.execute(
         sql.select(volume.c.scratch_disk, user_usage)
         .join_from(report_run, volume)
@@ -107,7 +108,7 @@ def read(connection: Connection, day: date) -> list[NamedUse]:
                 user_usage.c.record_date == report_run.c.record_date,
             ),
         )
-        .where(*_recorded(day))
+        .where(*_recorded(day), *one)
     )
     found = [
         _named(row.scratch_disk, users[row.user_id], groups[row.group_id], row) for row in rows

@@ -62,7 +62,7 @@ class UserReporter:
 
     def recorded(self, run: Run) -> Made:
         """A run that is in the database. Raises DatabaseFailed."""
-        stored = [each for each in self._stored(run.record_date) if each.volume == run.volume]
+        stored = self._stored(run.record_date, run.volume)
         users = {each.user.uid: each.user for each in stored}
         groups = {each.group.gid: each.group for each in stored}
         return self._made(run.volume, [each.row for each in stored], users, groups, self.tsv(run))
@@ -98,8 +98,8 @@ class UserReporter:
         """The volumes of a date, each with what changes when its rows do."""
         return self._database.transaction(partial(user_usage.volumes, day=day))
 
-    def _stored(self, day: date) -> Sequence[NamedUse]:
-        return self._database.transaction(partial(user_usage.read, day=day))
+    def _stored(self, day: date, volume: str | None = None) -> Sequence[NamedUse]:
+        return self._database.transaction(partial(user_usage.read, day=day, volume_name=volume))
 
     def _users(self, rows: Sequence[UserUse]) -> Mapping[int, User]:
         return self._names.users({row.uid for row in rows})

@@ -187,9 +187,9 @@ def _remarks(counts: Counts) -> Iterator[str]:
     if counts.others:
         yield f"files in other branches: {_listed(f'{name} {n:,}' for name, n in counts.others)}"
     if counts.broken.count:
-        yield f"{counts.broken.count:,} broken entries in vaults: {_faults(counts.broken)}"
+        yield f"broken entries in vaults: {counts.broken.count:,}: {_faults(counts.broken)}"
     if counts.copied.count:
-        yield f"{counts.copied.count:,} files in copies of vaults: {_faults(counts.copied)}"
+        yield f"files in copies of vaults: {counts.copied.count:,}: {_faults(counts.copied)}"
 
 
 def _listed(parts: Iterable[str]) -> str:
@@ -200,7 +200,5 @@ def _listed(parts: Iterable[str]) -> str:
 
 def _faults(faults: Faults) -> str:
     """The first few, and how many more there are."""
-    told = "; ".join(
-        f"{each.path} ({each.reason})" if each.reason else each.path for each in faults.first
-    )
+    told = "; ".join(f"{each.path} ({each.reason})" for each in faults.first)
     return told if len(faults.first) == faults.count else f"{told}; ..."

@@ -223,8 +223,9 @@ class Splitter:
         )
 
     def _already(self, scans: Sequence[Scan], remark: str) -> Iterator[Outcome]:
+        path = self._folder.path if self._folder and self._folder.path.exists() else None
         for scan in scans:
-            yield Outcome(self.name, scan.volume.name, "already", remarks=(remark,))
+            yield Outcome(self.name, scan.volume.name, "already", tsv=path, remarks=(remark,))
 
     def _fail(self, scans: Sequence[Scan], reason: str) -> Iterator[Outcome]:
         for scan in scans:

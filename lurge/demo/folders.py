@@ -65,13 +65,6 @@ class Folder:
     folders: Sequence["Folder"] = ()
     marked: dict[bytes, Marked] | None = None
 
-    def grown(self) -> "Folder":
-        """The directory, with names."""
-        if self.grow:
-            self.grow(self)
-            self.grow = None
-        return self
-
     def items(self) -> Iterator["Run | Folder"]:
         """The directory's own entry, its files and directories, in the order of their names."""
         names = [b"", *self.names]
@@ -98,7 +91,9 @@ def walk(root: Folder) -> Iterator[Run]:
         if isinstance(item, Run):
             yield item
             continue
-        waiting.extend(reversed(list(item.grown().items())))
+        if item.grow:
+            item.grow(item)
+        waiting.extend(reversed(list(item.items())))
         item.names, item.kinds, item.folders, item.marked = (
             (),
             (),

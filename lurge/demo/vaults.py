@@ -18,7 +18,7 @@ from utils.vaults import VAULT, Key, encode
 VAULTS = 0.9
 """The share of groups that have one, of those with enough for it."""
 
-MARKED, FEWEST_MARKED, MOST_MARKED = 0.02, 3, 500
+MARKED, FEWEST_MARKED, MOST_MARKED = 0.015, 3, 500
 """How many files are marked: the share of a group's entries, and the bounds of their number."""
 
 LOOKED_AT = 4
@@ -122,8 +122,10 @@ def _first_files(root: Folder, enough: int) -> tuple[list[tuple[Folder, int]], S
     level = root.folders
     while level and len(files) < enough:
         for folder in level:
-            places = reversed(range(len(folder.grown().names)))
-            files += [(folder, place) for place in places]
+            if folder.grow:
+                folder.grow(folder)
+                folder.grow = None
+            files += [(folder, place) for place in reversed(range(len(folder.names)))]
         level = [below for folder in level for below in folder.folders]
     return files, level
 
@@ -146,5 +148,6 @@ def _folders(names: Iterable[bytes]) -> set[bytes]:
     >>> sorted(_folders([b"keep/1f/03-eA==", b"keep/1f/04-eA==", b".audit"]))
     [b'keep/', b'keep/1f/']
     """
-    on_the_way = (accumulate(part + b"/" for part in name.split(b"/")[:-1]) for name in names)
+    last = {name.rpartition(b"/")[0] for name in names} - {b""}
+    on_the_way = (accumulate(part + b"/" for part in folder.split(b"/")) for folder in last)
     return {folder for folders in on_the_way for folder in folders}

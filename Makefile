@@ -28,7 +28,7 @@ setup: .venv/developer
 
 run: .venv/user
 	$(BIN)/lurge scan --defaults '$(ROOT)'
-	$(BIN)/lurge reporter inspector --defaults --force
+	$(BIN)/lurge reporter inspector users puppeteer splitter --defaults --force
 
 servers:
 	sh tests/install-debian-packages.sh $$(sed 's/#.*//' tests/debian-packages.txt)
@@ -44,6 +44,7 @@ check: setup
 
 bench: setup
 	$(BIN)/python tests/bench/bench_pass.py
+	$(BIN)/python tests/bench/bench_reports.py
 	$(BIN)/python tests/bench/bench_ranks.py
 	$(BIN)/python tests/bench/bench_database.py
 

@@ -10,7 +10,9 @@ from pydantic import BaseModel
 
 import manager
 from db.schema import metadata
-from lurge.reporter import COLUMNS
+from lurge import reporter, users
+from lurge.puppeteer import report as puppeteer
+from lurge.splitter import index
 from lurge_types.config import BaseDirectoryRule, Config, PseudoGroup, VolumeTable
 from lurge_types.reports import DIRECTORY_COLUMNS, OTHER
 
@@ -60,7 +62,14 @@ def test_every_report_is_documented() -> None:
 
 def test_every_tsv_column_is_documented() -> None:
     text = page("formats.md")
-    columns = (*COLUMNS, *DIRECTORY_COLUMNS, OTHER)
+    columns = (
+        *reporter.COLUMNS,
+        *DIRECTORY_COLUMNS,
+        OTHER,
+        *puppeteer.COLUMNS,
+        *users.COLUMNS,
+        *index.HEADER,
+    )
     assert [column for column in columns if f"`{column}`" not in text] == []
 
 

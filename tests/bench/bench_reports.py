@@ -36,7 +36,7 @@ from lurge.splitter.join import join
 from lurge.splitter.tally import SplitTally
 from lurge.tallies.tally import Maker
 from lurge.users import UserReporter
-from lurge_types.config import BuildTable, Config
+from lurge_types.config import BaseDirectoryRule, BuildTable, Config, InspectorTable
 from lurge_types.scans import Scan, Volume
 from utils.names import SystemNames
 from utils.quotas import NoQuotas
@@ -77,7 +77,7 @@ def read(file: Path, reports: Sequence[str], budget_bytes: int = BUDGET_BYTES) -
     """Make a pass for some reports, and join what was split off."""
     scan = Scan(Volume("scratch123", b"/lustre/scratch123"), file, DAY, int(file.stat().st_mtime))
     makers: dict[str, Maker] = {}
-    for each in programs():
+    for each in programs(file.parent):
         if each.name in reports:
             makers.update(each.tallies(scan))
     folder = Path(tempfile.mkdtemp(dir=file.parent))
@@ -94,11 +94,12 @@ def read(file: Path, reports: Sequence[str], budget_bytes: int = BUDGET_BYTES) -
         shutil.rmtree(folder)
 
 
-def programs() -> Sequence[Report]:
-    """The reports that are made of sums."""
+def programs(folder: Path) -> Sequence[Report]:
+    """The reports that are made of sums, of scans in a folder."""
     database = Database("sqlite://", password=None, retry_seconds=0)
     database.init()
-    config, names = Config(), SystemNames()
+    rules = InspectorTable(base_directories=(BaseDirectoryRule(prefix="/lustre", depth=5),))
+    config, names = Config(wrstat_dir=folder, inspector=rules), SystemNames()
     return (
         Reporter(config, database, names, NoQuotas()),
         UserReporter(config.report_dir, database, names),

@@ -27,7 +27,7 @@ from lurge.splitter import loops
 from lurge.splitter.join import join
 from lurge.splitter.parts import PREFIX, TABLE_RANGES, SplitFailed
 from lurge.splitter.tally import GroupSum, SplitTally
-from lurge.tallies.owners import OwnerTally
+from lurge.tallies.owners import By, OwnerTally
 from lurge.tallies.tally import Tally
 from lurge_types.batch import Batch
 from lurge_types.scans import Scan, Volume
@@ -234,7 +234,7 @@ def test_ranks_tell_that_nothing_could_be_written(tmp_path: Path, count: int) ->
         for read in ranks.one_pass(team.post, works, READING, lambda _: None):
             with pytest.raises(SplitFailed, match="cannot be written"):
                 read.tallies[0].tell(None)
-            assert sum(owner.inodes for owner in read.tallies[1].tell(None)) == 9000
+            assert sum(owner.inodes for owner in read.tallies[1].tell(By.GROUP)) == 9000
 
 
 ON_A_SMALL_DISK = """
@@ -246,7 +246,7 @@ ON_A_SMALL_DISK = """
     from lurge.onepass.work import Reading, Work
     from lurge.splitter.parts import SplitFailed
     from lurge.splitter.tally import SplitTally
-    from lurge.tallies.owners import OwnerTally
+    from lurge.tallies.owners import By, OwnerTally
     from lurge_types.scans import Scan, Volume
 
     scan, folder = map(Path, sys.argv[1:])
@@ -254,7 +254,7 @@ ON_A_SMALL_DISK = """
     scan = Scan(Volume("s1"), scan, date(2026, 1, 1), 1)
     work = Work(scan, (partial(SplitTally, folder, 0), partial(OwnerTally, 10)))
     [read] = one_pass(2, [work], Reading(250, 2, 0), lambda _: None)
-    print(sum(owner.inodes for owner in read.tallies[1].tell()))
+    print(sum(owner.inodes for owner in read.tallies[1].tell(By.GROUP)))
     try:
         read.tallies[0].tell()
     except SplitFailed as error:

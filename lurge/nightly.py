@@ -57,11 +57,15 @@ class Report(Protocol):
         """
         What makes each tally that it needs of a scan, by a name; reports share those of one name.
 
-        Raises BasedirsUnreadable.
+        Raises BasedirsUnreadable, DatabaseFailed.
         """
 
     def settings(self, scan: Scan) -> str | None:
-        """A digest of the settings that the rows of a scan depend on. Raises BasedirsUnreadable."""
+        """
+        A digest of the settings that the rows of a scan depend on.
+
+        Raises BasedirsUnreadable, DatabaseFailed.
+        """
 
     def preview(self, scan: Scan, told: Told) -> Made:
         """What would be written."""

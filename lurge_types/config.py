@@ -1,6 +1,5 @@
 """The configuration: its keys, their defaults, and what they may be."""
 
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +16,7 @@ from pydantic import (
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from lurge_types.buckets import endpoint, parse
 from lurge_types.reports import DIRECTORY_COLUMNS, OTHER
 
 MAX_ID = 2**32 - 1
@@ -212,6 +212,9 @@ class InspectorTable(Table):
         return types
 
 
+NodeBytes = Annotated[int, Field(strict=True, ge=0)]
+
+
 class BuildTable(Table):
     """
     What building a tree of a group's file takes, in seconds and bytes.
@@ -223,7 +226,7 @@ class BuildTable(Table):
     lines_per_second: Annotated[int, Field(strict=True, ge=1)] = 11_000
     nodes_base: Annotated[int, Field(strict=True, ge=0)] = 50
     nodes_per_directory: Annotated[int, Field(strict=True, ge=0)] = 2
-    bytes_per_node: tuple[tuple[Decimal, int], ...] = (
+    bytes_per_node: tuple[tuple[Decimal, NodeBytes], ...] = (
         (Decimal("0.8"), 12_000),
         (Decimal("1.5"), 10_000),
         (Decimal(2), 9_000),
@@ -240,9 +243,8 @@ class BuildTable(Table):
         return steps
 
 
-def _s3(url: str) -> str:
-    if not re.fullmatch(r"s3://[^/\s]+(/\S*)?", url):
-        raise ValueError("must be like s3://bucket/prefix")
+def _bucket(url: str) -> str:
+    parse(url)
     return url
 
 
@@ -251,8 +253,8 @@ class SplitterTable(Table):
 
     memory_budget: Annotated[ByteSize, Field(ge=LEAST_MEMORY)] = ByteSize(1 << 30)
     keep: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 14
-    upload: Annotated[str, AfterValidator(_s3)] | None = None
-    endpoint_url: str | None = None
+    upload: Annotated[str, AfterValidator(_bucket)] | None = None
+    endpoint_url: Annotated[str, AfterValidator(endpoint)] | None = None
     credentials_file: File | None = None
     build: BuildTable = BuildTable()
 

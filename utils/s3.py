@@ -10,17 +10,16 @@ import configparser
 import hashlib
 import io
 import os
-import re
 import stat
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
+
+from lurge_types.buckets import endpoint, parse
 
 T = TypeVar("T")
 
@@ -38,8 +37,6 @@ PAUSES = (1.0, 4.0, 16.0, 60.0)
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 60
 READ_BYTES = MIB
-
-BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}").fullmatch
 
 INSTALL = "boto3 is not there: pip install 'lurge[object-stores]'"
 NO_KEY = (
@@ -89,49 +86,6 @@ class S3Failed(Exception):
 
 class S3Stopped(S3Failed):
     """Another thread wants no more to be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in which bucket: a prefix without slashes around it, empty for all of the bucket."""
-
-    bucket: str
-    prefix: str
-
-    def key(self, name: str) -> str:
-        """The key of an object below the prefix."""
-        return f"{self.prefix}/{name}" if self.prefix else name
-
-
-def parse(url: str) -> Place:
-    """
-    The place that a URL names.
-
-    >>> parse("s3://trees/of/humgen/")
-    Place(bucket='trees', prefix='of/humgen')
-
-    Raises ValueError, which does not repeat the URL: somebody may have put a secret into it.
-    """
-    scheme, _, rest = url.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    if scheme != "s3" or not BUCKET(bucket):
-        raise ValueError("must be s3://BUCKET or s3://BUCKET/PREFIX")
-    prefix = prefix.strip("/")
-    if prefix and ({"", ".", ".."} & set(prefix.split("/")) or not prefix.isprintable()):
-        raise ValueError("must have no empty, . or .. component and no control character")
-    return Place(bucket, prefix)
-
-
-def endpoint(url: str) -> str:
-    """
-    The URL of a server that is not Amazon's, as it is given.
-
-    Raises ValueError.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("must be like https://host or https://host:port, without a password")
-    return url
 
 
 def credentials(file: Path) -> dict[str, str]:

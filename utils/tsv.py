@@ -67,17 +67,17 @@ def lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[s
 
 def header(path: Path) -> tuple[str, ...] | None:
     """
-    The columns of a file; None if it is not there.
+    The columns of a file; None if it is not there, or no TSV.
 
     Raises TsvFailed.
     """
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             return tuple(file.readline().removesuffix("\n").split("\t"))
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise TsvFailed(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise TsvFailed(f"{path} cannot be read: {error.strerror}") from error
 
 
 def prepare(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Prepared:

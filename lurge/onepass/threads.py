@@ -138,7 +138,8 @@ class _Pass:
         """Hand in what a thread has counted; the last one hands out the volume's result."""
         with self._lock:
             volume.ended = True
-        share.end()
+        if not (error or volume.error or self.stop.is_set()):
+            share.end()
         with volume.merging:
             volume.error = volume.error or error
             if volume.share is None:

@@ -87,6 +87,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         csv_file = "/q"
         [warnings]
         suspect_fall = 1.0
+        [splitter]
+        memory_budget = "2 GiB"
+        upload = "s3://bucket/prefix"
         [pass]
         block_lines = 1
         threads = 3
@@ -119,6 +122,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             "names": {"source": "files", "group_file": "/g", "user_file": "/u"},
             "quotas": {"source": "csv", "csv_file": "/q"},
             "warnings": WarningsTable(suspect_fall=1),
+            "splitter": {"memory_budget": 2 << 30, "upload": "s3://bucket/prefix"},
             "pass": PassTable(block_lines=1, threads=3),
             "pseudo_groups": {"/a/b": PseudoGroup(name="b", gid=4_294_967_295)},
             "symlinks": {"/a/caf\\xe9": "/c"},
@@ -232,6 +236,24 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         (
             "wrstat_dir = '~nobody-of-this-name/w'",
             "wrstat_dir: begins with the home of a user whom nobody knows",
+        ),
+        (
+            "[splitter]\nupload = 's3://ab/x'",
+            "splitter.upload: must be s3://BUCKET or s3://BUCKET/PREFIX",
+        ),
+        (
+            "[splitter]\nendpoint_url = 'https://me:secret@host'",
+            "splitter.endpoint_url: "
+            "must be like https://host or https://host:port, without a password",
+        ),
+        (
+            "[splitter]\nmemory_budget = '63 MiB'",
+            "splitter.memory_budget: Input should be greater than or equal to 67108864",
+        ),
+        (
+            "[splitter.build]\nbytes_per_node = [[4, 1], [2, 1], [100, 1]]",
+            "splitter.build.bytes_per_node: "
+            "must be [per cent, bytes] pairs, the per cent ascending to 100",
         ),
         ("keep = 365001", "keep: Input should be less than or equal to 365000"),
         ("max_days_ago = 365001", "max_days_ago: Input should be less than or equal to 365000"),

@@ -69,33 +69,6 @@ def large(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_url_names_a_bucket_and_a_prefix() -> None:
-    assert s3.parse("s3://abc").key("x") == "x"
-    assert s3.parse("s3://abc/").key("x") == "x"
-    assert s3.parse("s3://a.b-c_D/of/us/").key("x%2Fy") == "of/us/x%2Fy"
-
-
-@pytest.mark.parametrize(
-    "url", ["", "abc", "s3:abc", "s3://", "s3://ab", "s3:///p", "http://abc/p", "s3://id:key@abc"]
-)
-def test_what_names_no_bucket_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ValueError, match=r"^must be s3://BUCKET or s3://BUCKET/PREFIX$"):
-        s3.parse(url)
-
-
-@pytest.mark.parametrize("url", ["s3://abc/a//b", "s3://abc/../b", "s3://abc/.", "s3://abc/a\n"])
-def test_a_prefix_that_servers_understand_in_different_ways_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"component and no control character$"):
-        s3.parse(url)
-
-
-def test_a_server_has_a_url_without_a_password() -> None:
-    assert s3.endpoint("https://ceph.example.org:8080") == "https://ceph.example.org:8080"
-    for url in ("ceph.example.org", "ftp://ceph", "https://", "https://id:key@ceph"):
-        with pytest.raises(ValueError, match="must be like https://host"):
-            s3.endpoint(url)
-
-
 @given(st.binary(max_size=200), st.integers(1, 64))
 def test_an_etag_is_that_of_the_parts(tmp_path_factory: Any, held: bytes, part: int) -> None:
     file = tmp_path_factory.getbasetemp() / "of-parts"
@@ -364,7 +337,6 @@ def test_without_boto3_it_is_said_how_to_install_it(tmp_path: Path) -> None:
         sys.path[:0] = sys.argv[1:]
         from utils import s3
 
-        assert s3.parse("s3://abc/x").bucket == "abc"
         try:
             s3.Bucket("s3://abc/x")
         except s3.S3Failed as failed:

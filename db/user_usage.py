@@ -1,7 +1,7 @@
 """What users have: a row for each user, group, volume and date, kept as history."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 import sqlalchemy as sql
@@ -26,12 +26,14 @@ def store(  # noqa: PLR0917 - the last two are the names of the rows
     users: Mapping[int, User],
     groups: Mapping[int, Group],
     *,
+    withdraw: Callable[[], None],
     replace: bool,
 ) -> None:
     """
     Write a report's rows and the record of its run, in one transaction; names in one before.
 
-    users, groups: at least those of the rows, by uid and gid.
+    users, groups: at least those of the rows, by uid and gid. withdraw: takes away what was written
+    of rows that are replaced, before anybody else can; see `show`.
 
     Raises DatabaseFailed, and AlreadyRecorded unless the rows that are there shall be replaced.
     """
@@ -61,6 +63,7 @@ def store(  # noqa: PLR0917 - the last two are the names of the rows
         if not runs.claim(connection, run, volume_id, token, replace=replace):
             return
         if replace:
+            withdraw()
             connection.execute(
                 sql.delete(user_usage).where(
                     user_usage.c.volume_id == volume_id,
@@ -73,14 +76,28 @@ def store(  # noqa: PLR0917 - the last two are the names of the rows
     database.transaction(write)
 
 
-def volumes(connection: Connection, day: date) -> Mapping[str, str]:
-    """The names of the volumes that are recorded for a date, and a token that each run has anew."""
-    rows = connection.execute(
-        sql.select(volume.c.scratch_disk, report_run.c.token)
-        .join_from(report_run, volume)
-        .where(*_recorded(day))
+def show(
+    database: Database, day: date, write: Callable[[Sequence[str], Sequence[NamedUse]], None]
+) -> None:
+    """
+    Let somebody write all rows of a date, and its volumes, while nobody can change them.
+
+    Raises DatabaseFailed.
+    """
+
+    def hold(connection: Connection) -> None:
+        connection.execute(sql.select(volume.c.volume_id).with_for_update())
+        write(volumes(connection, day), read(connection, day))
+
+    database.transaction(hold)
+
+
+def volumes(connection: Connection, day: date) -> list[str]:
+    """The names of the volumes that are recorded for a date, sorted."""
+    names = connection.scalars(
+        sql.select(volume.c.scratch_disk).join_from(report_run, volume).where(*_recorded(day))
     )
-    return {row.scratch_disk: row.token for row in rows}
+    return sorted(names)
 
 
 def read(connection: Connection, day: date, volume_name: str | None = None) -> list[NamedUse]:

@@ -54,23 +54,32 @@ class UserReporter:
         """
         rows = _rows(told)
         users, groups = self._users(rows), self._groups(rows)
-        if replace:
-            tsv.withdraw(self.tsv(run))
-        user_usage.store(self._database, run, scan.volume, rows, users, groups, replace=replace)
+        user_usage.store(
+            self._database,
+            run,
+            scan.volume,
+            rows,
+            users,
+            groups,
+            withdraw=partial(tsv.withdraw, self.tsv(run)),
+            replace=replace,
+        )
         self._publish(run.record_date)
         return self._made(run.volume, rows, users, groups, self.tsv(run))
 
     def recorded(self, run: Run) -> Made:
         """A run that is in the database. Raises DatabaseFailed."""
-        stored = self._stored(run.record_date, run.volume)
+        stored = self._database.transaction(
+            partial(user_usage.read, day=run.record_date, volume_name=run.volume)
+        )
         users = {each.user.uid: each.user for each in stored}
         groups = {each.group.gid: each.group for each in stored}
         return self._made(run.volume, [each.row for each in stored], users, groups, self.tsv(run))
 
     def is_there(self, run: Run) -> bool:
         """Whether the TSV of a run's date has all volumes of that date. Raises DatabaseFailed."""
-        header = tsv.header(self.tsv(run))
-        return header == (*COLUMNS, *sorted(self._volumes(run.record_date)))
+        volumes = self._database.transaction(partial(user_usage.volumes, day=run.record_date))
+        return tsv.header(self.tsv(run)) == (*COLUMNS, *volumes)
 
     def restore(self, run: Run, told: Told | None) -> bool:  # noqa: ARG002 - the rows are stored
         """Write the TSV of a run's date again. Raises DatabaseFailed, TsvFailed."""
@@ -83,23 +92,17 @@ class UserReporter:
 
     def _publish(self, day: date) -> None:
         """
-        Write the TSV of a date, and again as long as another run changed its rows meanwhile.
+        Write the TSV of a date.
 
-        So whichever of several runs is the last to give the file its name has seen all rows.
+        Nobody can change the rows meanwhile: so the file that has the name has all of them, however
+        many runs write it.
         """
         path = tsv.place_of_day(self._report_dir, self.name, day)
-        written: Mapping[str, object] | None = None
-        while (volumes := self._volumes(day)) != written:
-            names = sorted(volumes)
-            tsv.publish(tsv.prepare(path, (*COLUMNS, *names), _lines(self._stored(day), names)))
-            written = volumes
 
-    def _volumes(self, day: date) -> Mapping[str, object]:
-        """The volumes of a date, each with what changes when its rows do."""
-        return self._database.transaction(partial(user_usage.volumes, day=day))
+        def write(volumes: Sequence[str], rows: Sequence[NamedUse]) -> None:
+            tsv.publish(tsv.prepare(path, (*COLUMNS, *volumes), _lines(rows, volumes)))
 
-    def _stored(self, day: date, volume: str | None = None) -> Sequence[NamedUse]:
-        return self._database.transaction(partial(user_usage.read, day=day, volume_name=volume))
+        user_usage.show(self._database, day, write)
 
     def _users(self, rows: Sequence[UserUse]) -> Mapping[int, User]:
         return self._names.users({row.uid for row in rows})

@@ -1,6 +1,7 @@
 """What users have is stored whole or not at all, and read for all volumes of a date."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from servers.nights import DAY, VOLUME
 from db import runs, user_usage
 from db.database import Database, DatabaseFailed
 from db.runs import AlreadyRecorded
+from lurge_types.config import DatabaseTable
 from lurge_types.names import Group, User
 from lurge_types.reports import NamedUse, Run, UserUse
 from lurge_types.scans import Volume
@@ -41,11 +43,12 @@ def store(
     volume: Volume = VOLUME,
     *,
     replace: bool = False,
+    withdraw: Callable[[], None] = lambda: None,
     users: Mapping[int, User] = USERS,
     groups: Mapping[int, Group] = GROUPS,
 ) -> None:
     run = nights.run(day, volume, report="users")
-    user_usage.store(database, run, volume, rows, users, groups, replace=replace)
+    user_usage.store(database, run, volume, rows, users, groups, withdraw=withdraw, replace=replace)
 
 
 def read(database: Database, day: date = DAY) -> list[NamedUse]:
@@ -58,7 +61,7 @@ def stored(database: Database, day: date = DAY, volume: Volume = VOLUME) -> list
     return sorted(found, key=lambda row: (row.gid, row.uid))
 
 
-def volumes(database: Database, day: date = DAY) -> Mapping[str, str]:
+def volumes(database: Database, day: date = DAY) -> list[str]:
     return database.transaction(lambda connection: user_usage.volumes(connection, day))
 
 
@@ -135,26 +138,50 @@ def test_days_and_volumes_stay_apart(database: Database) -> None:
         assert stored(database, day, volume) == uses(70, used_bytes=number)
 
 
-def test_the_volumes_of_a_date_are_told_with_what_changes_when_one_is_replaced(
-    database: Database,
-) -> None:
-    assert volumes(database) == {}
+def test_the_volumes_of_a_date_are_told(database: Database) -> None:
+    assert volumes(database) == []
     store(database, uses(70))
     store(database, [], volume=OTHER)
     store(database, uses(70), TOMORROW, Volume("scratch3"))
-    before = volumes(database)
-    assert sorted(before) == [VOLUME.name, OTHER.name]
-    store(database, uses(60), replace=True)
-    after = volumes(database)
-    assert {name for name in after if after[name] != before[name]} == {VOLUME.name}
-    assert sorted(after) == sorted(before)
+    assert volumes(database) == [VOLUME.name, OTHER.name]
+
+
+def test_only_what_is_replaced_is_withdrawn(database: Database) -> None:
+    seen: list[str] = []
+    store(database, uses(3), withdraw=lambda: seen.append("new"))
+    with pytest.raises(AlreadyRecorded):
+        store(database, uses(3), withdraw=lambda: seen.append("recorded"))
+    store(database, uses(2), replace=True, withdraw=lambda: seen.append("replaced"))
+    assert seen == ["replaced"]
+
+
+def test_nobody_records_rows_while_they_are_shown(
+    database: Database, connect: Connect, table: DatabaseTable
+) -> None:
+    store(database, uses(3))
+    other = connect(table)
+    replacing = threading.Thread(target=store, args=(other, uses(5)), kwargs={"replace": True})
+    shown: list[int] = []
+
+    def write(volumes: Sequence[str], rows: Sequence[NamedUse]) -> None:
+        replacing.start()
+        replacing.join(0.5)
+        shown.append(len(rows))
+        assert replacing.is_alive()
+
+    user_usage.show(database, DAY, write)
+    replacing.join()
+    assert shown == [3]
+    assert len(read(database)) == 5
 
 
 def test_another_report_of_the_date_is_no_volume_of_users(database: Database) -> None:
     store(database, uses(3))
     run = nights.run(volume=OTHER, report="reporter")
-    user_usage.store(database, run, OTHER, uses(3), USERS, GROUPS, replace=False)
-    assert sorted(volumes(database)) == [VOLUME.name]
+    user_usage.store(
+        database, run, OTHER, uses(3), USERS, GROUPS, withdraw=lambda: None, replace=False
+    )
+    assert volumes(database) == [VOLUME.name]
     assert len(read(database)) == 3
 
 

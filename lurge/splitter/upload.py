@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.durable import sync_folder
+from utils.parts import part_of
 from utils.s3 import Bucket
 
 THREADS = 4
@@ -107,7 +108,7 @@ def _send_one(file: Path, bucket: Bucket, stop: threading.Event) -> bool:
 
 def _mark(folder: Path, destination: str) -> None:
     """Note durably that all is there."""
-    unfinished = folder / f"{MARKER}.new"
+    unfinished = part_of(folder / MARKER)  # another run may be at it too
     with unfinished.open("w", encoding="utf-8") as file:
         file.write(f"{destination}\n")
         file.flush()

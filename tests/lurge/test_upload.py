@@ -15,6 +15,7 @@ from servers.wire import Wire, wire_to
 
 from lurge.splitter.upload import MARKER, Uploaded, _files, marked, upload
 from utils import s3
+from utils.parts import part_of
 from utils.s3 import Bucket, S3Failed
 
 FILES = 12
@@ -192,7 +193,7 @@ def test_the_largest_goes_first(site: Site) -> None:
 
 
 def test_a_mark_that_cannot_be_written_is_an_error(site: Site) -> None:
-    (site.folder / f"{MARKER}.new").mkdir()
+    part_of(site.folder / MARKER).mkdir()
     with pytest.raises(IsADirectoryError):
         site.upload()
     assert marked(site.folder) is None

@@ -268,16 +268,19 @@ def bucket_of(settings: Config, upload: bool | None) -> Bucket | None:
     """
     Where the splitter's files are to be sent, if anywhere.
 
-    Raises S3Failed where that cannot be used.
+    Raises S3Failed, ConfigWrong where that cannot be used.
     """
     table = settings.splitter
     if upload and table.upload is None:
         raise click.UsageError("--upload: splitter.upload says nowhere to send the files to")
     if upload is False or table.upload is None:
         return None
-    return Bucket(
-        table.upload, endpoint_url=table.endpoint_url, credentials_file=table.credentials_file
-    )
+    try:
+        return Bucket(
+            table.upload, endpoint_url=table.endpoint_url, credentials_file=table.credentials_file
+        )
+    except ValueError as error:
+        raise ConfigWrong(f"splitter.upload, splitter.endpoint_url: {error}") from error
 
 
 def threads_of_job() -> int:

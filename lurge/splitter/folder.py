@@ -3,7 +3,8 @@
 import errno
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Folder:
         Raises SplitFailed.
         """
         with writing(self.part):
+            with suppress(FileNotFoundError):  # of a run that had this process's number
+                shutil.rmtree(self.part)
             self.part.mkdir(parents=True)
             remove_left_overs(self.part.parent)
 
@@ -48,36 +51,51 @@ class Folder:
         """
         with writing(self.path):
             sync_folder(self.part)
-            old = part_of(self.path.with_name(f"{self.path.name}.old"))
-            if replace:
-                with suppress(FileNotFoundError):
-                    self.path.rename(old)
-            try:
-                self.part.rename(self.path)
-            except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise FolderTaken from error
-                raise
-            sync_folder(self.path.parent)
-            with suppress(FileNotFoundError):
-                shutil.rmtree(old)
+            with _put_aside(self.path) if replace else nullcontext():
+                try:
+                    self.part.rename(self.path)
+                except OSError as error:
+                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise FolderTaken from error
+                    raise
+                sync_folder(self.path.parent)
 
     def discard(self) -> None:
         """Remove what was filled, if it has not got its name."""
         shutil.rmtree(self.part, ignore_errors=True)  # a later run finds it left over
 
 
-def remove_older(days: Path, keep: int, today: date) -> None:
+def remove_older(days: Path, keep: int, today: date, just_made: Path | None) -> None:
     """
-    Remove the folders of days more than `keep` days ago.
+    Remove the folders of days more than `keep` days ago but the one just made, and left-overs.
 
     Raises SplitFailed.
     """
     for folder in sorted(days.glob("[0-9]*")):
         day = _day(folder)
-        if day and day < today - timedelta(days=keep) and folder.is_dir():
-            with writing(folder):
-                shutil.rmtree(folder)
+        if not day or folder == just_made or folder.is_symlink() or not folder.is_dir():
+            continue
+        if day < today - timedelta(days=keep):
+            with writing(folder), _put_aside(folder):
+                pass
+    remove_left_overs(days)
+
+
+@contextmanager
+def _put_aside(folder: Path) -> Iterator[None]:
+    """Take its name from a folder, if there is one; remove it in the end, or give it back."""
+    aside = part_of(folder.with_name(f"{folder.name}.old"))
+    with suppress(FileNotFoundError):  # another run was first
+        folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # another has the name now
+            aside.rename(folder)
+        raise
+    finally:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(aside)
 
 
 def _day(folder: Path) -> date | None:

@@ -23,6 +23,7 @@ from lurge.splitter.parts import PREFIX, Part, SplitFailed, compress, reading, w
 from lurge.splitter.tally import GroupSum, Split
 from lurge_types.config import BuildTable
 from utils.durable import sync_folder
+from utils.paths import raw
 
 SUFFIX = ".dat.gz"
 LONGEST_NAME = 255
@@ -33,6 +34,16 @@ RANGES_AT_ONCE = 1 << 18
 READ_BYTES = 1 << 20
 PART = 4
 """Behind the columns of a range: the number of its part file."""
+
+
+def file_stems(names: Mapping[int, str]) -> dict[int, str]:
+    r"""
+    What the files of groups are called, by gid, from their names in the text form of paths.
+
+    >>> file_stems({7: r"\xff", 8: "team (gid:8)"})
+    {7: '%FF', 8: 'team%20%28gid%3A8%29'}
+    """
+    return {gid: file_stem(os.fsdecode(raw(name)), gid) for gid, name in names.items()}
 
 
 def file_stem(name: str, gid: int) -> str:

@@ -15,7 +15,7 @@ from db import splits
 from db.database import Database, DatabaseFailed
 from lurge.onepass.work import Told
 from lurge.splitter.folder import Folder, FolderTaken, remove_older
-from lurge.splitter.join import file_stem, join
+from lurge.splitter.join import file_stems, join
 from lurge.splitter.parts import SplitFailed, writing
 from lurge.splitter.tally import Split, SplitTally
 from lurge.splitter.upload import upload
@@ -148,8 +148,9 @@ class Splitter:
             return
         if self._bucket and self._folder and self._folder.path.exists():
             yield self._upload(self._bucket, self._folder.path)
+        made = self._folder.path if self.scans and self._folder else None
         try:
-            remove_older(self._days, self._table.keep, today)
+            remove_older(self._days, self._table.keep, today, made)
         except SplitFailed as error:
             yield Outcome(self.name, ALL_VOLUMES, "failed", reason=str(error))
 
@@ -185,7 +186,7 @@ class Splitter:
 
         Raises SplitFailed, DatabaseFailed, FolderTaken; then there is no folder of this run.
         """
-        stems = {gid: file_stem(group.name, gid) for gid, group in groups.items()}
+        stems = file_stems({gid: group.name for gid, group in groups.items()})
         of_volumes = [taken.split for taken in self._taken]
         join(folder.part, of_volumes, stems, self._costs, self._threads)
         users = self._names.users(self._users).values()

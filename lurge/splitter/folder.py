@@ -85,6 +85,8 @@ def remove_older(days: Path, keep: int, today: date, just_made: Path | None) -> 
 def _put_aside(folder: Path) -> Iterator[None]:
     """Take its name from a folder, if there is one; remove it in the end, or give it back."""
     aside = part_of(folder.with_name(f"{folder.name}.old"))
+    with suppress(FileNotFoundError):  # of a run that had this process's number
+        shutil.rmtree(aside)
     with suppress(FileNotFoundError):  # another run was first
         folder.rename(aside)
     try:

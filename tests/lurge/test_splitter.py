@@ -27,6 +27,7 @@ from lurge.splitter.folder import Folder, FolderTaken, _put_aside, remove_older
 from lurge.splitter.upload import MARKER
 from lurge_types.batch import Entry
 from lurge_types.config import DatabaseTable
+from utils.parts import part_of
 
 NAMES = '[names]\nsource = "files"\ngroup_file = "group"\nuser_file = "passwd"\n'
 GROUPS = b"team:x:7:ann,bob\nlab:x:8:\nteam:x:9:\nidle:x:10:\n"
@@ -198,12 +199,12 @@ def test_no_name_of_a_group_leads_out_of_the_folder(site: Site) -> None:
     )
     lines = some(300, S1, tuple(names))
     site.add_scan(b"".join(lines))
-    before = set(site.folder.parent.rglob("*"))
+    before = set(site.folder.rglob("*"))
     assert statuses(site.outcomes("splitter", "--all")) == [("s1", "written")]
     stems = {gid: stem for gid, (_, stem) in names.items()}
     there = split(folder(site))
     assert there == by_stem(lines, stems)
-    new = set(site.folder.parent.rglob("*")) - before - set(folder(site).iterdir())
+    new = set(site.folder.rglob("*")) - before - set(folder(site).iterdir())
     assert {str(path.relative_to(site.folder)) for path in new} == {
         "lurge.db",
         "lurge.toml",
@@ -211,6 +212,7 @@ def test_no_name_of_a_group_leads_out_of_the_folder(site: Site) -> None:
         "reports/splitter",
         f"reports/splitter/{folder(site).name}",
     }
+    assert not Path("/tmp/absolute.dat.gz").exists()
     index = (folder(site) / "index.tsv").read_text("utf-8").splitlines()[1:]
     assert [row.split("\t")[0] for row in index] == sorted(there)
 
@@ -441,6 +443,12 @@ def test_what_a_killed_run_of_the_same_process_number_left_is_no_hindrance(tmp_p
     (begun.part / "left").touch()
     begun.begin()
     assert list(begun.part.iterdir()) == []
+    begun.path.mkdir()
+    for name in (begun.path.name, f"{begun.path.name}.old"):
+        part_of(tmp_path / name).mkdir(exist_ok=True)
+        (part_of(tmp_path / name) / "new").touch()
+    begun.publish(replace=True)
+    assert [path.name for path in tmp_path.rglob("*")] == [begun.path.name, "new"]
 
 
 # Days.

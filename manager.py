@@ -35,7 +35,7 @@ from lurge.scan import scan as write_scan
 from lurge.splitter.report import Splitter
 from lurge.tree import PathUnplaced, Tree, TreeFailed
 from lurge.users import UserReporter
-from lurge_types.config import MAX_DEPTH, Config, DatabaseTable, volume_name
+from lurge_types.config import LEAST_BUDGET, MAX_DEPTH, Config, DatabaseTable, volume_name
 from lurge_types.reports import Outcome
 from lurge_types.scans import Scan, Volume
 from utils import config as config_file
@@ -202,6 +202,8 @@ def report(
         "users": UserReporter(settings.report_dir, database, names),
     }
     read, threads = how_to_read(settings, ctx.obj.post)
+    if "splitter" in reports:
+        check_budget(settings, threads)
     splitter = Splitter(
         settings,
         database,
@@ -262,6 +264,20 @@ def how_to_read(settings: Config, post: MpiPost | None) -> tuple[Pass, int]:
         return partial(ranks.one_pass, post), 1
     count = settings.pass_.threads or threads_of_job()
     return partial(threads.one_pass, count), count
+
+
+def check_budget(settings: Config, threads: int) -> None:
+    """
+    See that the splitter's memory suffices for some threads.
+
+    Raises ConfigWrong.
+    """
+    budget = settings.splitter.memory_budget
+    if budget < threads * LEAST_BUDGET:
+        raise ConfigWrong(
+            f"splitter.memory_budget: {show.size(budget)} is too little for {threads} threads, "
+            f"which need {show.size(LEAST_BUDGET)} each: raise it, or set pass.threads"
+        )
 
 
 def bucket_of(settings: Config, upload: bool | None) -> Bucket | None:

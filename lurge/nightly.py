@@ -18,22 +18,18 @@ from db import runs
 from db.database import Database, DatabaseFailed
 from db.runs import AlreadyRecorded
 from lurge.onepass.work import Read, Reading, Told, Work
+from lurge.remarks import bad_lines, too_few_lines
 from lurge.splitter.report import Splitter
 from lurge.tallies.tally import Maker, TallyFailed
 from lurge_types.config import Config, VolumeTable
 from lurge_types.reports import Made, Outcome, Row, Run, Status
-from lurge_types.scans import BadLines, Progress, Scan, Volume
+from lurge_types.scans import Progress, Scan, Volume
 from utils import scans, tsv
 from utils.basedirs import BasedirsUnreadable
 from utils.paths import raw, text
 from utils.scanfile import STANDARD_INPUT
 from utils.scans import NoScans, ScanMissing
 from utils.tsv import TsvFailed
-
-BAD_LINES_TOLD = 3
-BELIEVABLE_SHARE = 0.5
-"""Of the lines that the last record had; with fewer, a scan may not be whole."""
-
 
 FROM_DATABASE = "the TSV was missing: written from the database"
 FROM_SCAN = "the TSV was missing: written from the scan again"
@@ -190,11 +186,11 @@ class Night:
                     due.setdefault(scan, []).append(result)
                 else:
                     yield result
-        if self.splitter:
-            yield from map(Result, self.splitter.begin(wanted, self.today))
-            due |= {scan: due.get(scan, []) for scan in self.splitter.scans}
         started = _now()
         try:
+            if self.splitter:
+                yield from map(Result, self.splitter.begin(wanted, self.today))
+                due |= {scan: due.get(scan, []) for scan in self.splitter.scans}
             for read in self._read(due, progress):
                 yield from self._finish(read, due[read.scan], started)
             if self.splitter:
@@ -294,8 +290,7 @@ class Night:
                 yield _failed(each.report, read.scan.volume, str(error))
         if self.splitter and read.scan in self.splitter.scans:
             run = _run(self.splitter.name, read, started, None)
-            remarks = (*read.scan.remarks, *bad_lines(read.bad))
-            self.splitter.take(run, read.scan, told, remarks)
+            self.splitter.take(run, read, told)
 
     def _write(self, due: Due, told: Told, read: Read, started: datetime) -> Result:
         report, scan = due.report, read.scan
@@ -305,7 +300,7 @@ class Night:
             report.restore(due.recorded, told)
             return self._already(report, scan, due.recorded, FROM_SCAN)
         run = _run(report.name, read, started, report.settings(scan))
-        remarks = (*scan.remarks, *bad_lines(read.bad), *self._too_few_lines(run))
+        remarks = (*scan.remarks, *bad_lines(read.bad), *too_few_lines(run, self._last(run)))
         if self.dry_run:
             return self._result(report, "read", run, report.preview(scan, told), remarks)
         try:
@@ -317,16 +312,11 @@ class Night:
             made = replace(made, path=None)
         return self._result(report, "written", run, made, remarks)
 
-    def _too_few_lines(self, run: Run) -> Iterator[str]:
-        """A loud remark where a scan is so much shorter than the last that part may be missing."""
-        last = self.database.transaction(
+    def _last(self, run: Run) -> Run | None:
+        """The run before."""
+        return self.database.transaction(
             lambda connection: runs.last_before(connection, run.report, run.volume, run.record_date)
         )
-        if last and run.lines < last.lines * BELIEVABLE_SHARE:
-            yield (
-                f"ONLY {run.lines} LINES, BUT {last.lines} ON {last.record_date}: "
-                "see whether the whole volume was scanned"
-            )
 
     def _remove_old_files(self) -> Iterator[Result]:
         for report in self.reports:
@@ -369,16 +359,6 @@ def _is_of(run: Run, scan: Scan) -> bool:
     with suppress(OSError):  # one of the two is gone
         same = same or scan.path.samefile(os.fsdecode(raw(run.scan_file)))
     return same and run.scan_time == scan.scanned_at
-
-
-def bad_lines(bad: BadLines) -> Iterator[str]:
-    """What to say of bad lines that failed no volume."""
-    if bad.count:
-        first = "; ".join(
-            f"line {line.number}: {line.reason}" for line in bad.first[:BAD_LINES_TOLD]
-        )
-        more = "" if bad.count <= BAD_LINES_TOLD else "; ..."
-        yield f"{bad.count} bad lines ({first}{more})"
 
 
 def _now() -> datetime:

@@ -14,6 +14,7 @@ from lurge import nightly
 from lurge.groups import symlinks
 from lurge.nightly import FOUND_BY_ITS_SCAN, Pass
 from lurge.onepass.work import Answers, Reading, Work
+from lurge.remarks import bad_lines
 from lurge.tallies.directories import DirectorySum, DirectoryTally
 from lurge.tallies.tally import SumOverflow
 from lurge_types.config import Config
@@ -190,7 +191,7 @@ def read_tree(
     return Tree(
         scan,
         list(_directories(tops, sums, scan, wanted)),
-        [*remarks, *nightly.bad_lines(read.bad)],
+        [*remarks, *bad_lines(read.bad)],
     )
 
 

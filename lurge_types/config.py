@@ -32,8 +32,8 @@ MAX_DEPTH = 2048
 
 MOST_FILE_TYPES = 200
 
-LEAST_MEMORY = 64 << 20
-"""Bytes with which the splitter still writes members of a useful size."""
+LEAST_BUDGET = 16 << 20
+"""Bytes with which a thread still splits lines off into members of a useful size."""
 
 FILE_TYPES = {
     "SAM": (".sam", ".sam.gz"),
@@ -251,7 +251,7 @@ def _bucket(url: str) -> str:
 class SplitterTable(Table):
     """How the lines of each group are split off, and where the files are sent."""
 
-    memory_budget: Annotated[ByteSize, Field(ge=LEAST_MEMORY)] = ByteSize(1 << 30)
+    memory_budget: Annotated[ByteSize, Field(ge=LEAST_BUDGET)] = ByteSize(1 << 30)
     keep: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 14
     upload: Annotated[str, AfterValidator(_bucket)] | None = None
     endpoint_url: Annotated[str, AfterValidator(endpoint)] | None = None

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,15 +23,22 @@ def part_of(path: Path) -> Path:
 
 def remove_left_overs(folder: Path) -> None:
     """Remove what runs that were killed had prepared in a folder."""
+    for part in left_overs(folder):
+        with suppress(OSError):
+            _remove(part)
+
+
+def left_overs(folder: Path) -> Iterator[Path]:
+    """What runs that were killed had prepared in a folder."""
     for part in folder.glob(".*.part"):
         *_, host, process, _ = part.name.rsplit(".", 3)
-        with suppress(OSError):
+        with suppress(OSError):  # another run has removed it
             if host == _host():
                 dead = not Path("/proc", process).exists()
             else:
                 dead = time.time() - _touched(part) > LEFT_OVER_SECONDS
             if dead:
-                _remove(part)
+                yield part
 
 
 def _host() -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from lurge.splitter.parts import writing
 from utils.durable import sync_folder
-from utils.parts import part_of, remove_left_overs
+from utils.parts import left_overs, part_of, remove_left_overs
 
 DATED = re.compile(r"\d{8}").fullmatch
 DAY = "%Y%m%d"
+ASIDE = ".old"
+"""Behind the name of a folder in whose place another is put."""
 
 
 class FolderTaken(Exception):
@@ -33,15 +35,12 @@ class Folder:
 
     def begin(self) -> None:
         """
-        Make the folder that is to be filled; what killed runs left is removed.
+        Make the folder that is to be filled.
 
         Raises SplitFailed.
         """
         with writing(self.part):
-            with suppress(FileNotFoundError):  # of a run that had this process's number
-                shutil.rmtree(self.part)
-            self.part.mkdir(parents=True)
-            remove_left_overs(self.part.parent)
+            _unused(self.path).mkdir(parents=True)
 
     def publish(self, *, replace: bool) -> None:
         """
@@ -65,9 +64,23 @@ class Folder:
         shutil.rmtree(self.part, ignore_errors=True)  # a later run finds it left over
 
 
+def tidy(days: Path) -> None:
+    """
+    Remove what killed runs left, but for a folder that was to be replaced: that gets its name back.
+
+    Raises SplitFailed.
+    """
+    with writing(days):
+        for part in left_overs(days):
+            name, _, _ = part.name.removeprefix(".").partition(f"{ASIDE}.")
+            if DATED(name) and not (days / name).exists():
+                part.rename(days / name)
+    remove_left_overs(days)
+
+
 def remove_older(days: Path, keep: int, today: date, just_made: Path | None) -> None:
     """
-    Remove the folders of days more than `keep` days ago but the one just made, and left-overs.
+    Remove the folders of days more than `keep` days ago, but the one just made.
 
     Raises SplitFailed.
     """
@@ -76,18 +89,16 @@ def remove_older(days: Path, keep: int, today: date, just_made: Path | None) -> 
         if not day or folder == just_made or folder.is_symlink() or not folder.is_dir():
             continue
         if day < today - timedelta(days=keep):
-            with writing(folder), _put_aside(folder):
-                pass
-    remove_left_overs(days)
+            with writing(folder), suppress(FileNotFoundError):  # another run was first
+                # Under another name, so that nobody takes for whole what is left of it.
+                shutil.rmtree(folder.rename(_unused(folder)))
 
 
 @contextmanager
 def _put_aside(folder: Path) -> Iterator[None]:
     """Take its name from a folder, if there is one; remove it in the end, or give it back."""
-    aside = part_of(folder.with_name(f"{folder.name}.old"))
-    with suppress(FileNotFoundError):  # of a run that had this process's number
-        shutil.rmtree(aside)
-    with suppress(FileNotFoundError):  # another run was first
+    aside = _unused(folder.with_name(f"{folder.name}{ASIDE}"))
+    with suppress(FileNotFoundError):
         folder.rename(aside)
     try:
         yield
@@ -98,6 +109,14 @@ def _put_aside(folder: Path) -> Iterator[None]:
     finally:
         with suppress(FileNotFoundError):
             shutil.rmtree(aside)
+
+
+def _unused(path: Path) -> Path:
+    """The name for what this process prepares; what an earlier one of its number left is gone."""
+    part = part_of(path)
+    with suppress(FileNotFoundError):
+        shutil.rmtree(part)
+    return part
 
 
 def _day(folder: Path) -> date | None:

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from threading import Event
 from urllib.parse import quote
 
 import numpy as np
@@ -79,11 +80,18 @@ def join(
     """
     groups = _groups(splits, stems)
     parts = [part for split in splits for part in split.parts]
+    stop = Event()
+    join_one = partial(_join, folder, parts, stop)
     with ThreadPoolExecutor(threads) as team:
-        for gids in _portions(groups):
-            paths = [folder / f"{stems[gid]}{SUFFIX}" for gid in gids]
-            for _ in team.map(partial(_join, folder, parts), paths, _ranges(folder, parts, gids)):
-                pass  # raises what was raised there
+        try:
+            for gids in _portions(groups):
+                paths = [folder / f"{stems[gid]}{SUFFIX}" for gid in gids]
+                for _ in team.map(join_one, paths, _ranges(folder, parts, gids)):
+                    pass  # raises what was raised there
+        except BaseException:
+            stop.set()
+            team.shutdown(cancel_futures=True)
+            raise
     write_index(folder, ((stems[gid], each) for gid, each in groups.items()), costs)
     with writing(folder):
         for path in folder.glob(f"{PREFIX}*"):
@@ -132,11 +140,15 @@ def _ranges(folder: Path, parts: Sequence[Part], gids: Sequence[int]) -> list[ND
     return np.split(ranges, np.searchsorted(ranges[:, GID], gids[1:]))
 
 
-def _join(folder: Path, parts: Sequence[Part], path: Path, ranges: NDArray[np.int64]) -> None:
-    """Write the file of a group, durably."""
+def _join(
+    folder: Path, parts: Sequence[Part], stop: Event, path: Path, ranges: NDArray[np.int64]
+) -> None:
+    """Write the file of a group, durably; what is written of it when it is to stop is of no use."""
     text = bytearray()
     with writing(path), path.open("xb") as file:
         for kind, data in _read(folder, parts, ranges):
+            if stop.is_set():
+                return
             if kind == MEMBER:
                 file.write(data)
                 continue

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from db import splits
+from db import runs, splits
 from db.database import Database, DatabaseFailed
-from lurge.onepass.work import Told
-from lurge.splitter.folder import Folder, FolderTaken, remove_older
+from lurge.onepass.work import Read, Told
+from lurge.remarks import bad_lines, too_few_lines
+from lurge.splitter.folder import Folder, FolderTaken, remove_older, tidy
 from lurge.splitter.join import file_stems, join
 from lurge.splitter.parts import SplitFailed, writing
 from lurge.splitter.tally import Split, SplitTally
@@ -87,9 +88,14 @@ class Splitter:
         self._taken: list[Taken] = []
         self._users: set[int] = set()
         self._failures: dict[Scan, str] = {}
+        self._last: dict[Scan, Run | None] = {}
 
     def begin(self, wanted: Sequence[Scan | ScanMissing], today: date) -> Iterator[Outcome]:
-        """Begin the folder of the newest day among some scans, or tell why it is not begun."""
+        """
+        Begin the folder of the newest day among some scans, or tell why it is not begun.
+
+        Raises DatabaseFailed.
+        """
         scans = tuple(each for each in wanted if isinstance(each, Scan))
         missing = [each for each in wanted if isinstance(each, ScanMissing)]
         for each in missing:
@@ -98,6 +104,12 @@ class Splitter:
             lacking = ", ".join(each.volume.name for each in missing)
             yield from self._fail(scans, f"it needs every volume, and {lacking} has no scan")
             return
+        if not self._dry_run:
+            try:
+                tidy(self._days)
+            except SplitFailed as error:
+                yield from self._fail(scans, str(error))
+                return
         day = max(scan.record_date for scan in scans)
         self._folder = Folder(self._days, day)
         keep = self._table.keep
@@ -108,12 +120,20 @@ class Splitter:
             if day < today - timedelta(days=keep):
                 yield from self._already(scans, f"not made: folders are kept for {keep} days")
                 return
+        self._last = {scan: self._run_before(scan) for scan in scans}
         try:
             if not self._dry_run:
                 self._folder.begin()
             self.scans = scans
         except SplitFailed as error:
             yield from self._fail(scans, str(error))
+
+    def _run_before(self, scan: Scan) -> Run | None:
+        return self._database.transaction(
+            lambda connection: runs.last_before(
+                connection, self.name, scan.volume.name, scan.record_date
+            )
+        )
 
     def tallies(self, scan: Scan) -> Mapping[str, Maker]:
         """What makes its tallies of a scan: lines by group, and who owns them."""
@@ -126,14 +146,17 @@ class Splitter:
             OWNERS: partial(OwnerTally, scan.scan_time),
         }
 
-    def take(self, run: Run, scan: Scan, told: Told, remarks: tuple[str, ...]) -> None:
+    def take(self, run: Run, read: Read, told: Told) -> None:
         """Take what was split off a scan."""
+        scan = read.scan
         try:
             split = told[self.name].tell(None)
             self._users |= {owner.uid for owner in told[OWNERS].tell(By.USER)}
         except TallyFailed as error:
             self.give_up(scan, str(error))
         else:
+            last = self._last.get(scan)
+            remarks = (*scan.remarks, *bad_lines(read.bad), *too_few_lines(run, last))
             self._taken.append(Taken(run, scan, split, remarks))
 
     def give_up(self, scan: Scan, reason: str) -> None:
@@ -156,7 +179,7 @@ class Splitter:
 
     def close(self) -> None:
         """Remove what was not made whole."""
-        if self.scans and self._folder:
+        if self._folder:
             self._folder.discard()
 
     def _outcomes(self, folder: Folder) -> Iterator[Outcome]:

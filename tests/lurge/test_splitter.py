@@ -23,7 +23,7 @@ from servers.wire import wire_to
 from site_of_tests import MANAGER, TODAY, Site, entry, text, wait_for
 from splitting import plainly, zcat
 
-from lurge.splitter.folder import Folder, FolderTaken, _put_aside, remove_older
+from lurge.splitter.folder import Folder, FolderTaken, _put_aside, remove_older, tidy
 from lurge.splitter.upload import MARKER
 from lurge_types.batch import Entry
 from lurge_types.config import DatabaseTable
@@ -432,8 +432,42 @@ def test_what_is_put_aside_is_removed_when_another_has_its_name(a_day: Path) -> 
     assert list(files(a_day)) == ["theirs"]
     assert list(a_day.parent.iterdir()) == [a_day]
     remove_older(a_day.parent, 1, date(2026, 3, 12), None)
-    with _put_aside(a_day):  # another was first
+    with _put_aside(a_day):  # nobody has it
         pass
+    assert list(a_day.parent.iterdir()) == []
+
+
+def left_by_a_dead_process(part: Path) -> Path:
+    """The name that a folder would have of a process that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return part.rename(part.with_name(part.name.replace(f".{os.getpid()}.", f".{ended.pid}.")))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_folder_that_a_killed_run_had_put_aside_gets_its_name_back(
+    a_day: Path, replaced: bool
+) -> None:
+    a_day.rename(part_of(a_day.with_name("20260310.old")))
+    [aside] = a_day.parent.iterdir()
+    left_by_a_dead_process(aside)
+    new = Folder(a_day.parent, date(2026, 3, 10))
+    new.begin()
+    (new.part / "new").touch()
+    if replaced:
+        new.publish(replace=False)
+    else:
+        left_by_a_dead_process(new.part)
+    tidy(a_day.parent)
+    assert list(a_day.parent.iterdir()) == [a_day]
+    assert list(files(a_day)) == ["new" if replaced else "mine"]
+
+
+def test_what_was_not_removed_to_the_end_is_not_taken_for_whole(a_day: Path) -> None:
+    a_day.rename(part_of(a_day))
+    [part] = a_day.parent.iterdir()
+    left_by_a_dead_process(part)
+    tidy(a_day.parent)
     assert list(a_day.parent.iterdir()) == []
 
 

@@ -247,8 +247,8 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
             "must be like https://host or https://host:port, without a password",
         ),
         (
-            "[splitter]\nmemory_budget = '63 MiB'",
-            "splitter.memory_budget: Input should be greater than or equal to 67108864",
+            "[splitter]\nmemory_budget = '15 MiB'",
+            "splitter.memory_budget: Input should be greater than or equal to 16777216",
         ),
         (
             "[splitter.build]\nbytes_per_node = [[4, 1], [2, 1], [100, 1]]",

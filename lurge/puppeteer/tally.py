@@ -15,6 +15,9 @@ from utils.vaults import Key, KeyBroken, Place, decode, place
 DAY = 86_400
 NOT_A_FILE = "not a file"
 PIECE_BYTES = 1_000_000
+MOST_LINKS = 2**63 - 1
+"""The largest number that a database has: told of lines that say more."""
+
 FILES, REST = "files", "rest"
 
 Marked = tuple[int, int, bytes]
@@ -86,7 +89,7 @@ class VaultTally:
         files = np.empty(len(marked), FILE_COLUMNS)
         files["inode"] = batch.inode[entries]
         files["size"] = batch.size[entries]
-        files["links"] = batch.links[entries]
+        files["links"] = np.minimum(batch.links[entries], MOST_LINKS)
         files["day"] = np.where(known, modified // DAY, NO_DAY)
         files["uid"] = batch.uid[entries]
         files["gid"] = batch.gid[entries]

@@ -1,10 +1,17 @@
 """The user reporter: what each user has in each group, with all volumes of a date in one TSV."""
 
-from datetime import time, timedelta
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import date, time, timedelta
 from pathlib import Path
 
 import pytest
-from site_of_tests import TODAY, Site, entry
+from site_of_tests import TODAY, Site, entries, entry, text, wait_for
+
+from lurge_types.config import DatabaseTable
 
 TODAY_LATER = time(5)
 ROOTS = ("/lustre/s1", "/lustre/s2")
@@ -109,3 +116,118 @@ def test_files_that_are_too_old_are_removed(site: Site) -> None:
     site.outcomes("users")
     assert not file.exists()
     assert rows(site)
+
+
+def columns(site: Site, day: date = TODAY) -> list[str]:
+    """The volumes in the TSV of a date."""
+    return rows(site, str(day))[0][5:]
+
+
+def test_a_volume_that_fails_leaves_the_columns_of_the_others(site: Site) -> None:
+    site.add_scan(b"no scan\n", "/lustre/s3")
+    assert [each["status"] for each in site.outcomes("users")] == ["written", "written", "failed"]
+    assert columns(site) == ["s1", "s2"]
+    before = rows(site)
+    site.add_scan(b"no scan\n", ROOTS[1], at=TODAY_LATER)
+    done = site.outcomes("users", "--force", "--volume", "s2")
+    assert [each["status"] for each in done] == ["failed"]
+    assert rows(site) == before
+
+
+def test_volumes_in_any_order_give_the_same(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    orders = [["s1", "s2", "s3"]], [["s2"], ["s3"], ["s1"]], [["s3"], ["s1", "s2"]]
+    contents = set()
+    for number, order in enumerate(orders):
+        day = TODAY - timedelta(days=number)
+        for name in ("s1", "s2", "s3"):
+            site.add_scan(
+                entries(400, groups=int(name[1]) * 3, mount=f"/lustre/{name}"),
+                f"/lustre/{name}",
+                day,
+            )
+        for names in order:
+            volumes = [part for name in names for part in ("--volume", name)]
+            assert site.run("users", "--date", str(day), *volumes).returncode == 0
+        contents.add((site.reports / "users" / f"{day}.tsv").read_bytes())
+    assert len(contents) == 1
+
+
+# Several runs at once.
+
+
+@pytest.fixture
+def shared(tmp_path: Path, table: DatabaseTable) -> Site:
+    """A site whose database has its tables, once of each kind."""
+    return Site(tmp_path, database=table.url, password_file=table.password_file, retry_seconds=30)
+
+
+def of_pipes(site: Site, names: Sequence[str], day: date, count: int) -> list[str]:
+    """
+    Let a process for each volume get ready, and give them their scans at one moment.
+
+    What they said.
+    """
+    pipes = {name: site.folder / f"{day}-{name}" for name in names}
+    processes = []
+    for name, pipe in pipes.items():
+        os.mkfifo(pipe)
+        volume = ("--volume", name, "--date", str(day), "--scan", pipe)
+        processes.append(site.start("users", "--json", *volume))
+    with ExitStack() as stack:
+        files = [stack.enter_context(pipe.open("wb")) for pipe in pipes.values()]
+        for name, file in zip(names, files, strict=True):
+            file.write(text(entries(count, groups=count // 4, mount=f"/lustre/{name}")))
+    return [process.communicate(timeout=60)[0] for process in processes]
+
+
+def test_runs_of_several_volumes_at_once_end_with_all_columns(shared: Site) -> None:
+    names = ["s1", "s2"]
+    for number, count in enumerate((40, 4000)):
+        day = TODAY - timedelta(days=number)
+        said = of_pipes(shared, names, day, count)
+        assert all('"status": "written"' in each for each in said), said
+        assert columns(shared, day) == names
+        inodes = [row[5:] for row in rows(shared, str(day)) if row[4] == "inodes"]
+        assert [sum(map(int, column)) for column in zip(*inodes, strict=True)] == [count, count]
+    assert not list(shared.reports.rglob(".*"))
+
+
+def held_while_it_writes(site: Site, *arguments: str) -> subprocess.Popen[str]:
+    """Start a run, and stop it as soon as it prepares a TSV."""
+    process = site.start("users", *arguments)
+    wait_for(lambda: list(site.reports.glob("users/.*")), process)
+    process.send_signal(signal.SIGSTOP)
+    assert list(site.reports.glob("users/.*"))
+    return process
+
+
+def test_a_run_that_is_held_up_leaves_out_nothing_that_was_added_meanwhile(shared: Site) -> None:
+    for name, count in (("s1", 20_000), ("s2", 10)):
+        mount = f"/lustre/{name}"
+        shared.add_scan(entries(count, groups=4000, mount=mount), mount)
+    slow = held_while_it_writes(shared, "--volume", "s1")
+    [quick] = shared.outcomes("users", "--volume", "s2")
+    assert quick["status"] == "written"
+    assert columns(shared) == ["s1", "s2"]
+    both = rows(shared)
+    slow.send_signal(signal.SIGCONT)
+    slow.communicate(timeout=60)
+    assert slow.returncode == 0
+    assert rows(shared) == both
+
+
+def test_a_run_that_is_held_up_brings_back_nothing_that_was_replaced_meanwhile(
+    shared: Site,
+) -> None:
+    for name, count in (("s1", 20_000), ("s2", 10)):
+        mount = f"/lustre/{name}"
+        shared.add_scan(entries(count, groups=4000, mount=mount), mount)
+    shared.outcomes("users", "--volume", "s2")
+    slow = held_while_it_writes(shared, "--volume", "s1")
+    shared.add_scan([entry("/lustre/s2/x", size=77, uid=1, gid=99)], ROOTS[1], at=TODAY_LATER)
+    shared.outcomes("users", "--volume", "s2", "--force")
+    slow.send_signal(signal.SIGCONT)
+    slow.communicate(timeout=60)
+    assert slow.returncode == 0
+    assert [row[6] for row in rows(shared) if row[6] != "-"] == ["s2", "1", "1970-01-01", "77"]

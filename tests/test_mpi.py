@@ -8,28 +8,31 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import mpirun
 import pytest
-from dump import dump
+from dump import Rows, dump
 from servers.databases import on_mariadb
 from site_of_tests import MANAGER, TODAY, Site, entries, entry, text
 
 from lurge_types.batch import Entry
 from lurge_types.config import DatabaseTable
+from utils.vaults import Key, encode
 
 LARGE = 100_003
 SIZES = (LARGE, 1, 249, 250, 251)
 REPORTS = ("reporter", "inspector")
+ALL_REPORTS = (*REPORTS, "puppeteer", "users", "splitter")
 ENDS_SECONDS = 10
 WINDOWS = 8
 
 
 def volume(number: int, count: int) -> list[Entry]:
-    """A volume of some projects, of some groups, with hard links and file types."""
+    """A volume of some projects, of some groups, with hard links, file types and vaults."""
     mount = f"/lustre/s{number}"
     endings = ("txt", "bam", "fastq.gz", "VCF")
-    return [
+    files = [
         each._replace(
             path=b"%b/p%d/users/u%d/%b.%b"
             % (
@@ -43,6 +46,15 @@ def volume(number: int, count: int) -> list[Entry]:
         )
         for i, each in enumerate(entries(count, mount=mount))
     ]
+    return [in_vault(i, each) if i % 50 < 2 else each for i, each in enumerate(files)]
+
+
+def in_vault(number: int, file: Entry) -> Entry:
+    """What a vault has of a file; some of it is no action, broken or a copy."""
+    branch = (b"keep", b"Archive", b".staged")[number // 50 % 3]
+    root = b"/".join(file.path.split(b"/")[:4])
+    key = encode(Key(file.inode ^ (number % 7 == 0), file.path.removeprefix(root + b"/")))
+    return file._replace(path=b"%b/.vault/%b/%b" % (root, branch, key[number % 11 == 0 :]))
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +76,12 @@ def site_of(folder: Path, scans: Path, volumes: int, ranks: int) -> Site:
     return made
 
 
-def written(made: Site) -> object:
-    """All that a night left behind."""
+def written(made: Site) -> tuple[dict[str, Any], dict[str, Rows]]:
+    """All that a night left behind; of a group's lines the order says nothing."""
     files = {
-        str(path.relative_to(made.reports)): path.read_bytes()
+        str(path.relative_to(made.reports)): sorted(gzip.decompress(path.read_bytes()).splitlines())
+        if path.suffix == ".gz"
+        else path.read_bytes()
         for path in sorted(made.reports.rglob("*"))
         if path.is_file()
     }
@@ -81,11 +95,12 @@ def test_any_number_of_ranks_writes_the_same(
     tmp_path: Path, scans: Path, volumes: int, numbers: Sequence[int]
 ) -> None:
     threads = site_of(tmp_path / "threads", scans, volumes, ranks=0)
-    assert threads.run(*REPORTS).returncode == 0
+    assert threads.run(*ALL_REPORTS, "--all").returncode == 0
     expected = written(threads)
+    assert len(expected[1]["vault"]) > 500
     for ranks in numbers:
         made = site_of(tmp_path / str(ranks), scans, volumes, ranks)
-        done = made.run(*REPORTS)
+        done = made.run(*ALL_REPORTS, "--all")
         assert done.returncode == 0, done.stderr
         assert written(made) == expected, f"{ranks} ranks"
 
@@ -96,10 +111,11 @@ def test_ranks_write_into_a_server_too(tmp_path: Path, table: DatabaseTable) -> 
         tmp_path, database=table.url, password_file=table.password_file, retry_seconds=10, ranks=4
     )
     made.add_scan(volume(1, 2000), "/lustre/s1")
-    assert [each["status"] for each in made.outcomes(*REPORTS)] == ["written"] * 2
+    assert [each["status"] for each in made.outcomes(*ALL_REPORTS)] == ["written"] * 5
     by_ranks = dump(table)
     made.ranks = 0
-    assert [each["status"] for each in made.outcomes(*REPORTS, "--force")] == ["written"] * 2
+    again = made.outcomes(*ALL_REPORTS, "--force")
+    assert [each["status"] for each in again] == ["written"] * 5
     assert dump(table) == by_ranks
     assert len(by_ranks["directory"]) > 50
 

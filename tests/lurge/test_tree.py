@@ -100,7 +100,7 @@ def stands_for(real: Components, path: bytes, symlinks: Mapping[bytes, bytes]) -
     for pattern, shown in symlinks.items():
         known = parts(pattern)
         alike = len(real) >= len(known) and all(
-            re.fullmatch(re.escape(name).replace(rb"\*", b".*"), part)
+            re.fullmatch(re.escape(name).replace(rb"\*", b".*"), part, re.DOTALL)
             for name, part in zip(known, real, strict=False)
         )
         if alike and parts(shown) + real[len(known) :] == parts(path):

@@ -42,6 +42,10 @@ SWEPT_ROWS = 10_000
 Row = tuple[object, ...]
 
 
+class Overtaken(DatabaseFailed):
+    """Another run has been recorded, so that the rows that were compared with are not the last."""
+
+
 class Known(NamedTuple):
     """A row to compare with; one that is not open was ended by the run that is to be replaced."""
 
@@ -171,8 +175,8 @@ class Filling:
         """
         Let readers see the new states, and no longer those that are gone, in one transaction.
 
-        Raises DatabaseFailed, also where the rows that were compared with are no longer the last
-        ones; RunLost; and AlreadyRecorded where another was first, unless that shall be replaced.
+        Raises DatabaseFailed, Overtaken, RunLost; and AlreadyRecorded where another was first,
+        unless that shall be replaced.
         """
         if self._filled != self._new:
             raise ValueError(f"{self._filled} rows were added of {self._new}")
@@ -269,7 +273,7 @@ class Filling:
         if not runs.claim(connection, self._run, self._volume_id, token, replace=self._replace):
             return
         if base != self._base:
-            raise DatabaseFailed(
+            raise Overtaken(
                 f"{self._run.report} of {self._run.volume} was recorded by another run meanwhile, "
                 "whose rows these were not compared with: run again"
             )

@@ -1,14 +1,14 @@
 """The project inspector: what is in each project directory, by file type and age."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace as changed
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from db import directories, runs
-from db.database import Database, DatabaseFailed
+from db import directories
+from db.database import Database
+from lurge.filled import chunks, put, recorded, swept
 from lurge.groups import group_order, pseudo_groups, shown_groups, symlinks
 from lurge.inspector.rows import Bases, Counts, Directories, Groups, Largest, Put
 from lurge.inspector.rules import BaseRule, FileType, Rules
@@ -33,8 +33,6 @@ from utils.path_rules import components, real_paths
 from utils.paths import raw
 from utils.tsv import Prepared
 
-CHUNK_ROWS = 2000
-NOT_SWEPT = "rows that nobody sees any more are left for the next run to delete"
 NO_MOUNT = (
     "nothing tells where base directories are: configure [[volume]] with its mount, or "
     "inspector.base_directories"
@@ -131,39 +129,23 @@ class Inspector:
         )
 
         def stored() -> Iterator[DirectoryReport]:
-            for chunk in _chunks(tally, Directories, counts.directories):
+            for chunk in chunks(tally, Directories, counts.directories):
                 filling.add(chunk, groups)
                 yield from chunk
 
-        prepared = None
-        try:
-            prepared = self._prepare(run, stored(), groups)
-            if replace:
-                tsv.withdraw(prepared.path)
-            filling.finish(lambda: _chunks(tally, Bases, counts.bases), groups)
-        except BaseException:
-            if prepared:
-                tsv.discard(prepared)
-            filling.abandon()
-            raise
-        tsv.publish(prepared)
-        made = self._made(scan, tally, groups, counts, prepared.path)
-        return changed(made, remarks=(*made.remarks, *self._sweep(run)))
+        path = put(
+            filling,
+            lambda: self._prepare(run, stored(), groups),
+            lambda: filling.finish(lambda: chunks(tally, Bases, counts.bases), groups),
+            replace=replace,
+        )
+        made = self._made(scan, tally, groups, counts, path)
+        swept_remarks = swept(self._database, run, directories.sweep)
+        return changed(made, remarks=(*made.remarks, *swept_remarks))
 
     def recorded(self, run: Run) -> Made:
         """A run that is in the database; what killed runs left there is deleted."""
-        remarks = tuple(self._sweep(run))
-        rows = self._database.transaction(
-            lambda connection: runs.rows_of(connection, self.name, run.volume, run.record_date)
-        )
-        return Made(rows, path=self.tsv(run), remarks=remarks)
-
-    def _sweep(self, run: Run) -> Iterator[str]:
-        """Delete what nobody sees any more; a remark where that must be left to the next run."""
-        try:
-            directories.sweep(self._database, self.name, run.volume)
-        except DatabaseFailed as error:
-            yield f"{NOT_SWEPT}: {error}"
+        return recorded(self._database, run, self.tsv(run), directories.sweep)
 
     def is_there(self, run: Run) -> bool:
         """Whether the TSV of a run is there."""
@@ -176,8 +158,8 @@ class Inspector:
         tally = told[self.name]
         groups = self._groups(tally)
         counts = self._put(tally, groups)
-        chunks = _chunks(tally, Directories, counts.directories)
-        rows = (row for chunk in chunks for row in chunk)
+        of_chunks = chunks(tally, Directories, counts.directories)
+        rows = (row for chunk in of_chunks for row in chunk)
         tsv.publish(self._prepare(run, rows, groups))
         return True
 
@@ -240,9 +222,3 @@ class Inspector:
                 f"{counts.folded:,} directories are folded into *other* in {counts.folded_bases:,} "
                 "base directories: see inspector.rows_per_base"
             )
-
-
-def _chunks(tally: Answers, question: Callable[[int, int], object], rows: int) -> Iterator[Any]:
-    """All rows, in lists of some thousand."""
-    for first in range(0, rows, CHUNK_ROWS):
-        yield tally.tell(question(first, first + CHUNK_ROWS))

@@ -28,7 +28,8 @@ class InspectorTally:
     Counts files in directories, and entries of every type in base directories.
 
     What vaults keep is known in the end only. So the inodes of it are in a set, and the entries
-    there are taken for files of several names, however many these have.
+    there are taken for files of several names, however many these have. A file that gets its second
+    name by being marked while the scan runs, and was seen before, is known as kept the next time.
     """
 
     def __init__(self, rules: Rules) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace as changed
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from db import names, runs, vaults
-from db.database import Database, DatabaseFailed
-from db.vaults import Filling
+from db import names, vaults
+from db.database import Database
+from db.vaults import Filling, Overtaken
+from lurge.filled import CHUNK_ROWS, chunks, put, recorded, swept
 from lurge.groups import group_order, symlinks
 from lurge.onepass.work import Answers, Told
 from lurge.puppeteer.rows import At, Counts, Faults, Files, Largest, Owned, Owners, Put, States
@@ -25,9 +26,7 @@ from utils.names import Names
 from utils.tsv import Prepared
 
 COLUMNS = ("volume", "action", "group", "user", "size_bytes", "last_modified", "links", "path")
-CHUNK_FILES = 2000
 BRANCHES_TOLD = 10
-NOT_SWEPT = "rows that nobody sees any more are left for the next run to delete"
 
 
 class Named(NamedTuple):
@@ -74,33 +73,28 @@ class Puppeteer:
         neither has anything of the new rows that a reader could see. A TSV that cannot get its name
         in the end is TsvFailed too: the next run finds it missing.
         """
-        tally = told[self.name]
+        try:
+            return self._write(run, scan, told[self.name], replace=replace)
+        except Overtaken:  # by another date: now it is known with what to compare
+            return self._write(run, scan, told[self.name], replace=replace)
+
+    def _write(self, run: Run, scan: Scan, tally: Answers, *, replace: bool) -> Made:
         named = self._named(tally)
         counts = _put(tally, named)
         filling = vaults.begin(self._database, run, scan.volume, counts.files, replace=replace)
-        prepared = None
-        try:
+
+        def prepare() -> Prepared:
             _fill(filling, tally, named, counts)
-            prepared = self._prepare(run, tally, named, counts)
-            if replace:
-                tsv.withdraw(prepared.path)
-            filling.finish()
-        except BaseException:
-            if prepared:
-                tsv.discard(prepared)
-            filling.abandon()
-            raise
-        tsv.publish(prepared)
-        made = _made(run.volume, tally, named, counts, prepared.path)
-        return changed(made, remarks=(*made.remarks, *self._sweep(run)))
+            return self._prepare(run, tally, named, counts)
+
+        path = put(filling, prepare, filling.finish, replace=replace)
+        made = _made(run.volume, tally, named, counts, path)
+        swept_remarks = swept(self._database, run, vaults.sweep)
+        return changed(made, remarks=(*made.remarks, *swept_remarks))
 
     def recorded(self, run: Run) -> Made:
         """A run that is in the database; what killed runs left there is deleted."""
-        remarks = tuple(self._sweep(run))
-        files = self._database.transaction(
-            lambda connection: runs.rows_of(connection, self.name, run.volume, run.record_date)
-        )
-        return Made(files, path=self.tsv(run), remarks=remarks)
+        return recorded(self._database, run, self.tsv(run), vaults.sweep)
 
     def is_there(self, run: Run) -> bool:
         """Whether the TSV of a run is there."""
@@ -124,16 +118,9 @@ class Puppeteer:
         return Named(self._names.groups(owned.gids), self._names.users(owned.uids))
 
     def _prepare(self, run: Run, tally: Answers, named: Named, counts: Counts) -> Prepared:
-        files = _chunked(tally, Files, counts.files)
+        files = chunks(tally, Files, counts.files)
         rows = (_cells(run.volume, named, file) for chunk in files for file in chunk)
         return tsv.prepare(self.tsv(run), COLUMNS, rows)
-
-    def _sweep(self, run: Run) -> Iterator[str]:
-        """Delete what nobody sees any more; a remark where that must be left to the next run."""
-        try:
-            vaults.sweep(self._database, self.name, run.volume)
-        except DatabaseFailed as error:
-            yield f"{NOT_SWEPT}: {error}"
 
 
 def _put(tally: Answers, named: Named) -> Counts:
@@ -149,17 +136,11 @@ def _fill(filling: Filling, tally: Answers, named: Named, counts: Counts) -> Non
     """Add the files whose states have no row yet."""
     if not filling.stores_rows:
         return
-    states = (state for chunk in _chunked(tally, States, counts.files) for state in chunk)
+    states = (state for chunk in chunks(tally, States, counts.files) for state in chunk)
     new = filling.changes(states)
-    for first in range(0, len(new), CHUNK_FILES):
-        files = tally.tell(At(tuple(new[first : first + CHUNK_FILES])))
+    for first in range(0, len(new), CHUNK_ROWS):
+        files = tally.tell(At(tuple(new[first : first + CHUNK_ROWS])))
         filling.add(files, named.users, named.groups)
-
-
-def _chunked(tally: Answers, question: Any, files: int) -> Iterator[Any]:
-    """The answers for all files, some thousand at a time."""
-    for first in range(0, files, CHUNK_FILES):
-        yield tally.tell(question(first, first + CHUNK_FILES))
 
 
 def _cells(volume: str, named: Named, file: VaultFile) -> tuple[object, ...]:

@@ -64,7 +64,7 @@ class VaultTally:
             if action is not None:
                 if real := self._real_path(path, found, inode):
                     marked.append((entry, action, real))
-            elif inode is not None:
+            elif inode is not None and found.key:  # else it is the vault's own, such as its log
                 self._others[found.branch] += 1
         if marked:
             self._keep(batch, marked)

@@ -208,7 +208,7 @@ def test_what_is_no_marked_file_is_told(real: Site) -> None:
     expected = [row("Keep", path, 5, 2) for path in (kept, *copied)]
     assert tsv_rows(real) == [row("Archive", theirs, 5, 2), *expected]
     others, broken, copies = said["remarks"]
-    assert others == "files in other branches: .audit 1, .limbo 2, .staged 1, .stash 1"
+    assert others == "files in other branches: .limbo 2, .staged 1, .stash 1"
     assert broken == (
         "broken entries in vaults: 3: "
         f"{root.vault}/archive/link (not a file); "

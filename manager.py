@@ -523,9 +523,9 @@ def tree_to_scan(settings: Config, path: bytes | None, volume: str | None) -> by
 )
 def demo(folder: Path, entries: int, seed: int) -> int:
     """
-    Make up a site in DIR: scans of three volumes over three nights, groups, quotas, configuration.
+    Make up a site in DIR: scans of three volumes over three nights, groups, users, quotas, vaults.
 
-    Try `lurge --config DIR/lurge.toml reporter` on it.
+    Try `lurge --config DIR/lurge.toml reporter inspector users puppeteer` on it.
     """
     try:
         made = make_site(folder, entries, seed, datetime.now(UTC).date())
@@ -536,7 +536,7 @@ def demo(folder: Path, entries: int, seed: int) -> int:
     print(
         f"{folder}: {len(made.scans)} scans of {', '.join(made.volumes)}; {made.entries:,} entries "
         f"of {made.groups} groups and {made.users} users in the newest\n"
-        f"now try: lurge --config {made.config} reporter"
+        f"now try: lurge --config {made.config} reporter inspector users puppeteer"
     )
     return FINE
 

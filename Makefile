@@ -34,7 +34,7 @@ servers:
 	sh tests/install-debian-packages.sh $$(sed 's/#.*//' tests/debian-packages.txt)
 
 test: setup servers check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -442,7 +442,7 @@ def test_a_full_disk_leaves_what_was_whole_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_full_server_leaves_what_was_whole_and_says_so(connect: Connect) -> None:
-    tablespace = ("--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:14M")
+    tablespace = ("--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:20M")
     with private_mariadb(*FAST, *tablespace) as server:
         server.execute("CREATE DATABASE lurge")
         database = connect(DatabaseTable(url=server.url("lurge")), retry_seconds=60)

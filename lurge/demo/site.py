@@ -28,6 +28,9 @@ NIGHTS_AGO = (7, 1, 0)
 STARTED = time(0, 5)
 FINISHED = time(0, 45)
 
+VAULTS = 0.9
+"""The share of groups that have a vault, of those with enough for it; it holds hard links."""
+
 FEWEST = 300
 """With fewer entries a volume has no room for one of everything."""
 
@@ -93,6 +96,7 @@ class _Volume:
             self.mount.encode("ascii"),
             scan_times[-1],
             dice,
+            vaults=VAULTS if self.hard_links else 0,
         )
         users = range(FIRST_UID + self.number % 2, FIRST_UID + len(self.people.users), 2)
         root = wood.volume(self.entries, self.people.archived(self.number), users)
@@ -138,6 +142,8 @@ def make(folder: Path, entries: int, seed: int, today: date) -> Site:
 def write_scan(file: Path, entries: int, seed: int, today: date, hard_links: float) -> None:
     """
     Write one night's scan of one volume, with that share of the files' names hard-linked.
+
+    There are vaults where there are any hard links.
 
     Raises SiteTooSmall, OSError.
     """

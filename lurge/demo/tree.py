@@ -49,6 +49,7 @@ class Wood:
     Grows a volume's directories at random.
 
     groups: the gids of those who work there. now: when the newest scan is made; nothing is younger.
+    vaults: which share of the groups has one.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Wood:
         mount: bytes,
         now: int,
         dice: np.random.Generator,
+        *,
+        vaults: float,
     ) -> None:
         self._people = people
         self._groups = groups
         self._mount = mount
         self._now = now
-        self._vaults = Vaults(dice)
+        self._vaults = Vaults(dice, vaults)
         self._share = _endless(lambda: dice.random(DRAWN))
         self._weight = _endless(lambda: dice.lognormal(0, 1.2, DRAWN))
         self._breadth = _endless(lambda: dice.exponential(1, DRAWN))

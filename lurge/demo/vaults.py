@@ -15,9 +15,6 @@ from lurge.demo.folders import Folder, Marked, in_order
 from lurge.demo.words import DIRECTORY_KIND, KINDS, NOTE
 from utils.vaults import VAULT, Key, encode
 
-VAULTS = 0.9
-"""The share of groups that have one, of those with enough for it."""
-
 MARKED, FEWEST_MARKED, MOST_MARKED = 0.015, 3, 500
 """How many files are marked: the share of a group's entries, and the bounds of their number."""
 
@@ -50,10 +47,15 @@ class Mark(NamedTuple):
 
 
 class Vaults:
-    """Makes the vaults of a volume. The first of them has a broken key, and a copy of a file."""
+    """
+    Makes the vaults of a volume. The first of them has a broken key, and a copy of a file.
 
-    def __init__(self, dice: np.random.Generator) -> None:
+    share: of the groups that have one, of those with enough for it.
+    """
+
+    def __init__(self, dice: np.random.Generator, share: float) -> None:
         self._dice = dice
+        self._share = share
         self._inode = FIRST_INODE
         self._is_first = True
 
@@ -64,7 +66,7 @@ class Vaults:
         The vault's entries are taken from what the largest directory below still has to make up.
         """
         wanted = min(int(root.below * MARKED), MOST_MARKED)
-        if wanted < FEWEST_MARKED or self._dice.random() > VAULTS:
+        if wanted < FEWEST_MARKED or self._dice.random() >= self._share:
             return
         files, waiting = _first_files(root, wanted * LOOKED_AT)
         if files and self._dice.random() < LONG:

@@ -6,6 +6,7 @@ What many reports in one pass cost, next to a pass for each; and the splitter, w
 
 Each figure is the best of a few rounds, in which all are measured in turns. It is of the pass
 alone, and of joining where the splitter takes part: what databases take is in bench_database.py.
+One name in twenty is hard-linked, and there are vaults.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bench.bench_pass import Scans, inflate, text_bytes
+from bench.bench_pass import HARD_LINKS, Scans, inflate, text_bytes
 from bench.lurge_pass import DAY, READING, Question, peak_kib
 from isal import igzip
 
@@ -126,7 +127,7 @@ def show(cases: Mapping[str, Case], size: int) -> None:
 
 
 def with_groups(scans: Scans, entries: int, groups: int) -> Path:
-    """The bench's scan with gids spread over so many groups."""
+    """A scan with gids spread over so many groups."""
 
     def write(path: Path) -> None:
         with (
@@ -154,7 +155,7 @@ def main() -> None:
         print(peak_kib())
         return
     scans = Scans()
-    file, many = scans.scan(given.entries), with_groups(scans, given.entries, MANY_GROUPS)
+    file, many = scans.scan(given.entries, HARD_LINKS), with_groups(scans, given.entries, MANY_GROUPS)
     cases = [
         Case("inflating alone", (), file),
         *(Case(name, [name], file) for name in FOUR),
@@ -167,7 +168,7 @@ def main() -> None:
         print(f"round {number + 1} of {given.rounds}", flush=True)
         for case in cases:
             case.measure()
-    print(f"\n{given.entries:,} entries, {THREADS} threads")
+    print(f"\n{given.entries:,} entries, {THREADS} threads, {HARD_LINKS:.0%} hard-linked names")
     show({case.name: case for case in cases}, text_bytes(file))
     for budget_bytes in (SMALL_BUDGET_BYTES, BUDGET_BYTES):
         command = [sys.executable, __file__, "--peak", str(many), str(budget_bytes)]

@@ -106,7 +106,7 @@ def in_vaults(paths: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[n
             at = until
             continue
         while at < until:
-            if not _is_vault(paths, at, stop):
+            if not is_vault(paths, at, stop):
                 at += 1
                 continue
             while offsets[entry + 1] <= at:
@@ -139,7 +139,7 @@ def _may_hold_vault(window: NDArray[np.uint8]) -> bool:
 
 
 @compiled
-def _is_vault(paths: NDArray[np.uint8], at: int, stop: int) -> bool:
+def is_vault(paths: NDArray[np.uint8], at: int, stop: int) -> bool:
     """Whether `/.vault` stands at a place."""
     return (
         at + 7 <= stop
@@ -151,3 +151,31 @@ def _is_vault(paths: NDArray[np.uint8], at: int, stop: int) -> bool:
         and paths[at + 5] == L
         and paths[at + 6] == T
     )
+
+
+@compiled
+def is_in_branch(path: NDArray[np.uint8], branch: NDArray[np.uint8]) -> bool:
+    """
+    Whether a path is or lies in a branch of the outermost vault on its way.
+
+    The case of letters in ASCII and a leading dot make no difference; `branch` is lower-case.
+    """
+    at = 0
+    while at + 8 <= len(path) and not (is_vault(path, at, len(path)) and path[at + 7] == SLASH):
+        at += 1
+    at += 8
+    if at < len(path) and path[at] == DOT:
+        at += 1
+    stop = at + len(branch)
+    if stop > len(path) or (stop < len(path) and path[stop] != SLASH):
+        return False
+    for k in range(len(branch)):
+        if lower(path[at + k]) != branch[k]:
+            return False
+    return True
+
+
+@compiled
+def lower(byte: np.uint8) -> int:
+    """A letter of ASCII in lower case, any other byte as it is."""
+    return byte + 32 if 65 <= byte <= 90 else np.int64(byte)

@@ -26,7 +26,7 @@ from lurge.tallies.table_loops import (
 from lurge_types.batch import DIRECTORY, FILE
 from lurge_types.reports import AGE_CLASSES
 from utils.compiled import compiled
-from utils.path_loops import SLASH, first_rule
+from utils.path_loops import SLASH, first_rule, is_in_branch, is_vault, lower
 
 BASE_BITS = 20
 NO_BASE = -1
@@ -188,12 +188,6 @@ def file_type(
 
 
 @compiled
-def lower(byte: np.uint8) -> int:
-    """A letter of ASCII in lower case, any other byte as it is."""
-    return byte + 32 if 65 <= byte <= 90 else np.int64(byte)
-
-
-@compiled
 def age_class(used: int, scan_time: int) -> int:
     """The place of a file's age class; the last one where it is not known when it was used."""
     if used == 0:
@@ -242,6 +236,32 @@ def find_base(bases: Rows, path: NDArray[np.uint8], gid: int, base: int, layout:
     if base != NO_BASE and components(name) >= layout.deepest:
         bases.sums[row, BASE_SETTLED] = 1
     return row
+
+
+@compiled
+def look_into_vaults(
+    paths: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    types: NDArray[np.int64],
+    entries: NDArray[np.int64],
+    keep: NDArray[np.uint8],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(files in the branch `keep`, vaults) among the entries of which a component is `.vault`."""
+    kept = np.empty(len(entries), np.int64)
+    vaults = np.empty(len(entries), np.int64)
+    kept_count = 0
+    vault_count = 0
+    for i in range(len(entries)):
+        entry = entries[i]
+        path = paths[offsets[entry] : offsets[entry + 1]]
+        if types[entry] == FILE:
+            if is_in_branch(path, keep):
+                kept[kept_count] = entry
+                kept_count += 1
+        elif types[entry] == DIRECTORY and is_vault(path, len(path) - 7, len(path)):
+            vaults[vault_count] = entry
+            vault_count += 1
+    return kept[:kept_count], vaults[:vault_count]
 
 
 @compiled

@@ -14,10 +14,10 @@ from lurge.tallies.owners import counted_gids
 from lurge.tallies.table import LinkSet, SumTable, merge_linked, pieces_of
 from lurge.tallies.table_loops import find_name
 from lurge.tallies.tally import Piece, SumOverflow
-from lurge_types.batch import DIRECTORY, FILE, Batch
+from lurge_types.batch import Batch
 from utils.path_loops import in_vaults
 from utils.path_rules import PathRules, as_array, components, joined
-from utils.vaults import KEEP, VAULT, place
+from utils.vaults import KEEP
 
 BASES, DIRECTORIES, VAULTS, KEPT = "bases", "directories", "vaults", "kept"
 SEVERAL = 2
@@ -40,6 +40,7 @@ class InspectorTally:
         self._directories = SumTable(loops.PARTS + 2 * parts, maxima=loops.MAXIMA)
         self._links = LinkSet(loops.LINK_COLUMNS)
         self._vaults: set[bytes] = set()
+        self._keep = as_array(KEEP)
         self._kept = LinkSet(0)
         self._rows: Rows | None = None
 
@@ -75,23 +76,22 @@ class InspectorTally:
 
     def _names(self, batch: Batch) -> NDArray[np.uint64]:
         """Look into vaults; how many names each entry has, several for what a vault keeps."""
-        kept = []
         entries = in_vaults(batch.paths, batch.offsets)
-        for entry, kind in zip(entries.tolist(), batch.type[entries].tolist(), strict=True):
-            path = batch.path(entry)
-            if kind == DIRECTORY and path.endswith(b"/" + VAULT):
-                self._vaults.add(path)
-            if kind == FILE and (found := place(path)) and found.action == KEEP:
-                kept.append(entry)
-        if not kept:
+        if not len(entries):
+            return batch.links
+        kept, vaults = loops.look_into_vaults(
+            batch.paths, batch.offsets, batch.type, entries, self._keep
+        )
+        self._vaults.update(map(batch.path, vaults.tolist()))
+        if not len(kept):
             return batch.links
         row, nothing = np.zeros(len(kept), np.uint32), np.empty((len(kept), 0), np.int64)
-        self._keep((row, batch.inode[kept], batch.device[kept], nothing))
+        self._add_kept((row, batch.inode[kept], batch.device[kept], nothing))
         names = batch.links.copy()
         names[kept] = SEVERAL
         return names
 
-    def _keep(self, piece: Piece) -> None:
+    def _add_kept(self, piece: Piece) -> None:
         self._kept.merge(piece, np.zeros(1, np.int64))
 
     def pieces(self) -> Iterator[Piece]:
@@ -119,7 +119,7 @@ class InspectorTally:
                 merge_linked(self._directories, self._links, parts)
             elif kind == KEPT:
                 for part in parts:
-                    self._keep(part)
+                    self._add_kept(part)
             else:
                 self._vaults.update(*parts)
 
@@ -140,7 +140,8 @@ class InspectorTally:
                 self._kept,
             )
             self._links = LinkSet(loops.LINK_COLUMNS)  # summed, they may be gigabytes
-            self._kept = LinkSet(0)
+            self._keep = as_array(KEEP)
+        self._kept = LinkSet(0)
         return self._rows.tell(question)
 
 

@@ -155,7 +155,10 @@ def main() -> None:
         print(peak_kib())
         return
     scans = Scans()
-    file, many = scans.scan(given.entries, HARD_LINKS), with_groups(scans, given.entries, MANY_GROUPS)
+    file, many = (
+        scans.scan(given.entries, HARD_LINKS),
+        with_groups(scans, given.entries, MANY_GROUPS),
+    )
     cases = [
         Case("inflating alone", (), file),
         *(Case(name, [name], file) for name in FOUR),

@@ -478,9 +478,7 @@ def test_a_key_of_another_inode_is_that_of_a_copy_and_nothing_else() -> None:
     )
 
 
-def test_files_of_other_branches_are_counted_by_name_but_not_those_of_the_vault_itself() -> (
-    None
-):
+def test_files_of_other_branches_are_counted_by_name_but_not_those_of_the_vault_itself() -> None:
     others = [
         entry(path)
         for path in (

@@ -188,13 +188,15 @@ def report(
         )
     settings = config_file.read(path)
     names, quotas = sources(settings)
-    bucket = bucket_of(settings, upload) if "splitter" in reports else None
+    log = open_log(sys.stderr, secrets.token_hex(4))
+
+    def waiting(why: str) -> None:
+        log.warning("waiting", why=why)
+
+    bucket = bucket_of(settings, upload, waiting) if "splitter" in reports else None
     today = datetime.now(UTC).date()
     wanted = scans_to_read(settings, volumes, day.date() if day else None, scan_file, today)
-    log = open_log(sys.stderr, secrets.token_hex(4))
-    database = open_database(
-        settings.database, dry_run, lambda why: log.warning("waiting", why=why)
-    )
+    database = open_database(settings.database, dry_run, waiting)
     programs: dict[str, Report] = {
         "reporter": Reporter(settings, database, names, quotas),
         "inspector": Inspector(settings, database, names),
@@ -280,9 +282,11 @@ def check_budget(settings: Config, threads: int) -> None:
         )
 
 
-def bucket_of(settings: Config, upload: bool | None) -> Bucket | None:
+def bucket_of(
+    settings: Config, upload: bool | None, waiting: Callable[[str], None]
+) -> Bucket | None:
     """
-    Where the splitter's files are to be sent, if anywhere.
+    Where the splitter's files are to be sent, if anywhere; it tells why it waits.
 
     Raises S3Failed, ConfigWrong where that cannot be used.
     """
@@ -293,7 +297,10 @@ def bucket_of(settings: Config, upload: bool | None) -> Bucket | None:
         return None
     try:
         return Bucket(
-            table.upload, endpoint_url=table.endpoint_url, credentials_file=table.credentials_file
+            table.upload,
+            endpoint_url=table.endpoint_url,
+            credentials_file=table.credentials_file,
+            waiting=waiting,
         )
     except ValueError as error:
         raise ConfigWrong(f"splitter.upload, splitter.endpoint_url: {error}") from error

@@ -31,7 +31,10 @@ def parse(url: str) -> Place:
     scheme, _, rest = url.partition("://")
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not BUCKET(bucket):
-        raise ValueError("must be s3://BUCKET or s3://BUCKET/PREFIX")
+        raise ValueError(
+            "must be s3://BUCKET or s3://BUCKET/PREFIX, "
+            "the bucket of 3 to 255 letters, digits, dots, - and _"
+        )
     prefix = prefix.strip("/")
     if prefix and ({"", ".", ".."} & set(prefix.split("/")) or not prefix.isprintable()):
         raise ValueError("must have no empty, . or .. component and no control character")

@@ -209,7 +209,7 @@ class Made:
     remarks: tuple[str, ...] = ()
 
 
-Status = Literal["written", "already", "read", "failed"]
+Status = Literal["written", "already", "read", "skipped", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,8 @@ class Outcome:
     """
     What became of a report of a volume.
 
-    status: `written`; `already` there before; only `read` (a dry run); or `failed`.
+    status: `written`; `already` there before; only `read` (a dry run); `skipped`, as a remark says
+    why; or `failed`.
     run: from which scan; None where there is none, or where it could not be read.
     tsv: the file with the rows, where there is one.
     remarks: what a reader of the report should know, in words.

@@ -57,12 +57,12 @@ def progress_log(log: Log, seconds: float = LOG_SECONDS) -> Callable[[Progress],
 
 
 def upload_log(log: Log, seconds: float = LOG_SECONDS) -> Callable[[int, int], None]:
-    """A line in the log while files are sent, but not more often than that."""
-    told = time.monotonic()
+    """A line in the log when files begin to be sent and then, but not more often than that."""
+    told = 0.0
 
     def tell(done: int, total: int) -> None:
         nonlocal told
-        if time.monotonic() - told >= seconds:
+        if not done or time.monotonic() - told >= seconds:
             told = time.monotonic()
             log.info("uploading", percent=f"{100 * done / (total or 1):.1f}", sent_bytes=done)
 

@@ -200,7 +200,7 @@ class Bucket:
     url: see `parse`. endpoint_url: of a server that is not Amazon's.
     credentials_file: goes before what boto3 finds in the environment.
     part_bytes: what is larger goes up in parts.
-    pauses: seconds before each further try of what may pass.
+    pauses: seconds before each further try of what may pass; waiting: told why, by any thread.
 
     Raises S3Failed, and ValueError for what is no URL of a bucket.
     """
@@ -213,7 +213,9 @@ class Bucket:
         credentials_file: Path | None = None,
         part_bytes: int = PART_BYTES,
         pauses: Sequence[float] = PAUSES,
+        waiting: Callable[[str], object] = lambda _: None,
     ) -> None:
+        self._waiting = waiting
         self._place = parse(url)
         self._endpoint_url = endpoint(endpoint_url) if endpoint_url else None
         self._part_bytes = part_bytes
@@ -348,7 +350,10 @@ class Bucket:
             try:
                 return ask()
             except (self._errors.BotoCoreError, self._errors.ClientError) as error:
-                if not self._may_pass(error) or stop.wait(pause):
+                if not self._may_pass(error):
+                    raise
+                self._waiting(f"{self._reason(error)}: again in {pause:.0f} s")
+                if stop.wait(pause):
                     raise
         return ask()
 

@@ -5,7 +5,8 @@ The folder is there when every volume that was asked for is in it; if one fails,
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,12 +27,18 @@ from lurge_types.config import Config
 from lurge_types.names import Group, User
 from lurge_types.reports import Outcome, Run, Status
 from lurge_types.scans import Scan
+from utils import tsv
 from utils.names import Names
 from utils.s3 import Bucket, S3Failed
 from utils.scans import ScanMissing
 
 NOBODY = 65_534
 """The group of users whose own group is not known: `nogroup`, as Debian has it."""
+
+VOLUMES = "volumes.tsv"
+VOLUME_COLUMNS = ("volume", "record_date", "lines")
+
+FOLDER_THERE = "the day's folder is there: --force replaces it"
 
 ALL_VOLUMES = "-"
 """Of what is told of the folder as a whole."""
@@ -89,6 +96,7 @@ class Splitter:
         self._users: set[int] = set()
         self._failures: dict[Scan, str] = {}
         self._last: dict[Scan, Run | None] = {}
+        self._replaced: Set[str] = frozenset()
 
     def begin(self, wanted: Sequence[Scan | ScanMissing], today: date) -> Iterator[Outcome]:
         """
@@ -115,11 +123,13 @@ class Splitter:
         keep = self._table.keep
         if not (self._force or self._dry_run):
             if self._folder.path.exists():
-                yield from self._already(scans, "the day's folder is there: --force replaces it")
+                yield from self._there(scans, self._folder.path)
                 return
             if day < today - timedelta(days=keep):
-                yield from self._already(scans, f"not made: folders are kept for {keep} days")
+                remark = f"folders are kept for no more than {keep} days"
+                yield from self._tell("skipped", scans, remark)
                 return
+        self._replaced = _volumes_in(self._folder.path)
         self._last = {scan: self._run_before(scan) for scan in scans}
         try:
             if not self._dry_run:
@@ -199,7 +209,7 @@ class Splitter:
         except (SplitFailed, DatabaseFailed) as error:
             yield from self._fail(self.scans, str(error))
         except FolderTaken:
-            yield from self._already(self.scans, "another run has made the day's folder")
+            yield from self._tell("already", self.scans, "another run has made the day's folder")
         else:
             yield from (self._outcome(taken, wanted) for taken in self._taken)
 
@@ -225,6 +235,7 @@ class Splitter:
             folder.part / "group",
             {gid: f"{_field(each.name)}:x:{gid}:" for gid, each in groups.items() if each.known},
         )
+        _write_volumes(folder.part / VOLUMES, [taken.run for taken in self._taken])
         splits.record(self._database, [(taken.run, taken.scan.volume) for taken in self._taken])
         folder.publish(replace=self._force)
 
@@ -236,6 +247,9 @@ class Splitter:
         if left_out:
             of = f"{sum(left_out):,} lines of {len(left_out):,} groups that nobody knows"
             remarks = (*remarks, f"{of} are left out: --all takes them")
+        if dropped := self._replaced - {taken.run.volume for taken in self._taken}:
+            names = ", ".join(sorted(dropped))
+            remarks = (*remarks, f"THE FOLDER IT REPLACES HAD ALSO {names}")
         return Outcome(
             self.name,
             taken.run.volume,
@@ -246,10 +260,20 @@ class Splitter:
             remarks,
         )
 
-    def _already(self, scans: Sequence[Scan], remark: str) -> Iterator[Outcome]:
+    def _there(self, scans: Sequence[Scan], folder: Path) -> Iterator[Outcome]:
+        """What became of volumes of a folder that is there; not all of them may be in it."""
+        held = _volumes_in(folder)
+        there = f"{folder} is there without it, made of {', '.join(sorted(held)) or 'nothing'}"
+        for scan in scans:
+            if scan.volume.name in held:
+                yield from self._tell("already", [scan], FOLDER_THERE)
+            else:
+                yield from self._fail([scan], f"{there}: --force makes it of those asked for")
+
+    def _tell(self, status: Status, scans: Sequence[Scan], remark: str) -> Iterator[Outcome]:
         path = self._folder.path if self._folder and self._folder.path.exists() else None
         for scan in scans:
-            yield Outcome(self.name, scan.volume.name, "already", tsv=path, remarks=(remark,))
+            yield Outcome(self.name, scan.volume.name, status, tsv=path, remarks=(remark,))
 
     def _fail(self, scans: Sequence[Scan], reason: str) -> Iterator[Outcome]:
         for scan in scans:
@@ -278,6 +302,27 @@ def _write(path: Path, lines: Mapping[int, str]) -> None:
         file.writelines(f"{lines[number]}\n" for number in sorted(lines))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _write_volumes(path: Path, of: Sequence[Run]) -> None:
+    """
+    Write down which volumes a folder is made of, durably.
+
+    Raises SplitFailed.
+    """
+    rows = sorted((run.volume, run.record_date, run.lines) for run in of)
+    with writing(path), path.open("w", encoding="utf-8") as file:
+        file.writelines(tsv.lines(VOLUME_COLUMNS, rows))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _volumes_in(folder: Path) -> Set[str]:
+    """The volumes that a folder is made of; none where it is not there."""
+    with suppress(FileNotFoundError):
+        lines = (folder / VOLUMES).read_text(encoding="utf-8").splitlines()
+        return {line.partition("\t")[0] for line in lines[1:]}
+    return set()
 
 
 def _field(name: str) -> str:

@@ -41,7 +41,7 @@ def upload(folder: Path, bucket: Bucket, progress: Callable[[int, int], object])
     Send every regular file of a folder that is not hidden, as `<prefix>/<folder>/<file>`.
 
     Where it fails or is interrupted, what is there stays, and the next upload sends the rest.
-    progress: told by the calling thread after each file: bytes done, of how many.
+    progress: told by the calling thread at first and after each file: bytes done, of how many.
 
     Raises S3Failed, OSError.
     """
@@ -79,6 +79,7 @@ def _send(
     """Send what is missing, some at a time; the sizes of what was sent."""
     total = sum(files.values())
     done = 0
+    progress(done, total)
     sent = []
     stop = threading.Event()
     with ThreadPoolExecutor(THREADS) as pool:

@@ -35,7 +35,7 @@ GIDS = (7, 8, 9, 70, 71)
 STEMS = {7: "team", 8: "lab", 9: "team%20%28gid%3A9%29"}
 UNKNOWN = {70: "gid%3A70", 71: "gid%3A71"}
 S1, S2 = "/lustre/s1", "/lustre/s2"
-BESIDE = {"index.tsv", "passwd", "group"}
+BESIDE = {"index.tsv", "passwd", "group", "volumes.tsv"}
 
 WITHOUT_END = b'"/cut'
 BAD = [b"no line at all\n", b"\n"]
@@ -485,6 +485,24 @@ def test_what_a_killed_run_of_the_same_process_number_left_is_no_hindrance(tmp_p
     assert [path.name for path in tmp_path.rglob("*")] == [begun.path.name, "new"]
 
 
+def test_a_folder_says_of_which_volumes_it_is(site: Site) -> None:
+    one, two = some(100, S1), some(50, S2)
+    site.add_scan(b"".join(one))
+    site.add_scan(b"".join(two), S2)
+    site.outcomes("splitter", "--volume", "s1")
+    [held, lacking] = site.outcomes("splitter")
+    assert (held["status"], lacking["status"]) == ("already", "failed")
+    assert lacking["reason"] == (
+        f"{folder(site)} is there without it, made of s1: --force makes it of those asked for"
+    )
+    assert {each["status"] for each in site.outcomes("splitter", "--force")} == {"written"}
+    rows = (folder(site) / "volumes.tsv").read_text("utf-8").splitlines()
+    assert rows == ["volume\trecord_date\tlines", f"s1\t{TODAY}\t100", f"s2\t{TODAY}\t50"]
+    [alone] = site.outcomes("splitter", "--force", "--volume", "s2")
+    assert alone["remarks"][-1] == "THE FOLDER IT REPLACES HAD ALSO s1"
+    assert split(folder(site)) == by_stem(two, STEMS)
+
+
 # Days.
 
 
@@ -508,8 +526,8 @@ def test_the_folder_is_of_the_newest_day_and_old_ones_are_removed(site: Site) ->
     assert in_days(site) == there
 
     done = site.outcomes("splitter", "--date", str(old))
-    assert statuses(done) == [("s1", "already"), ("s2", "already")]
-    assert done[0]["remarks"] == ["not made: folders are kept for 5 days"]
+    assert statuses(done) == [("s1", "skipped"), ("s2", "skipped")]
+    assert done[0]["remarks"] == ["folders are kept for no more than 5 days"]
     assert in_days(site) == there
     done = site.outcomes("splitter", "--date", str(old), "--force")
     assert statuses(done) == [("s1", "written"), ("s2", "written")]
@@ -584,13 +602,13 @@ def test_the_files_are_sent_once_and_trouble_with_that_is_told_in_words(
     already, sent = sending(site, "splitter")
     assert statuses([already, sent]) == [("s1", "already"), ("-", "written")]
     destination = f"s3://{bucket}/of/trees/{folder(site).name} at {swift.url}"
-    assert sent["remarks"] == [f"6 files sent to {destination}, 0 were there"]
-    assert sent["rows"] == 6
+    assert sent["remarks"] == [f"7 files sent to {destination}, 0 were there"]
+    assert sent["rows"] == 7
     assert is_all_there(site, swift, bucket)
     before = swift.objects(bucket)
     already, sent = sending(site, "splitter", "--upload")
     assert statuses([already, sent]) == [("s1", "already"), ("-", "already")]
-    assert sent["remarks"] == [f"0 files sent to {destination}, 6 were there"]
+    assert sent["remarks"] == [f"0 files sent to {destination}, 7 were there"]
     assert swift.objects(bucket) == before
 
 
@@ -669,7 +687,7 @@ def test_memory_stays_within_the_budget_whatever_the_number_of_groups(site: Site
 
     without = peak("reporter")
     assert peak("splitter") - without <= 64 << 10
-    assert len(files(folder(site))) == count + 3
+    assert len(files(folder(site))) == count + len(BESIDE)
     whole = text(some_entries)
     lines = [line for line in whole.splitlines(keepends=True)[7::count] for _ in range(8)]
     assert zcat(folder(site) / "g7.dat.gz") == Counter(lines)

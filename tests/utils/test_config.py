@@ -239,7 +239,8 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ),
         (
             "[splitter]\nupload = 's3://ab/x'",
-            "splitter.upload: must be s3://BUCKET or s3://BUCKET/PREFIX",
+            "splitter.upload: must be s3://BUCKET or s3://BUCKET/PREFIX, "
+            "the bucket of 3 to 255 letters, digits, dots, - and _",
         ),
         (
             "[splitter]\nendpoint_url = 'https://me:secret@host'",

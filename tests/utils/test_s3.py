@@ -227,7 +227,8 @@ def test_a_full_store_is_told_at_once(swift: Swift, opens: Opens, file: Path) ->
 
 def test_a_server_that_stays_away_is_named_after_five_tries(opens: Opens, file: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    bucket = opens("a-bucket", endpoint_url=nowhere, pauses=[0.1, 0.2, 0.3, 0.4])
+    pauses, said = [0.1, 0.2, 0.3, 0.4], list[str]()
+    bucket = opens("a-bucket", endpoint_url=nowhere, pauses=pauses, waiting=said.append)
     asked = []
     bucket._client.meta.events.register("before-send", lambda **sent: asked.append(sent))
     begun = time.monotonic()
@@ -235,6 +236,8 @@ def test_a_server_that_stays_away_is_named_after_five_tries(opens: Opens, file: 
         bucket.send(file, "x", NEVER)
     assert time.monotonic() - begun > 1
     assert len(asked) == 5
+    assert len(said) == 4
+    assert all(nowhere in why and why.endswith(": again in 0 s") for why in said)
 
 
 def test_a_server_that_comes_back_is_waited_for(swift: Swift, opens: Opens, file: Path) -> None:

@@ -25,7 +25,7 @@ from lurge.onepass import ranks, threads
 from lurge.onepass.work import Reading, Work
 from lurge.splitter import loops
 from lurge.splitter.join import join
-from lurge.splitter.parts import PREFIX, TABLE_RANGES, SplitFailed
+from lurge.splitter.parts import TABLE_RANGES, SplitFailed
 from lurge.splitter.tally import GroupSum, SplitTally
 from lurge.tallies.owners import By, OwnerTally
 from lurge.tallies.tally import Tally
@@ -269,7 +269,7 @@ def test_a_full_disk_is_named_and_other_reports_go_on(tmp_path: Path) -> None:
     folder.mkdir()
     said = children.run(ON_A_SMALL_DISK, scan, folder, within=children.OWN_MOUNTS).splitlines()
     assert said[0] == "3000"
-    assert said[1].startswith(f"{folder / PREFIX}")
+    assert said[1].startswith(str(folder))  # a file there, or the folder for one more file
     assert said[1].endswith(
         " cannot be written: No space left on device; "
         "see that there is space and this user may write there, then run again"

@@ -48,13 +48,13 @@ def tables(results: Sequence[Result]) -> Iterator[Table]:
         (_outcome(result.outcome) for result in results),
         right=("lines", "bad", "rows"),
     )
-    remarks = [
-        (outcome.volume, outcome.report, remark)
-        for outcome in (result.outcome for result in results)
-        for remark in (*outcome.remarks, *((outcome.reason,) if outcome.reason else ()))
-    ]
+    remarks: dict[tuple[str, str], list[str]] = {}
+    for outcome in (result.outcome for result in results):
+        for remark in (*outcome.remarks, *((outcome.reason,) if outcome.reason else ())):
+            remarks.setdefault((outcome.volume, remark), []).append(outcome.report)
     if remarks:
-        yield show.table("Remarks", ("volume", "report", "remark"), remarks)
+        told = ((volume, ", ".join(of), remark) for (volume, remark), of in remarks.items())
+        yield show.table("Remarks", ("volume", "reports", "remark"), told)
 
 
 def _group(row: GroupReport) -> tuple[str, ...]:

@@ -129,7 +129,8 @@ class Splitter:
                 remark = f"folders are kept for no more than {keep} days"
                 yield from self._tell("skipped", scans, remark)
                 return
-        self._replaced = _volumes_in(self._folder.path)
+        if self._force:
+            self._replaced = _volumes_in(self._folder.path)
         self._last = {scan: self._run_before(scan) for scan in scans}
         try:
             if not self._dry_run:

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from lurge.splitter.parts import writing
+from lurge.splitter.parts import write_lines
 from lurge.splitter.tally import GroupSum
 from lurge_types.config import BuildTable
+from utils import tsv
 
 NAME = "index.tsv"
 HEADER = ("group", "build_seconds", "memory_bytes")
@@ -44,13 +45,9 @@ def write_index(folder: Path, groups: Iterable[tuple[str, GroupSum]], costs: Bui
     rows = [
         (
             stem,
-            str(seconds(costs, each.lines)),
-            str(memory_bytes(costs, each.lines, each.directories)),
+            seconds(costs, each.lines),
+            memory_bytes(costs, each.lines, each.directories),
         )
         for stem, each in sorted(groups, key=lambda group: os.fsencode(group[0]))
     ]
-    path = folder / NAME
-    with writing(path), path.open("wb") as file:
-        file.writelines("\t".join(row).encode() + b"\n" for row in [HEADER, *rows])
-        file.flush()
-        os.fsync(file.fileno())
+    write_lines(folder / NAME, tsv.lines(HEADER, rows))

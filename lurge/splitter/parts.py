@@ -8,7 +8,7 @@ them does not grow with their number, their table is written into the file whene
 import os
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +121,18 @@ class PartFile:
 def compress(text: NDArray[np.uint8] | bytearray) -> bytes:
     """A gzip member, without a time or a name."""
     return igzip_lib.compress(text, LEVEL, igzip_lib.COMP_GZIP)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """
+    Write a file of text durably.
+
+    Raises SplitFailed.
+    """
+    with writing(path), path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

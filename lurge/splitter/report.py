@@ -4,11 +4,11 @@ The group splitter: a folder for each day, with a file of raw lines for each gro
 The folder is there when every volume that was asked for is in it; if one fails, there is none.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import date, timedelta
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from lurge.onepass.work import Read, Told
 from lurge.remarks import bad_lines, too_few_lines
 from lurge.splitter.folder import Folder, FolderTaken, remove_older, tidy
 from lurge.splitter.join import file_stems, join
-from lurge.splitter.parts import SplitFailed, writing
+from lurge.splitter.parts import SplitFailed, write_lines
 from lurge.splitter.tally import Split, SplitTally
 from lurge.splitter.upload import upload
 from lurge.tallies.owners import OWNERS, By, OwnerTally
@@ -224,19 +224,25 @@ class Splitter:
         of_volumes = [taken.split for taken in self._taken]
         join(folder.part, of_volumes, stems, self._costs, self._threads)
         users = self._names.users(self._users).values()
-        _write(
+        write_lines(
             folder.part / "passwd",
-            {
-                each.uid: f"{_field(each.name)}:x:{each.uid}:{_own_group(each)}:::"
-                for each in users
+            (
+                f"{_field(each.name)}:x:{each.uid}:{_own_group(each)}:::\n"
+                for each in sorted(users, key=attrgetter("uid"))
                 if each.known
-            },
+            ),
         )
-        _write(
+        write_lines(
             folder.part / "group",
-            {gid: f"{_field(each.name)}:x:{gid}:" for gid, each in groups.items() if each.known},
+            (
+                f"{_field(each.name)}:x:{each.gid}:\n"
+                for each in sorted(groups.values(), key=attrgetter("gid"))
+                if each.known
+            ),
         )
-        _write_volumes(folder.part / VOLUMES, [taken.run for taken in self._taken])
+        made_of = (taken.run for taken in self._taken)
+        rows = sorted((run.volume, run.record_date, run.lines) for run in made_of)
+        write_lines(folder.part / VOLUMES, tsv.lines(VOLUME_COLUMNS, rows))
         splits.record(self._database, [(taken.run, taken.scan.volume) for taken in self._taken])
         folder.publish(replace=self._force)
 
@@ -291,31 +297,6 @@ class Splitter:
             f"{done.sent:,} files sent to {done.destination}, {done.already_there:,} were there"
         )
         return Outcome(self.name, ALL_VOLUMES, status, rows=done.sent, remarks=(remark,))
-
-
-def _write(path: Path, lines: Mapping[int, str]) -> None:
-    """
-    Write lines in the order of their numbers, durably.
-
-    Raises SplitFailed.
-    """
-    with writing(path), path.open("w", encoding="utf-8") as file:
-        file.writelines(f"{lines[number]}\n" for number in sorted(lines))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write_volumes(path: Path, of: Sequence[Run]) -> None:
-    """
-    Write down which volumes a folder is made of, durably.
-
-    Raises SplitFailed.
-    """
-    rows = sorted((run.volume, run.record_date, run.lines) for run in of)
-    with writing(path), path.open("w", encoding="utf-8") as file:
-        file.writelines(tsv.lines(VOLUME_COLUMNS, rows))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _volumes_in(folder: Path) -> Set[str]:

@@ -11,6 +11,7 @@ import twin
 
 from lurge.splitter.join import file_stem, join
 from lurge.splitter.tally import BESIDE_POOL, Split, SplitTally
+from lurge.tallies.tally import Tally
 from lurge_types.batch import Block, Entry
 from lurge_types.config import BuildTable
 from utils.wrstat import Parser
@@ -27,7 +28,7 @@ def line(gid: int, length: int = 0, name: object = "", kind: str = "f") -> bytes
     return path.ljust(length - len(numbers), b"x") + numbers + b"\n"
 
 
-def show(tally: SplitTally, lines: Sequence[bytes], parser: Parser) -> None:
+def show(tally: Tally, lines: Sequence[bytes], parser: Parser) -> None:
     text = b"".join(lines)
     raw = np.frombuffer(bytearray(text), np.uint8)
     batch, _ = parser.parse(Block(raw, len(text), 1, len(lines)))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
@@ -9,17 +10,26 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+import splitting
 import sqlalchemy as sql
 from dump import Rows, dump
-from site_of_tests import TODAY, Site, entry, wait_for
+from servers import nights
+from site_of_tests import TODAY, Site, entry, text, wait_for
 
 from db.database import Database
 from db.schema import report_run, vault, vault_actions, vault_now
+from db.vaults import begin
+from lurge.puppeteer.report import Puppeteer
+from lurge.puppeteer.rows import States
+from lurge.puppeteer.tally import VaultTally
 from lurge_types.batch import Entry
-from lurge_types.config import DatabaseTable
+from lurge_types.config import Config, DatabaseTable
+from lurge_types.scans import Scan
 from utils import paths, vaults
 from utils.config import password
+from utils.names import SystemNames
 from utils.vaults import Key
+from utils.wrstat import Parser
 
 YESTERDAY = TODAY - timedelta(days=1)
 OLD = 1_700_000_000
@@ -503,3 +513,38 @@ def test_killed_while_it_writes_nothing_is_seen_and_the_next_run_completes_it(
     assert ended == [(f"{ROOT}/old",)]
     assert len(ask(site, sql.select(report_run))) == 2
     assert not list(site.reports.glob("puppeteer/*/.*"))
+
+
+class Overtaking:
+    """A tally; when it is first asked for states, another date is recorded."""
+
+    def __init__(self, tally: VaultTally, record: Callable[[], None]) -> None:
+        self._tally = tally
+        self._record = [record]
+
+    def tell(self, question: Any) -> Any:
+        if isinstance(question, States) and self._record:
+            self._record.pop()()
+        return self._tally.tell(question)
+
+
+def test_a_run_that_another_date_overtakes_compares_again(
+    tmp_path: Path, database: Database
+) -> None:
+    tally = VaultTally(10**9, ("Archive", "Keep"), {})
+    key = vaults.encode(Key(7, b"x")).decode()
+    splitting.show(tally, [text([entry(f"/a/.vault/keep/{key}", inode=7)])], Parser())
+
+    def record_the_next_day() -> None:
+        later = nights.run(nights.DAY + timedelta(days=1), report="puppeteer")
+        filling = begin(database, later, nights.VOLUME, 0, replace=False)
+        filling.changes([])
+        filling.finish()
+
+    puppeteer = Puppeteer(Config(report_dir=tmp_path), database, SystemNames())
+    run = nights.run(report="puppeteer")
+    scan = Scan(nights.VOLUME, tmp_path, nights.DAY, 10**9)
+    told = {"puppeteer": Overtaking(tally, record_the_next_day)}
+    made = puppeteer.write(run, scan, told, replace=False)
+    assert (made.rows, made.path) == (1, puppeteer.tsv(run))
+    assert puppeteer.recorded(run).rows == 1

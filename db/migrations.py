@@ -9,9 +9,12 @@ from sqlalchemy.engine import Connection
 
 from db.dialects import add_column, make_view
 from db.schema import (
+    ARCHIVE_CANDIDATE_NOW,
     DIRECTORY_NOW,
     VAULT_NOW,
+    archive_candidate_now,
     directory_now,
+    lustre_usage,
     metadata,
     report_run,
     schema_version,
@@ -40,10 +43,7 @@ def _first(connection: Connection) -> None:
 def _second(connection: Connection) -> None:
     """Use by directory, and runs whose rows are filled in chunks."""
     _make_tables(connection)
-    present = {column["name"] for column in sql.inspect(connection).get_columns(report_run.name)}
-    for column in report_run.columns:
-        if column.name not in present:
-            add_column(connection, column)
+    _add_columns(connection, report_run)
     make_view(connection, directory_now.name, DIRECTORY_NOW)
 
 
@@ -52,6 +52,21 @@ def _third(connection: Connection) -> None:
     _make_tables(connection)
     _fill(connection, vault_actions, VAULT_ACTIONS)
     make_view(connection, vault_now.name, VAULT_NOW)
+
+
+def _fourth(connection: Connection) -> None:
+    """Forecasts, and what could be archived."""
+    _make_tables(connection)
+    _add_columns(connection, lustre_usage)
+    make_view(connection, archive_candidate_now.name, ARCHIVE_CANDIDATE_NOW)
+
+
+def _add_columns(connection: Connection, table: sql.Table) -> None:
+    """Add the columns that a table has not yet."""
+    present = {column["name"] for column in sql.inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in present:
+            add_column(connection, column)
 
 
 def _make_tables(connection: Connection) -> None:
@@ -73,7 +88,7 @@ def _fill(connection: Connection, table: sql.Table, names: Mapping[int, str]) ->
         connection.execute(sql.insert(table), rows)
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _third)
+STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _third, _fourth)
 NEWEST = len(STEPS)
 
 

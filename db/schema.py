@@ -114,6 +114,24 @@ lustre_usage = sql.Table(
     sql.Column("archived", sql.Boolean, nullable=False),
     sql.Column("suspect", sql.Boolean, nullable=False),
     sql.Column("warning_id", sql.ForeignKey(warning.c.warning_id), nullable=False),
+    # The use that the quota's server states.
+    sql.Column("quota_used_bytes", sql.BigInteger),
+    sql.Column("quota_used_inodes", sql.BigInteger),
+    # Rates per day by each method, which is believed, and when it fills the quota.
+    sql.Column("theil_sen_bytes", sql.BigInteger),
+    sql.Column("two_point_bytes", sql.BigInteger),
+    sql.Column("theil_sen_inodes", sql.BigInteger),
+    sql.Column("two_point_inodes", sql.BigInteger),
+    sql.Column("method_bytes", sql.String(16)),
+    sql.Column("method_inodes", sql.String(16)),
+    sql.Column("rate_bytes", sql.BigInteger),
+    sql.Column("rate_inodes", sql.BigInteger),
+    sql.Column("full_bytes_likely", sql.Date),
+    sql.Column("full_bytes_earliest", sql.Date),
+    sql.Column("full_bytes_latest", sql.Date),
+    sql.Column("full_inodes_likely", sql.Date),
+    sql.Column("full_inodes_earliest", sql.Date),
+    sql.Column("full_inodes_latest", sql.Date),
     # One group's history over months, and whatever stands for one volume on one date.
     sql.UniqueConstraint("unix_id", "volume_id", "record_date", name="lustre_usage_history"),
     sql.Index("lustre_usage_day", "volume_id", "record_date"),
@@ -303,6 +321,29 @@ vault = sql.Table(
     **MYSQL,
 )
 
+# What could be archived: a run's by their ranks, as they are asked for and deleted; those of reason
+# vault come after the directories.
+archive_candidate = sql.Table(
+    "archive_candidate",
+    metadata,
+    sql.Column("run_id", sql.BigInteger, primary_key=True, autoincrement=False),
+    sql.Column("rank", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("class", sql.String(16)),
+    sql.Column("reason", sql.String(16), nullable=False),
+    sql.Column("volume_id", sql.Integer, nullable=False),
+    sql.Column("groups", sql.Text, nullable=False),
+    sql.Column("pi", sql.Text),
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sql.Column("cold", sql.BigInteger),
+    sql.Column("files", sql.BigInteger, nullable=False),
+    sql.Column("last_used", Days),
+    sql.Column("path", PATH, nullable=False),
+    sql.Column("real_path", PATH, nullable=False),
+    sql.Column("cost_per_month", sql.Numeric(20, 2)),
+    sqlite_with_rowid=False,
+    **MYSQL,
+)
+
 schema_version = sql.Table(
     "schema_version",
     metadata,
@@ -334,3 +375,15 @@ vault_now = sql.table(
     "vault_now", *(sql.column(column.name, column.type) for column in vault.columns)
 )
 """The view of `VAULT_NOW`: what readers see, the files in vaults on each volume's newest date."""
+
+ARCHIVE_CANDIDATE_NOW = (
+    sql.select(archive_candidate)
+    .join(report_run, report_run.c.run_id == archive_candidate.c.run_id)
+    .where(report_run.c.current)
+)
+
+archive_candidate_now = sql.table(
+    "archive_candidate_now",
+    *(sql.column(column.name, column.type) for column in archive_candidate.columns),
+)
+"""The view of `ARCHIVE_CANDIDATE_NOW`: what readers see, those of each volume's newest date."""

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -10,6 +11,7 @@ from sqlalchemy.engine import Connection
 from db import names, runs
 from db.database import Database
 from db.schema import lustre_usage, pi, unix_group, volume
+from lurge_types.forecasts import Forecast
 from lurge_types.names import Group
 from lurge_types.reports import GroupReport, Run
 from lurge_types.scans import Volume
@@ -68,7 +70,39 @@ def _values(row: GroupReport, day: date, volume_id: int, owner: names.Owner) -> 
         "archived": row.archived,
         "suspect": row.suspect,
         "warning_id": row.warning,
+        "quota_used_bytes": row.quota_used_bytes,
+        "quota_used_inodes": row.quota_used_inodes,
+        **_columns("bytes", row.foretold_bytes),
+        **_columns("inodes", row.foretold_inodes),
     }
+
+
+def _columns(of: str, foretold: Forecast) -> dict[str, object]:
+    """What is foretold of `bytes` or `inodes`, by the names of its columns."""
+    known = None if foretold.method == "-" else foretold
+    return {
+        f"theil_sen_{of}": foretold.theil_sen,
+        f"two_point_{of}": foretold.two_point,
+        f"method_{of}": known and known.method,
+        f"rate_{of}": known and known.rate,
+        f"full_{of}_likely": foretold.likely,
+        f"full_{of}_earliest": foretold.earliest,
+        f"full_{of}_latest": foretold.latest,
+    }
+
+
+def _foretold(of: str, record: sql.Row[Any]) -> Forecast:
+    """The twin of `_columns`."""
+    row = record._mapping
+    return Forecast(
+        method=row[f"method_{of}"] or "-",
+        rate=row[f"rate_{of}"] or 0,
+        theil_sen=row[f"theil_sen_{of}"],
+        two_point=row[f"two_point_{of}"],
+        likely=row[f"full_{of}_likely"],
+        earliest=row[f"full_{of}_earliest"],
+        latest=row[f"full_{of}_latest"],
+    )
 
 
 def read(connection: Connection, volume_name: str, day: date) -> list[GroupReport]:
@@ -97,6 +131,10 @@ def read(connection: Connection, volume_name: str, day: date) -> list[GroupRepor
             archived=row.archived,
             suspect=row.suspect,
             warning=row.warning_id,
+            quota_used_bytes=row.quota_used_bytes,
+            quota_used_inodes=row.quota_used_inodes,
+            foretold_bytes=_foretold("bytes", row),
+            foretold_inodes=_foretold("inodes", row),
         )
         for row in found
     ]

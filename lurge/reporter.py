@@ -1,6 +1,6 @@
 """The reporter: what each group uses on a volume, against which quota, and since when."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lurge.tallies.marks import MarkTally
 from lurge.tallies.owners import OWNERS, By, OwnerSum, OwnerTally
 from lurge.tallies.tally import Maker
 from lurge_types.config import Config
-from lurge_types.names import Group
+from lurge_types.names import Group, Limits
 from lurge_types.reports import (
     LARGEST_SHOWN,
     WARNINGS,
@@ -98,19 +98,30 @@ class Reporter:
         earlier = self._database.transaction(
             lambda connection: usage.last_used(connection, scan.volume.name, scan.record_date)
         )
-        rows = [self._row(scan, groups[owner.gid], owner, marked, earlier) for owner in sums]
+        limits = self._quotas.limits(scan.volume, [groups[owner.gid] for owner in sums]).limits
+        rows = [
+            self._row(
+                scan,
+                owner,
+                groups[owner.gid],
+                limits.get(owner.gid, Limits()),
+                is_marked=raw(groups[owner.gid].name) in marked,
+                last_used=earlier.get(owner.gid, 0),
+            )
+            for owner in sums
+        ]
         return sorted(rows, key=_order)
 
     def _row(
         self,
         scan: Scan,
-        group: Group,
         owner: OwnerSum,
-        marked: Set[bytes],
-        earlier: Mapping[int, int],
+        group: Group,
+        limits: Limits,
+        *,
+        is_marked: bool,
+        last_used: int,
     ) -> GroupReport:
-        limits = self._quotas.limits(scan.volume.name, group)
-        least = earlier.get(group.gid, 0) * (1 - self._config.warnings.suspect_fall)
         modified = owner.last_modified
         return GroupReport(
             volume=scan.volume.name,
@@ -119,9 +130,11 @@ class Reporter:
             quota_bytes=limits.used_bytes,
             inodes=owner.inodes,
             quota_inodes=limits.inodes,
+            quota_used_bytes=limits.stated_bytes,
+            quota_used_inodes=limits.stated_inodes,
             last_modified_days=days_between(modified, scan.scan_time) if modified else None,
-            archived=raw(group.name) in marked and owner.used_bytes < ARCHIVED_BELOW_BYTES,
-            suspect=owner.used_bytes < least,
+            archived=is_marked and owner.used_bytes < ARCHIVED_BELOW_BYTES,
+            suspect=owner.used_bytes < last_used * (1 - self._config.warnings.suspect_fall),
         )
 
     def preview(self, scan: Scan, told: Told) -> Made:

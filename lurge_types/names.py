@@ -41,7 +41,13 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A group's quota on a volume: bytes and inodes, None where there is no limit."""
+    """
+    A group's quota on a volume: bytes and inodes, None where there is no limit.
+
+    stated_bytes, stated_inodes: the use that the quota's server states, None where none does.
+    """
 
     used_bytes: int | None = None
     inodes: int | None = None
+    stated_bytes: int | None = None
+    stated_inodes: int | None = None

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lurge_types.forecasts import UNKNOWN, Forecast
 from lurge_types.names import Group, User
 from lurge_types.vaults import VaultFile
 
@@ -23,6 +24,8 @@ class GroupReport:
     last_modified_days: days from the newest modification to the scan, one decimal; None if unknown.
     warning: a key of `WARNINGS`.
     suspect: the use fell further since the last record than is believable.
+    quota_used_bytes, quota_used_inodes: the use that the quota's server states, if it does.
+    foretold_bytes, foretold_inodes: what is foretold of either.
     """
 
     volume: str
@@ -35,6 +38,10 @@ class GroupReport:
     archived: bool
     suspect: bool
     warning: int = 1
+    quota_used_bytes: int | None = None
+    quota_used_inodes: int | None = None
+    foretold_bytes: Forecast = UNKNOWN
+    foretold_inodes: Forecast = UNKNOWN
 
 
 NOWHERE = "-"

@@ -1,10 +1,12 @@
 """Quotas of groups on volumes, from a CSV file or none at all."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from lurge_types.names import Group, Limits
+from lurge_types.scans import Volume
 
 HEADER = ["group", "volume", "limit_bytes", "limit_inodes"]
 HIGHEST = 2**63 - 1
@@ -14,19 +16,30 @@ class QuotasWrong(Exception):
     """What is wrong with a file of quotas: every problem a line."""
 
 
-class Quotas(Protocol):
-    """Whoever knows what a group may use."""
+class Answer(NamedTuple):
+    """
+    What groups may use of a volume.
 
-    def limits(self, volume: str, group: Group) -> Limits:
-        """The limits of a group on a volume."""
+    limits: by gid; a group that nobody knows of is missing. remarks: what a reader should know.
+    """
+
+    limits: Mapping[int, Limits]
+    remarks: tuple[str, ...] = ()
+
+
+class Quotas(Protocol):
+    """Whoever knows what groups may use."""
+
+    def limits(self, volume: Volume, groups: Sequence[Group]) -> Answer:
+        """The limits of groups on a volume."""
 
 
 class NoQuotas:
     """No limits for anybody."""
 
-    def limits(self, volume: str, group: Group) -> Limits:  # noqa: ARG002
-        """The limits of a group on a volume."""
-        return Limits()
+    def limits(self, volume: Volume, groups: Sequence[Group]) -> Answer:  # noqa: ARG002
+        """The limits of groups on a volume."""
+        return Answer({})
 
 
 class CsvQuotas:
@@ -51,10 +64,14 @@ class CsvQuotas:
         if problems:
             raise QuotasWrong("\n".join(f"quotas.csv_file: {file}, {each}" for each in problems))
 
-    def limits(self, volume: str, group: Group) -> Limits:
-        """The limits of a group on a volume."""
+    def limits(self, volume: Volume, groups: Sequence[Group]) -> Answer:
+        """The limits of groups on a volume."""
+        found = {group.gid: self._of(volume.name, group) for group in groups}
+        return Answer({gid: limits for gid, limits in found.items() if limits})
+
+    def _of(self, volume: str, group: Group) -> Limits | None:
         by_gid = self._limits.get((str(group.gid), volume))
-        return by_gid or self._limits.get((group.name, volume), Limits())
+        return by_gid or self._limits.get((group.name, volume))
 
     def _read(self, rows: Any) -> list[str]:
         """Take the limits; what is wrong with the file, a problem a line."""

@@ -19,6 +19,7 @@ from lurge.demo.entries import HARD_LINKS
 from lurge.demo.people import people_for
 from lurge.demo.site import FEWEST, FolderTaken, Site, SiteTooSmall, make, write_scan
 from lurge_types.batch import Block, Entry
+from lurge_types.scans import Volume
 from utils import config, vaults
 from utils.names import FileNames
 from utils.quotas import CsvQuotas
@@ -273,8 +274,10 @@ def test_limits_are_around_the_use_of_groups_that_have_names(made: Site) -> None
         sizes = {entry.inode: entry for entry in entries(scan)}
         for entry in sizes.values():
             used[entry.gid] += entry.size
-        for gid, group in names.groups(used).items():
-            limit = quotas.limits(table.name, group).used_bytes
+        groups = names.groups(used).values()
+        limits = quotas.limits(Volume(table.name), list(groups)).limits
+        for gid in used:
+            limit = limits[gid].used_bytes if gid in limits else None
             over[None if limit is None else used[gid] > limit] += 1
     assert min(over[True], over[False], over[None]) >= 5
     assert over[False] > over[True]

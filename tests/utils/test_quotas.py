@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lurge_types.names import Group, Limits
-from utils.quotas import HIGHEST, CsvQuotas, NoQuotas, QuotasWrong
+from lurge_types.scans import Volume
+from utils.quotas import HIGHEST, CsvQuotas, NoQuotas, Quotas, QuotasWrong
 
 HEADER = "group,volume,limit_bytes,limit_inodes\n"
 TEAM = Group(1001, "team")
@@ -15,6 +16,10 @@ def quotas(folder: Path, text: str, encoding: str = "utf-8") -> CsvQuotas:
     path = folder / "quotas.csv"
     path.write_bytes(text.encode(encoding))
     return CsvQuotas(path)
+
+
+def limits_of(group: Group, found: Quotas) -> Limits | None:
+    return found.limits(Volume("v1"), [group]).limits.get(group.gid)
 
 
 def problems(folder: Path, text: str) -> list[str]:
@@ -28,7 +33,7 @@ def problems(folder: Path, text: str) -> list[str]:
 
 
 def test_without_a_source_nobody_has_a_limit() -> None:
-    assert NoQuotas().limits("v1", TEAM) == Limits(None, None)
+    assert limits_of(TEAM, NoQuotas()) is None
 
 
 @pytest.mark.parametrize(
@@ -44,14 +49,16 @@ def test_without_a_source_nobody_has_a_limit() -> None:
         ("team,v1,007,0000", Limits(7, None)),
         (f"team,v1,{HIGHEST},{HIGHEST}", Limits(HIGHEST, HIGHEST)),
         ('"team","v1","1000","50"', Limits(1000, 50)),
-        ("team,v2,1000,50", Limits()),
-        ("Team,v1,1000,50", Limits()),
-        ("other,v1,1000,50", Limits()),
-        ("1002,v1,1000,50", Limits()),
+        ("team,v2,1000,50", None),
+        ("Team,v1,1000,50", None),
+        ("other,v1,1000,50", None),
+        ("1002,v1,1000,50", None),
     ],
 )
-def test_a_line_limits_a_group_on_a_volume(line: str, limits: Limits, tmp_path: Path) -> None:
-    assert quotas(tmp_path, f"{HEADER}{line}\n").limits("v1", TEAM) == limits
+def test_a_line_limits_a_group_on_a_volume(
+    line: str, limits: Limits | None, tmp_path: Path
+) -> None:
+    assert limits_of(TEAM, quotas(tmp_path, f"{HEADER}{line}\n")) == limits
 
 
 @pytest.mark.parametrize(
@@ -67,31 +74,31 @@ def test_a_line_limits_a_group_on_a_volume(line: str, limits: Limits, tmp_path: 
 )
 def test_any_name_can_be_given(name: str, cell: str, tmp_path: Path) -> None:
     found = quotas(tmp_path, f"{HEADER}{cell},v1,5,6\n")
-    assert found.limits("v1", Group(7, name)) == Limits(5, 6)
+    assert limits_of(Group(7, name), found) == Limits(5, 6)
 
 
 @pytest.mark.parametrize("lines", ["1001,v1,1,1\nteam,v1,2,2\n", "team,v1,2,2\n1001,v1,1,1\n"])
 def test_a_line_with_the_gid_goes_before_one_with_the_name(lines: str, tmp_path: Path) -> None:
     found = quotas(tmp_path, HEADER + lines)
-    assert found.limits("v1", TEAM) == Limits(1, 1)
-    assert found.limits("v1", Group(1002, "team")) == Limits(2, 2)
+    assert limits_of(TEAM, found) == Limits(1, 1)
+    assert limits_of(Group(1002, "team"), found) == Limits(2, 2)
 
 
 def test_a_line_with_the_gid_that_lifts_a_limit_goes_before_one_with_the_name(
     tmp_path: Path,
 ) -> None:
     found = quotas(tmp_path, f"{HEADER}team,v1,2,2\n1001,v1,,\n")
-    assert found.limits("v1", TEAM) == Limits()
+    assert limits_of(TEAM, found) == Limits()
 
 
 @pytest.mark.parametrize("text", [HEADER, HEADER.rstrip(), HEADER.replace("\n", "\r\n")])
 def test_a_file_may_hold_no_line(text: str, tmp_path: Path) -> None:
-    assert quotas(tmp_path, text).limits("v1", TEAM) == Limits()
+    assert limits_of(TEAM, quotas(tmp_path, text)) is None
 
 
 def test_files_as_spreadsheets_write_them_are_read(tmp_path: Path) -> None:
     text = f"{HEADER}team,v1,5,6\n".replace("\n", "\r\n")
-    assert quotas(tmp_path, text, "utf-8-sig").limits("v1", TEAM) == Limits(5, 6)
+    assert limits_of(TEAM, quotas(tmp_path, text, "utf-8-sig")) == Limits(5, 6)
 
 
 def test_every_bad_line_is_told_at_once(tmp_path: Path) -> None:

@@ -41,11 +41,12 @@ from lurge_types.scans import Scan, Volume
 from utils import config as config_file
 from utils import show
 from utils.config import ConfigWrong
+from utils.lfs import LfsQuotas
 from utils.log import Log, open_log
 from utils.names import FileNames, Names, NamesWrong, SystemNames
 from utils.paths import raw, text
 from utils.progress import entry_counter, progress_bars, progress_log, upload_log
-from utils.quotas import CsvQuotas, NoQuotas, Quotas, QuotasWrong
+from utils.quotas import CsvQuotas, FirstThatKnows, NoQuotas, Quotas, QuotasWrong
 from utils.s3 import Bucket, S3Failed
 from utils.scanfile import STANDARD_INPUT
 from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_file
@@ -332,13 +333,29 @@ def sources(settings: Config) -> tuple[Names, Quotas]:
     except NamesWrong as error:
         problems.append(str(error))
     try:
-        if settings.quotas.source == "csv" and settings.quotas.csv_file:
-            quotas = CsvQuotas(settings.quotas.csv_file)
+        quotas = quota_sources(settings)
     except QuotasWrong as error:
         problems.append(str(error))
     if problems:
         raise ConfigWrong("\n".join(problems))
     return names, quotas
+
+
+def quota_sources(settings: Config) -> Quotas:
+    """
+    Where quotas come from, in the order in which sources are asked.
+
+    Raises QuotasWrong.
+    """
+    table = settings.quotas
+    pseudo = {group.gid for group in settings.pseudo_groups.values()}
+    chain: list[Quotas] = []
+    for source in table.source:
+        if source == "lfs":
+            chain.append(LfsQuotas(table.lfs_timeout, table.limit, left_out=pseudo))
+        elif table.csv_file:
+            chain.append(CsvQuotas(table.csv_file, [volume.name for volume in settings.volume]))
+    return FirstThatKnows(chain)
 
 
 def scans_to_read(

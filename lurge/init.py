@@ -48,9 +48,13 @@ TEMPLATE = """\
 # user_file = "passwd"
 
 [quotas]
-# "none", or "csv": a file with the header group,volume,limit_bytes,limit_inodes.
+# "none"; "csv": a file with the header group,volume,limit_bytes,limit_inodes; "lfs": what Lustre
+# says, by its program `lfs`; or a list such as ["lfs", "csv"], tried in this order for each group.
 # source = "none"
 # csv_file = "quotas.csv"
+# For how long `lfs` may take for one group, in seconds, and which of its two limits counts.
+# lfs_timeout = 10
+# limit = "hard"
 
 [warnings]
 # A group whose use fell by more than this share since the last record is marked as suspect.

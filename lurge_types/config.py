@@ -27,6 +27,9 @@ MAX_DAYS = 365_000
 """A thousand years: counted back from today, the calendar does not reach much further."""
 
 
+MOST_SECONDS = 86_400
+"""A day, longer than anybody would wait for one answer."""
+
 MAX_DEPTH = 2048
 """Components that a path can have: 4,096 bytes, a slash and a byte each."""
 
@@ -140,16 +143,38 @@ class NamesTable(Table):
         return file
 
 
-class QuotasTable(Table):
-    """Where quotas come from."""
+QuotaSource = Literal["lfs", "csv"]
 
-    source: Literal["none", "csv"] = "none"
+
+class QuotasTable(Table):
+    """
+    Where quotas come from.
+
+    source: tried in this order for each group; one name stands for a list of it, "none" for none.
+    lfs_timeout: seconds. limit: which of Lustre's two counts.
+    """
+
+    source: tuple[QuotaSource, ...] = ()
     csv_file: File | None = None
+    lfs_timeout: Annotated[float, Field(strict=True, gt=0, le=MOST_SECONDS)] = 10
+    limit: Literal["hard", "soft"] = "hard"
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _listed(cls, source: object) -> object:
+        if source == "none":
+            return ()
+        names = [source] if isinstance(source, str) else source
+        if not isinstance(names, list | tuple) or not {*map(str, names)} <= {"lfs", "csv"}:
+            raise ValueError('must be "none", "lfs", "csv" or a list of the last two')
+        if len(set(names)) < len(names):
+            raise ValueError("a source stands there twice")
+        return names
 
     @field_validator("csv_file")
     @classmethod
     def _given(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        if file is None and info.data.get("source") == "csv":
+        if file is None and "csv" in info.data.get("source", ()):
             raise ValueError('is needed with source = "csv"')
         return file
 

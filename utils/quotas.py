@@ -1,7 +1,8 @@
-"""Quotas of groups on volumes, from a CSV file or none at all."""
+"""Quotas of groups on volumes: from a CSV file, from several sources in turn, or none at all."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ from lurge_types.scans import Volume
 
 HEADER = ["group", "volume", "limit_bytes", "limit_inodes"]
 HIGHEST = 2**63 - 1
+MOST_TOLD = 3
 
 
 class QuotasWrong(Exception):
@@ -42,16 +44,35 @@ class NoQuotas:
         return Answer({})
 
 
+class FirstThatKnows:
+    """Several sources; the first that knows a group counts, if only that it has no limit."""
+
+    def __init__(self, sources: Sequence[Quotas]) -> None:
+        self._sources = sources
+
+    def limits(self, volume: Volume, groups: Sequence[Group]) -> Answer:
+        """The limits of groups on a volume, with what every source remarks."""
+        found: dict[int, Limits] = {}
+        remarks: list[str] = []
+        for source in self._sources:
+            answer = source.limits(volume, [group for group in groups if group.gid not in found])
+            found |= answer.limits
+            remarks += answer.remarks
+        return Answer(found, tuple(remarks))
+
+
 class CsvQuotas:
     """
     The limits in a file with the columns of `HEADER`; a limit of 0 or nothing means none.
 
-    A line's group is a gid or a name; a line with the gid goes before one with the name.
+    A line's group is a gid or a name; a line with the gid goes before one with the name. Lines of
+    groups that have nothing on a volume are passed over. volumes: the names of all there are, if
+    that is known; lines of any other are told of with the first answer.
 
     Raises QuotasWrong.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, volumes: Collection[str] = ()) -> None:
         self._limits: dict[tuple[str, str], Limits] = {}
         try:
             # Spreadsheets write a byte order mark in front.
@@ -63,11 +84,25 @@ class CsvQuotas:
             raise QuotasWrong(f"quotas.csv_file: {file}: {error}") from error
         if problems:
             raise QuotasWrong("\n".join(f"quotas.csv_file: {file}, {each}" for each in problems))
+        self._untold = tuple(self._elsewhere(volumes)) if volumes else ()
 
     def limits(self, volume: Volume, groups: Sequence[Group]) -> Answer:
         """The limits of groups on a volume."""
         found = {group.gid: self._of(volume.name, group) for group in groups}
-        return Answer({gid: limits for gid, limits in found.items() if limits})
+        remarks, self._untold = self._untold, ()
+        return Answer({gid: limits for gid, limits in found.items() if limits}, remarks)
+
+    def _elsewhere(self, volumes: Collection[str]) -> Iterator[str]:
+        """What to say of the lines of other volumes than these."""
+        lines = Counter(volume for _, volume in self._limits if volume not in volumes)
+        if lines:
+            names = [volume or '""' for volume, _ in lines.most_common(MOST_TOLD)]
+            names += ["..."] if len(lines) > MOST_TOLD else []
+            count = lines.total()
+            yield (
+                f"quotas.csv_file: {count} {'line is' if count == 1 else 'lines are'} of volumes "
+                f"that are not configured ({', '.join(names)})"
+            )
 
     def _of(self, volume: str, group: Group) -> Limits | None:
         by_gid = self._limits.get((str(group.gid), volume))

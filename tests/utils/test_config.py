@@ -56,7 +56,7 @@ def test_without_a_file_there_are_defaults_below_the_working_directory() -> None
     assert found.report_dir == Path("lurge-data/reports")
     assert found.database == DatabaseTable(url="sqlite:///lurge-data/lurge.db")
     assert (found.max_days_ago, found.bad_lines_allowed, found.keep) == (10, 0.001, 400)
-    assert (found.names.source, found.quotas.source) == ("system", "none")
+    assert (found.names.source, found.quotas.source) == ("system", ())
     assert (found.volume, found.pseudo_groups, found.symlinks) == ((), {}, {})
 
 
@@ -83,8 +83,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         group_file = "/g"
         user_file = "/u"
         [quotas]
-        source = "csv"
+        source = ["lfs", "csv"]
         csv_file = "/q"
+        lfs_timeout = 2.5
+        limit = "soft"
         [warnings]
         suspect_fall = 1.0
         [splitter]
@@ -120,7 +122,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 retry_seconds=0.5,
             ),
             "names": {"source": "files", "group_file": "/g", "user_file": "/u"},
-            "quotas": {"source": "csv", "csv_file": "/q"},
+            "quotas": {
+                "source": ["lfs", "csv"],
+                "csv_file": "/q",
+                "lfs_timeout": 2.5,
+                "limit": "soft",
+            },
             "warnings": WarningsTable(suspect_fall=1),
             "splitter": {"memory_budget": 2 << 30, "upload": "s3://bucket/prefix"},
             "pass": PassTable(block_lines=1, threads=3),
@@ -182,7 +189,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         [names]
         source = "files"
         [quotas]
-        source = "lfs"
+        source = "ldap"
         [warnings]
         suspect_fall = 0
         [pass]
@@ -233,6 +240,15 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ),
         ("[names]\nsource = 'files'", 'names.group_file: is needed with source = "files"'),
         ("[quotas]\nsource = 'csv'", 'quotas.csv_file: is needed with source = "csv"'),
+        ("[quotas]\nsource = ['lfs', 'csv']", 'quotas.csv_file: is needed with source = "csv"'),
+        *(
+            (
+                f"[quotas]\nsource = {source}",
+                'quotas.source: must be "none", "lfs", "csv" or a list of the last two',
+            )
+            for source in ("'nfs'", "['none']", "[['lfs']]", "1")
+        ),
+        ("[quotas]\nsource = ['lfs', 'lfs']", "quotas.source: a source stands there twice"),
         (
             "wrstat_dir = '~nobody-of-this-name/w'",
             "wrstat_dir: begins with the home of a user whom nobody knows",

@@ -1,21 +1,33 @@
 """Quotas from a CSV file: what a group may use on a volume, or what is wrong with the file."""
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from lurge_types.names import Group, Limits
 from lurge_types.scans import Volume
-from utils.quotas import HIGHEST, CsvQuotas, NoQuotas, Quotas, QuotasWrong
+from utils.quotas import (
+    HIGHEST,
+    Answer,
+    CsvQuotas,
+    FirstThatKnows,
+    NoQuotas,
+    Quotas,
+    QuotasWrong,
+)
 
 HEADER = "group,volume,limit_bytes,limit_inodes\n"
 TEAM = Group(1001, "team")
 
 
-def quotas(folder: Path, text: str, encoding: str = "utf-8") -> CsvQuotas:
+def quotas(
+    folder: Path, text: str, encoding: str = "utf-8", volumes: Collection[str] = ()
+) -> CsvQuotas:
     path = folder / "quotas.csv"
     path.write_bytes(text.encode(encoding))
-    return CsvQuotas(path)
+    return CsvQuotas(path, volumes)
 
 
 def limits_of(group: Group, found: Quotas) -> Limits | None:
@@ -147,3 +159,58 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         with pytest.raises(QuotasWrong) as caught:
             CsvQuotas(path)
         assert str(caught.value).startswith(f"quotas.csv_file: {path}: {why}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "remark"),
+    [
+        ("team,v1,1,1\nother,v2,1,1", None),
+        ("team,v1,1,1\nteam,V1,1,1", "1 line is of volumes that are not configured (V1)"),
+        (
+            "a,v3,1,1\na,v4,1,1\nb,v4,1,1\na,,1,1\na,v5,1,1",
+            '5 lines are of volumes that are not configured (v4, v3, "", ...)',
+        ),
+    ],
+)
+def test_lines_of_volumes_that_are_not_there_are_told_once(
+    lines: str, remark: str | None, tmp_path: Path
+) -> None:
+    found = quotas(tmp_path, HEADER + lines, volumes=["v1", "v2"])
+    remarks = (f"quotas.csv_file: {remark}",) if remark else ()
+    assert found.limits(Volume("v2"), [TEAM]).remarks == remarks
+    assert found.limits(Volume("v1"), [TEAM]).remarks == ()
+
+
+def test_where_no_volume_is_configured_none_is_said_to_be_missing(tmp_path: Path) -> None:
+    found = quotas(tmp_path, f"{HEADER}team,v9,1,1\n")
+    assert found.limits(Volume("v1"), [TEAM]).remarks == ()
+
+
+# Several sources.
+
+
+@dataclass
+class Known:
+    """A source that knows some groups."""
+
+    known: Mapping[int, Limits]
+    remark: str
+    asked: list[list[int]] = field(default_factory=list)
+
+    def limits(self, volume: Volume, groups: Sequence[Group]) -> Answer:  # noqa: ARG002
+        gids = [group.gid for group in groups]
+        self.asked.append(gids)
+        return Answer({gid: self.known[gid] for gid in gids if gid in self.known}, (self.remark,))
+
+
+def test_each_group_has_its_limits_from_the_first_source_that_knows_it() -> None:
+    first = Known({1: Limits(10), 2: Limits()}, "one")
+    second = Known({1: Limits(20), 2: Limits(20), 3: Limits(20)}, "two")
+    groups = [Group(gid, f"g{gid}") for gid in (1, 2, 3, 4)]
+    answer = FirstThatKnows([first, second]).limits(Volume("v1"), groups)
+    assert answer == Answer({1: Limits(10), 2: Limits(), 3: Limits(20)}, ("one", "two"))
+    assert (first.asked, second.asked) == ([[1, 2, 3, 4]], [[3, 4]])
+
+
+def test_without_any_source_nobody_has_a_limit() -> None:
+    assert FirstThatKnows([]).limits(Volume("v1"), [TEAM]) == Answer({})

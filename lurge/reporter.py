@@ -8,6 +8,7 @@ from db import usage
 from db.database import Database
 from lurge.groups import group_order, pseudo_groups, shown_groups, symlinks
 from lurge.onepass.work import Told
+from lurge.remarks import gaps
 from lurge.tallies.marks import MarkTally
 from lurge.tallies.owners import OWNERS, By, OwnerSum, OwnerTally
 from lurge.tallies.tally import Maker
@@ -86,9 +87,9 @@ class Reporter:
         """Rows are those of the moment they were made."""
         return None
 
-    def _rows(self, scan: Scan, told: Told) -> list[GroupReport]:
+    def _rows(self, scan: Scan, told: Told) -> tuple[list[GroupReport], tuple[str, ...]]:
         """
-        A row for each group, in the order of the TSV.
+        A row for each group, in the order of the TSV, and remarks on their quotas.
 
         Raises SumOverflow, DatabaseFailed.
         """
@@ -98,7 +99,7 @@ class Reporter:
         earlier = self._database.transaction(
             lambda connection: usage.last_used(connection, scan.volume.name, scan.record_date)
         )
-        limits = self._quotas.limits(scan.volume, [groups[owner.gid] for owner in sums]).limits
+        limits, remarks = self._quotas.limits(scan.volume, [groups[owner.gid] for owner in sums])
         rows = [
             self._row(
                 scan,
@@ -110,7 +111,8 @@ class Reporter:
             )
             for owner in sums
         ]
-        return sorted(rows, key=_order)
+        pseudo = {group.gid for group in self._config.pseudo_groups.values()}
+        return sorted(rows, key=_order), (*remarks, *gaps(rows, pseudo))
 
     def _row(
         self,
@@ -139,7 +141,8 @@ class Reporter:
 
     def preview(self, scan: Scan, told: Told) -> Made:
         """What would be written. Raises SumOverflow, DatabaseFailed."""
-        return _made(self._rows(scan, told), None)
+        rows, remarks = self._rows(scan, told)
+        return _made(rows, None, remarks)
 
     def write(self, run: Run, scan: Scan, told: Told, *, replace: bool) -> Made:
         """
@@ -149,7 +152,7 @@ class Reporter:
         agrees with them. Raises SumOverflow, TsvFailed, DatabaseFailed, AlreadyRecorded; then
         neither has anything of the new rows.
         """
-        rows = self._rows(scan, told)
+        rows, remarks = self._rows(scan, told)
         prepared = tsv.prepare(self.tsv(run), COLUMNS, map(_cells, rows))
         try:
             if replace:
@@ -159,7 +162,7 @@ class Reporter:
             tsv.discard(prepared)
             raise
         tsv.publish(prepared)
-        return _made(rows, prepared.path)
+        return _made(rows, prepared.path, remarks)
 
     def recorded(self, run: Run) -> Made:
         """A run that is in the database. Raises DatabaseFailed."""
@@ -189,9 +192,9 @@ def _order(row: GroupReport) -> tuple[bytes, int]:
     return group_order(row.group)
 
 
-def _made(rows: Sequence[GroupReport], path: Path | None) -> Made:
+def _made(rows: Sequence[GroupReport], path: Path | None, remarks: tuple[str, ...] = ()) -> Made:
     order = sorted(rows, key=lambda row: (-row.used_bytes, row.group.gid))
-    return Made(len(rows), tuple(order[:LARGEST_SHOWN]), path)
+    return Made(len(rows), tuple(order[:LARGEST_SHOWN]), path, remarks)
 
 
 def _cells(row: GroupReport) -> tuple[object, ...]:

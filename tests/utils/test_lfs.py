@@ -105,6 +105,8 @@ def test_limits_that_a_server_did_not_tell_are_not_taken_for_limits(
         ),
         (f"/l 1 {2**53 - 1} {2**53} - 1 0 0 -", Stated(1024, HIGHEST - 1023, None, 1, None, None)),
         (f"/l {2**64 - 4} 0 1 none 1 0 0 -", Stated(None, None, 1024, 1, None, None)),
+        (f"/l 1 2 3 - {2**63} 5 {2**63 - 1} -", Stated(1024, 2048, 3072, None, 5, HIGHEST)),
+        (f"/l 1 2 3 - {2**63 - 1} 5 {2**63} -", Stated(1024, 2048, 3072, HIGHEST, 5, None)),
         ("/l 1 2 3 - 4 5 6 -\r\n", Stated(1024, 2048, 3072, 4, 5, 6)),
         ("", None),
         ("\n\n", None),

@@ -193,6 +193,11 @@ class _Questions:
             reply = None if self._enough.is_set() else self._stated(group.gid)
         except (LfsRefused, LfsSilent) as error:
             reply = error
+        self._count(reply)
+        return reply
+
+    def _count(self, reply: Reply) -> None:
+        """See whether that was enough: any answer, even a refusal, shows that somebody is there."""
         with self._counting:
             if isinstance(reply, LfsSilent):
                 self._silent += 1
@@ -200,7 +205,6 @@ class _Questions:
                 self._silent = 0
             if self._silent >= MOST_SILENT:
                 self._enough.set()
-        return reply
 
     def _stated(self, gid: int) -> Stated | None:
         """What is stated of a group. Raises LfsRefused, LfsSilent."""

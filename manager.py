@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 import click
 
 from db.database import Database, DatabaseFailed, is_empty_file
-from lurge import nightly, outcomes
+from lurge import doctor, nightly, outcomes
 from lurge import tree as trees
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
+from lurge.doctor import Patient, Point
 from lurge.init import ConfigUnwritable, write_config
 from lurge.inspector.report import Inspector
 from lurge.nightly import Night, Pass, Report, UnknownVolume
@@ -67,6 +68,9 @@ REPORTS = {
 """The reports that may be named together, each with what `--help` says of it."""
 
 IN_MEMORY = "sqlite://"
+DOCTOR_WAITS_SECONDS = 5
+"""For a database that is away."""
+
 FILE = click.Path(path_type=Path)
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -383,14 +387,21 @@ def open_database(table: DatabaseTable, dry_run: bool, waiting: Callable[[str], 
     Raises ConfigWrong, DatabaseFailed.
     """
     in_memory = dry_run and is_empty_file(table.url)
-    database = Database(
-        IN_MEMORY if in_memory else table.url,
+    database = database_of(table, waiting, IN_MEMORY if in_memory else None)
+    database.check(make=in_memory or not dry_run)
+    return database
+
+
+def database_of(
+    table: DatabaseTable, waiting: Callable[[str], None], url: str | None = None
+) -> Database:
+    """The database, or another in its place; nobody has looked at it yet. Raises ConfigWrong."""
+    return Database(
+        url or table.url,
         password=config_file.password(table),
         retry_seconds=table.retry_seconds,
         waiting=waiting,
     )
-    database.check(make=in_memory or not dry_run)
-    return database
 
 
 def note(outcome: Outcome, log: Log) -> None:
@@ -563,6 +574,54 @@ def demo(folder: Path, entries: int, seed: int) -> int:
         f"now try: lurge --config {made.config} reporter inspector users puppeteer"
     )
     return FINE
+
+
+@suite.command(name="doctor", short_help="Whether a run would go through tonight.")
+@with_config
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per point.")
+@with_defaults
+@click.pass_context
+def examine(ctx: click.Context, config: Path | None, as_json: bool, defaults: bool) -> int:
+    """
+    Look at everything that a run needs, and say what to do about each thing that is missing.
+
+    Of each point it says ok, look (a run goes through, but somebody should see to it) or fails (no
+    run would go through). Nothing is written.
+
+    Exit status: 0 a run would go through; 1 it would fail.
+    """
+    path = chosen_config(config or ctx.obj.config, defaults)
+    named = text(bytes(path)) if path else "none: the defaults are taken"
+    try:
+        settings = config_file.read(path)
+        points = [Point("configuration", "ok", named), *doctor.examine(patient_of(settings))]
+    except ConfigWrong as error:
+        points = [Point("configuration", "fails", line) for line in str(error).splitlines()]
+    if as_json:
+        click.echo("\n".join(map(doctor.as_json, points)))
+    else:
+        show.console().print(doctor.table(points))
+    return SOMETHING_FAILED if any(point.state == "fails" for point in points) else FINE
+
+
+def patient_of(settings: Config) -> Patient:
+    """What a run with this configuration would start with."""
+    threads = how_to_read(settings, None)[1]
+    needs: dict[str, Callable[[], object]] = {
+        "splitter.memory_budget": partial(check_budget, settings, threads)
+    }
+    if settings.splitter.upload:
+        needs["splitter.upload"] = partial(bucket_of, settings, None, lambda _: None)
+    waits = min(settings.database.retry_seconds, DOCTOR_WAITS_SECONDS)
+    database = settings.database.model_copy(update={"retry_seconds": waits})
+    return Patient(
+        config=settings,
+        today=datetime.now(UTC).date(),
+        sources=lambda: sources(settings),
+        database=lambda: database_of(database, lambda _: None),
+        needs=needs,
+        failures=WRONG + MISSING,
+    )
 
 
 @suite.command(short_help="Write a configuration, make the database's tables.")

@@ -1,0 +1,306 @@
+"""The doctor: whether a run would go through tonight, point by point, and what to do if not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Literal
+
+from rich.table import Table
+
+from db import checkup
+from db.database import Database, DatabaseFailed, is_empty_file
+from lurge import nightly
+from lurge_types.config import Config
+from lurge_types.scans import Scan
+from utils import show
+from utils.mounts import Mount, mounts, nearest
+from utils.names import Names
+from utils.paths import raw, text
+from utils.quotas import Quotas
+from utils.scans import ScanMissing
+
+State = Literal["ok", "look", "fails"]
+
+MPI_RANKS = 2
+MPI_SECONDS = 60
+NIGHTS_A_YEAR = 365
+GROUPS_ASKED = 3
+SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """
+    One thing that a run needs.
+
+    state: `ok`; `look`: a run goes through, but somebody should see to it; `fails`: none would.
+    words: what was found, and what to do about it.
+    """
+
+    point: str
+    state: State
+    words: str
+
+
+Check = Callable[[], Iterable[Point]]
+"""Looks at something; what it raises is why a run would fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """
+    What a run would start with.
+
+    sources: gives names and quotas. database: opens it, without making its tables. needs: what else
+    a run sees to before it starts, by the configuration's key. failures: what these may raise.
+    """
+
+    config: Config
+    today: date
+    sources: Callable[[], tuple[Names, Quotas]]
+    database: Callable[[], Database]
+    needs: dict[str, Callable[[], object]]
+    failures: tuple[type[Exception], ...]
+
+
+def examine(patient: Patient) -> Iterator[Point]:
+    """Look at everything that a run needs."""
+    config = patient.config
+    checks: dict[str, Check] = {
+        "scans": partial(_scans, config, patient.today),
+        "database": partial(_database, patient),
+        "names and quotas": partial(_sources, patient),
+        **{key: partial(_need, key, need) for key, need in patient.needs.items()},
+        "space": partial(_space, config, patient.today),
+        "volumes": lambda: volumes(config, mounts()),
+        "directories": partial(_directories, config),
+        "ranks": lambda: ranks(mpirun()),
+    }
+    for point, check in checks.items():
+        try:
+            yield from check()
+        except patient.failures as error:
+            yield from (Point(point, "fails", line) for line in str(error).splitlines())
+
+
+def table(points: Sequence[Point]) -> Table:
+    """The points for people."""
+    rows = ((point.point, point.state, point.words) for point in points)
+    return show.table("Doctor", ("point", "state", "what"), rows)
+
+
+def as_json(point: Point) -> str:
+    """A point as one line of JSON."""
+    return json.dumps(asdict(point))
+
+
+def _scans(config: Config, today: date) -> Iterator[Point]:
+    """Whether each volume has a scan, and how old it is."""
+    for scan in nightly.wanted(config, (), None, today):
+        of = f"scan of {scan.volume.name}"
+        if isinstance(scan, ScanMissing):
+            yield Point(of, "fails", scan.reason)
+        elif not os.access(scan.path, os.R_OK):
+            yield Point(of, "fails", f"{_shown(scan.path)} cannot be read: see to its rights")
+        else:
+            facts = f"{scan.record_date}, {show.size(_bytes(scan))}, {_shown(scan.path)}"
+            remarks = [each for each in scan.remarks if each != nightly.FOUND_BY_ITS_SCAN]
+            yield Point(of, "look" if remarks else "ok", "; ".join((facts, *remarks)))
+
+
+def _database(patient: Patient) -> Iterator[Point]:
+    """Whether it is there with its tables, may be written, and how large it gets."""
+    url = patient.config.database.url
+    if is_empty_file(url):
+        yield Point("database", "ok", f"{url} is not there yet: the first run makes it")
+        return
+    database = patient.database()
+    try:
+        database.check(make=False)
+        database.transaction(checkup.try_rights)
+        yield Point("database", "ok", f"{database.name} has its tables, and may be written")
+        yield _size(patient.config, database.transaction(checkup.size))
+    finally:
+        database.close()
+
+
+def _size(config: Config, found: checkup.Size) -> Point:
+    """What the database takes, and in a year; volumes that have no records yet are average ones."""
+    now = f"{show.size(found.bytes_now)} now"
+    if not found.bytes_a_night:
+        return Point("database size", "ok", f"{now}; of what a night adds nothing is known yet")
+    volumes = max(len(config.volume), found.volumes)
+    night = found.bytes_a_night * volumes // found.volumes
+    year = found.bytes_now + NIGHTS_A_YEAR * night
+    of = f"{volumes} volumes" if volumes > 1 else "1 volume"
+    words = f"{now}, {show.size(night)} more each night of {of}: {show.size(year)} in a year"
+    return Point("database size", "ok", words)
+
+
+def _sources(patient: Patient) -> Iterator[Point]:
+    """Whether names and quotas can be had."""
+    started = time.monotonic()
+    names, quotas = patient.sources()
+    seconds = time.monotonic() - started
+    source = patient.config.names.source
+    yield Point("names", "ok", f"names.source = {source} answers in {seconds:.1f} s")
+    yield from _pseudo_groups(patient.config, names)
+    yield from _quotas(patient, names, quotas)
+
+
+def _pseudo_groups(config: Config, names: Names) -> Iterator[Point]:
+    """Pseudo groups whose number is a real group's."""
+    pseudo = {group.gid: group.name for group in config.pseudo_groups.values()}
+    for group in names.groups(sorted(pseudo)).values():
+        if group.known:
+            words = (
+                f"gid {group.gid} of {pseudo[group.gid]} is that of {group.name}, whose files "
+                "count to it too: give it a gid that nobody has"
+            )
+            yield Point("pseudo_groups", "look", words)
+
+
+def _quotas(patient: Patient, names: Names, quotas: Quotas) -> Iterator[Point]:
+    """What the sources of quotas say of a few groups on each volume."""
+    source = patient.config.quotas.source
+    named = source if isinstance(source, str) else ", ".join(source)
+    if named == "none":
+        yield Point("quotas", "ok", "quotas.source = none: no group has a limit")
+        return
+    asked = list(names.groups(_some_gids(patient)).values())
+    for volume in map(nightly.volume, patient.config.volume):
+        answer = quotas.limits(volume, asked)
+        of = ", ".join(group.name for group in asked)
+        words = f"quotas.source = {named}: asked for {of}, it knows {len(answer.limits)} of them"
+        state: State = "look" if answer.remarks else "ok"
+        yield Point(f"quotas of {volume.name}", state, "; ".join((words, *answer.remarks)))
+
+
+def _some_gids(patient: Patient) -> list[int]:
+    """A few groups that the last nights have met; one's own where there is no database."""
+    if is_empty_file(patient.config.database.url):
+        return [os.getgid()]
+    database = patient.database()
+    try:
+        met = database.transaction(partial(checkup.largest_gids, most=GROUPS_ASKED))
+        return met or [os.getgid()]
+    except DatabaseFailed:  # which is a point of its own
+        return [os.getgid()]
+    finally:
+        database.close()
+
+
+def _need(key: str, need: Callable[[], object]) -> Iterator[Point]:
+    """Whether something can be used as it is configured."""
+    need()
+    yield Point(key, "ok", "can be used as configured")
+
+
+def _space(config: Config, today: date) -> Iterator[Point]:
+    """Whether there is room for a night: group files take about as much as the scans."""
+    scans = [each for each in nightly.wanted(config, (), None, today) if isinstance(each, Scan)]
+    needed = sum(map(_bytes, scans))
+    for folder in _folders(config):
+        yield room(folder, needed)
+
+
+def _folders(config: Config) -> Iterator[Path]:
+    """Where a night writes."""
+    yield config.report_dir
+    if config.database.url.startswith(SQLITE):
+        yield Path(config.database.url.removeprefix(SQLITE)).parent
+
+
+def room(folder: Path, needed: int) -> Point:
+    """Whether so many bytes can be written below a folder, which need not be there yet."""
+    there = nearest(folder.absolute())
+    point = f"space in {_shown(folder)}"
+    try:
+        with TemporaryFile(dir=there) as trial:
+            trial.write(b"\0")
+    except OSError as error:
+        words = f"{_shown(there)} cannot be written: {error.strerror}: see to its rights and room"
+        return Point(point, "fails", words)
+    free = shutil.disk_usage(there).free
+    words = f"{show.size(free)} free; tonight's scans have {show.size(needed)}"
+    if free < needed:
+        advice = "group files take about as much: make room, or put report_dir elsewhere"
+        return Point(point, "look", f"{words}, and {advice}")
+    return Point(point, "ok", words)
+
+
+def volumes(config: Config, mounted_here: Iterable[Mount]) -> Iterator[Point]:
+    """Shared filesystems that are mounted here and not configured, and the other way round."""
+    mounted = {mount.place: mount for mount in mounted_here}
+    configured = {table.mount: table.name for table in config.volume}
+    if not configured:
+        words = "no [[volume]] is configured: every mount that has scans is taken"
+        yield Point("volumes", "look", words)
+    for place, mount in sorted(mounted.items()):
+        if mount.is_shared and place not in configured:
+            words = f"{mount.kind.decode()} on {place} has no [[volume]]: add one, or let it be"
+            yield Point("volumes", "look", words)
+    asks_lfs = "lfs" in config.quotas.source
+    for place, name in configured.items():
+        if place not in mounted and asks_lfs:
+            words = f"{place} of {name} is not mounted here, so lfs cannot tell its quotas"
+            yield Point("volumes", "look", words)
+
+
+def _directories(config: Config) -> Iterator[Point]:
+    """Directories that the configuration names and that are not there, where the volume is."""
+    for table in config.volume:
+        if not os.path.isdir(raw(table.mount)):  # noqa: PTH112 - a path of bytes
+            continue
+        for directory in table.group_directories:
+            if "*" not in directory and not os.path.isdir(raw(directory)):  # noqa: PTH112
+                words = f"group_directories of {table.name}: {directory} is not there"
+                yield Point("directories", "look", words)
+
+
+def mpirun() -> str | None:
+    """The program that starts ranks: the one beside this Python, or the machine's."""
+    beside = Path(sys.executable).with_name("mpirun")
+    return str(beside) if beside.exists() else shutil.which("mpirun")
+
+
+def ranks(mpirun: str | None) -> Iterator[Point]:
+    """Whether ranks can be started; without them a run goes by threads."""
+    if not (mpirun and find_spec("mpi4py")):
+        missing = "no mpi4py" if mpirun else "no mpirun"
+        advice = "runs go by threads; for ranks: pip install 'lurge[mpi]'"
+        yield Point("ranks", "look", f"{missing}: {advice}")
+        return
+    program = "from mpi4py import MPI; MPI.COMM_WORLD.Barrier()"
+    command = [mpirun, "-n", str(MPI_RANKS), sys.executable, "-m", "mpi4py", "-c", program]
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell, and nothing in it is data
+            command, capture_output=True, timeout=MPI_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        yield Point("ranks", "look", f"{mpirun} started nothing in {MPI_SECONDS} s")
+        return
+    if done.returncode:
+        said = done.stderr.decode(errors="backslashreplace").split("\n")
+        reason = next((line.strip(" -") for line in said if line.strip(" -")), "it said nothing")
+        yield Point("ranks", "look", f"{mpirun} -n {MPI_RANKS} fails: {reason}")
+    else:
+        yield Point("ranks", "ok", f"{mpirun} starts {MPI_RANKS} ranks")
+
+
+def _bytes(scan: Scan) -> int:
+    return scan.path.stat().st_size
+
+
+def _shown(path: Path) -> str:
+    return text(bytes(path))

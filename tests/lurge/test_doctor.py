@@ -1,0 +1,331 @@
+"""The doctor says of each thing that a run needs whether it is there, and what to do if not."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+from servers import nights
+from servers.databases import Connect, Place, on_mariadb
+from servers.mariadb import Mariadb
+from servers.nights import DAY, VOLUME
+
+import manager
+from db import checkup, usage
+from db.database import Database
+from db.schema import metadata
+from lurge import doctor
+from lurge.demo.site import make
+from lurge.doctor import Point
+from lurge_types.config import DatabaseTable
+from lurge_types.forecasts import Forecast
+from utils import config
+from utils.mounts import mounts
+
+FORETOLD = Forecast("theil-sen", 2**35, 2**35, 2**36, DAY, DAY, DAY)
+
+Points = dict[str, Point]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The configuration of a site whose newest scans are of today."""
+    return make(tmp_path / "site", 900, 1, datetime.now(UTC).date()).config
+
+
+def change(config: Path, old: str, new: str) -> None:
+    text = config.read_text("utf-8")
+    assert old in text
+    config.write_text(text.replace(old, new), "utf-8")
+
+
+def examined(config: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, Points]:
+    """The doctor's exit status, and what it says of each point."""
+    status = manager.main(["doctor", "--json", "--config", str(config)])
+    lines = capsys.readouterr().out.splitlines()
+    points = [Point(**json.loads(line)) for line in lines]
+    assert status == int(any(point.state == "fails" for point in points))
+    return status, {point.point: point for point in points}
+
+
+Said = Callable[[], tuple[int, Points]]
+
+
+@pytest.fixture
+def said(site: Path, capsys: pytest.CaptureFixture[str]) -> Said:
+    return lambda: examined(site, capsys)
+
+
+def test_a_site_that_has_all_it_needs_is_well(said: Said) -> None:
+    status, points = said()
+    assert status == 0
+    del points["ranks"]  # which of the two it is depends on who may start them
+    assert {point.state for point in points.values()} == {"ok"}
+
+
+def test_nothing_is_written(site: Path, said: Said) -> None:
+    before = sorted(site.parent.rglob("*"))
+    said()
+    assert sorted(site.parent.rglob("*")) == before
+
+
+def test_people_get_a_table(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert manager.main(["doctor", "--config", str(site)]) == 0
+    assert "names.source = files answers" in capsys.readouterr().out
+
+
+def test_every_problem_of_a_configuration_is_told(site: Path, said: Said) -> None:
+    change(site, '[quotas]\nsource = "csv"', '[quotas]\nsource = "cvs"\nwhat = 1')
+    status, points = said()
+    assert status == 1
+    assert list(points) == ["configuration"]
+    assert points["configuration"].state == "fails"
+
+
+def test_a_volume_without_a_scan_fails(site: Path, said: Said) -> None:
+    for scan in site.parent.glob("wrstat/*scratch123"):
+        (scan / "stats.gz").unlink()
+    status, points = said()
+    assert status == 1
+    assert points["scan of scratch123"].state == "fails"
+    assert "see whether it ran" in points["scan of scratch123"].words
+    assert points["scan of scratch124"].state == "ok"
+
+
+def test_a_volume_whose_scan_is_old_is_to_be_looked_at(tmp_path: Path, said: Said) -> None:
+    old = datetime.now(UTC).date() - timedelta(days=4)
+    config = make(tmp_path / "old", 900, 1, old).config
+    (tmp_path / "site").rename(tmp_path / "new")
+    (tmp_path / "old").rename(tmp_path / "site")
+    assert not config.exists()
+    status, points = said()
+    assert status == 0
+    assert points["scan of humgen01"].state == "look"
+    assert "THE NEWEST SCAN IS 4 DAYS OLD" in points["scan of humgen01"].words
+
+
+def test_no_scan_at_all_fails(site: Path, said: Said) -> None:
+    change(site, 'wrstat_dir = "wrstat"', 'wrstat_dir = "elsewhere"')
+    status, points = said()
+    assert status == 1
+    assert "elsewhere" in points["scans"].words
+
+
+def test_what_is_wrong_with_names_and_quotas_is_told_in_lines(site: Path, said: Said) -> None:
+    (site.parent / "group").write_text("nonsense\n")
+    (site.parent / "quotas.csv").unlink()
+    status, points = said()
+    assert status == 1
+    assert points["names and quotas"].state == "fails"
+
+
+def test_a_pseudo_group_with_a_real_groups_number_is_to_be_looked_at(
+    site: Path, said: Said
+) -> None:
+    with site.open("a", encoding="utf-8") as text:
+        text.write('[pseudo_groups."/lustre/x"]\nname = "common"\ngid = 15001\n')
+    assert said()[1]["pseudo_groups"].words.startswith("gid 15001 of common is that of team101")
+
+
+def test_too_little_memory_for_the_splitter_fails(site: Path, said: Said) -> None:
+    with site.open("a", encoding="utf-8") as text:
+        text.write('[pass]\nthreads = 500\n[splitter]\nmemory_budget = "1 GiB"\n')
+    status, points = said()
+    assert status == 1
+    assert "too little for 500 threads" in points["splitter.memory_budget"].words
+
+
+def test_a_bucket_that_cannot_be_used_fails(site: Path, said: Said) -> None:
+    with site.open("a", encoding="utf-8") as text:
+        text.write('[splitter]\nupload = "s3://bucket"\ncredentials_file = "keys"\n')
+    status, points = said()
+    assert status == 1
+    assert "keys: No such file" in points["splitter.upload"].words
+
+
+def test_directories_that_are_not_there_are_told_where_the_volume_is(
+    site: Path, said: Said, tmp_path: Path
+) -> None:
+    (tmp_path / "mount/projects").mkdir(parents=True)
+    change(site, '"/lustre/humgen01"', f'"{tmp_path}/mount"')
+    change(site, '= ["/lustre/humgen01/humgen/projects"', f'= ["{tmp_path}/mount/projects"')
+    _, points = said()
+    assert points["directories"].words == (
+        "group_directories of humgen01: /lustre/humgen01/humgen/teams is not there"
+    )
+
+
+# The database.
+
+
+def with_database(site: Path, table: DatabaseTable) -> None:
+    password = f'\npassword_file = "{table.password_file}"' if table.password_file else ""
+    change(site, 'url = "sqlite:///lurge.db"', f'url = "{table.url}"{password}\nretry_seconds = 0')
+
+
+def store(database: Database, days: int, first_day: date = DAY) -> None:
+    for number in range(days):
+        run = nights.run(first_day + timedelta(days=number))
+        rows = nights.rows(50, foretold_bytes=FORETOLD, foretold_inodes=FORETOLD)
+        usage.store(database, run, VOLUME, rows, replace=False)
+
+
+def measured(connection: sql.Connection) -> checkup.Size:
+    """The size, of which a server looks up the newest only now and then unless it is told to."""
+    word = "TABLE" if connection.dialect.name == "mysql" else ""
+    connection.exec_driver_sql(f"ANALYZE {word} lustre_usage")
+    return checkup.size(connection)
+
+
+def test_a_database_that_can_be_used_is_well(
+    site: Path, said: Said, table: DatabaseTable, connect: Connect
+) -> None:
+    with_database(site, table)
+    assert "nothing is known yet" in said()[1]["database size"].words
+    store(connect(table), 2)
+    status, points = said()
+    assert status == 0
+    assert points["database"].words.endswith("has its tables, and may be written")
+    # 50 rows of 320 bytes of the one volume that has records; there are three.
+    assert "46.9 KiB more each night of 3 volumes" in points["database size"].words
+
+
+def test_the_doctor_leaves_the_database_as_it_is(
+    site: Path, said: Said, table: DatabaseTable, database: Database
+) -> None:
+    with_database(site, table)
+    before = content(database)
+    said()
+    assert content(database) == before
+
+
+def content(database: Database) -> dict[str, list[object]]:
+    return database.transaction(
+        lambda connection: {
+            name: list(connection.execute(each.select()).all())
+            for name, each in metadata.tables.items()
+        }
+    )
+
+
+@on_mariadb
+def test_a_database_without_tables_fails(site: Path, said: Said, place: Place) -> None:
+    with_database(site, place.table)
+    status, points = said()
+    assert status == 1
+    assert "run manager.py init" in points["database"].words
+
+
+@on_mariadb
+def test_a_user_who_may_only_read_fails(
+    site: Path, said: Said, table: DatabaseTable, mariadb: Mariadb
+) -> None:
+    name, user = table.url.rpartition("/")[2].partition("?")[0], table.url.split("/")[2]
+    user = user.partition("@")[0]
+    mariadb.execute(f"REVOKE DELETE ON {name}.* FROM {user}@127.0.0.1")
+    with_database(site, table)
+    status, points = said()
+    assert status == 1
+    assert "see to the user, password and rights" in points["database"].words
+
+
+@on_mariadb
+def test_a_server_that_is_down_fails(
+    site: Path, said: Said, table: DatabaseTable, mariadb: Mariadb
+) -> None:
+    with_database(site, table)
+    mariadb.kill()
+    status, points = said()
+    assert status == 1
+    assert "see that it is there" in points["database"].words
+    assert points["names"].state == "ok"
+
+
+def test_the_size_that_is_foretold_is_about_what_comes(database: Database) -> None:
+    store(database, 30)
+    first = database.transaction(measured)
+    store(database, 90, first_day=DAY + timedelta(days=30))
+    grown = database.transaction(measured).bytes_now - first.bytes_now
+    assert grown / 2 < 90 * first.bytes_a_night < grown * 2
+
+
+def test_the_groups_asked_for_are_the_largest(database: Database) -> None:
+    assert database.transaction(lambda each: checkup.largest_gids(each, 3)) == []
+    store(database, 2)
+    assert database.transaction(lambda each: checkup.largest_gids(each, 3)) == [50, 49, 48]
+
+
+# What is mounted.
+
+
+MOUNTED = b"""\
+22 27 0:20 / /proc rw,nosuid - proc proc rw
+40 27 0:40 / /lustre/scratch\\040one rw shared:1 master:2 - lustre 10.0.0.1@tcp:/one rw,flock
+41 27 0:41 /home /nfs/back\\134slash rw - nfs4 server:/home rw
+"""
+
+
+def test_mounts_are_read_with_odd_names() -> None:
+    found = mounts(MOUNTED)
+    assert [(mount.place, mount.is_shared) for mount in found] == [
+        ("/proc", False),
+        ("/lustre/scratch one", True),
+        ("/nfs/back\\\\slash", True),
+    ]
+
+
+def test_this_machines_mounts_are_read() -> None:
+    places = [mount.place for mount in mounts()]
+    assert "/" in places
+    assert "/proc" in places
+
+
+def test_shared_filesystems_without_a_volume_are_told(site: Path) -> None:
+    settings = config.read(site)
+    points = list(doctor.volumes(settings, mounts(MOUNTED)))
+    assert [point.words for point in points] == [
+        "lustre on /lustre/scratch one has no [[volume]]: add one, or let it be",
+        "nfs4 on /nfs/back\\\\slash has no [[volume]]: add one, or let it be",
+    ]
+
+
+# Ranks.
+
+
+def test_ranks_that_start_are_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
+    [point] = doctor.ranks(doctor.mpirun())
+    assert point.state == "ok", point.words
+
+
+def test_ranks_that_do_not_start_are_to_be_looked_at(tmp_path: Path) -> None:
+    broken = tmp_path / "mpirun"
+    broken.write_text("#!/bin/sh\necho '-----' >&2; echo 'no slots left' >&2; exit 1\n")
+    broken.chmod(0o755)
+    [point] = doctor.ranks(str(broken))
+    assert point == Point("ranks", "look", f"{broken} -n 2 fails: no slots left")
+
+
+def test_without_mpirun_runs_go_by_threads() -> None:
+    [point] = doctor.ranks(None)
+    assert point.state == "look"
+    assert point.words.startswith("no mpirun: runs go by threads")
+
+
+# Room.
+
+
+def test_a_folder_that_cannot_be_written_fails() -> None:
+    point = doctor.room(Path("/proc/reports"), 0)
+    assert point.state == "fails"
+    assert point.words.startswith("/proc cannot be written: ")
+
+
+def test_too_little_room_is_told(tmp_path: Path) -> None:
+    point = doctor.room(tmp_path / "not/there/yet", 2**62)
+    assert point.state == "look"
+    assert "tonight's scans have 4.0 EiB, and group files take about as much" in point.words

@@ -1,0 +1,53 @@
+"""What is mounted here, as Linux tells it."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.paths import text
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+"""Its format: `man 5 proc_pid_mountinfo`."""
+
+SHARED = frozenset(b"afs beegfs ceph cifs fhgfs gpfs lustre nfs nfs4 panfs smb3 wekafs".split())
+"""Types of filesystems that many machines share."""
+
+
+class Mount(NamedTuple):
+    """A mounted filesystem: where, in the text form of paths, and of which type."""
+
+    place: str
+    kind: bytes
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is of a type that many machines share."""
+        return self.kind in SHARED
+
+
+def mounts(lines: bytes | None = None) -> list[Mount]:
+    r"""
+    What is mounted, in the order in which it was.
+
+    lines: as in `MOUNTINFO`, which is read where none are given.
+
+    >>> mounts(rb"36 35 98:0 / /lustre/a\040b rw,noatime master:1 - lustre mgs:/fs rw")
+    [Mount(place='/lustre/a b', kind=b'lustre')]
+    """
+    found = []
+    for line in (MOUNTINFO.read_bytes() if lines is None else lines).splitlines():
+        before, _, behind = line.partition(b" - ")
+        place = before.split(b" ")[4]
+        found.append(Mount(text(_unescaped(place)), behind.split(b" ")[0]))
+    return found
+
+
+def _unescaped(place: bytes) -> bytes:
+    """The path, of which the kernel writes space, tab, newline and backslash as three digits."""
+    head, *parts = place.split(b"\\")
+    return head + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in parts)
+
+
+def nearest(path: Path) -> Path:
+    """The path itself, or what of it is there."""
+    return next(each for each in (path, *path.parents) if os.path.lexists(each))

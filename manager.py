@@ -6,9 +6,9 @@ import os
 import secrets
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from importlib.metadata import version
@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.table import Table
 
 from db.database import Database, DatabaseFailed, is_empty_file
-from lurge import doctor, nightly, outcomes
+from lurge import doctor, nightly, old_days, outcomes
 from lurge import tree as trees
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
 from lurge.doctor import Patient, Point
 from lurge.init import ConfigUnwritable, write_config
 from lurge.inspector.report import Inspector
-from lurge.nightly import Night, Pass, Report, UnknownVolume
+from lurge.nightly import Night, Pass, Report, Result, UnknownVolume
 from lurge.onepass import mpi, ranks, threads
 from lurge.onepass.mpi import MpiPost, NotStarted
 from lurge.puppeteer.report import Puppeteer
@@ -38,7 +39,7 @@ from lurge.tree import PathUnplaced, Tree, TreeFailed
 from lurge.users import UserReporter
 from lurge_types.config import LEAST_BUDGET, MAX_DEPTH, Config, DatabaseTable, volume_name
 from lurge_types.reports import Outcome
-from lurge_types.scans import Scan, Volume
+from lurge_types.scans import Progress, Scan, Volume
 from utils import config as config_file
 from utils import show
 from utils.config import ConfigWrong
@@ -75,6 +76,9 @@ FILE = click.Path(path_type=Path)
 DAY = click.DateTime(["%Y-%m-%d"])
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+Running = Callable[[Callable[[Progress], None]], Iterator[Result]]
+"""Makes reports; it tells how the reading goes, and gives what becomes of each."""
 
 
 @dataclass
@@ -141,6 +145,20 @@ def suite(ctx: click.Context, config: Path | None) -> None:
     metavar="YYYY-MM-DD",
     help="Exactly this day's scans, not the newest.",
 )
+@click.option(
+    "--from",
+    "first",
+    type=DAY,
+    metavar="YYYY-MM-DD",
+    help="Fill in old days from this one on, oldest first.",
+)
+@click.option(
+    "--to",
+    "last",
+    type=DAY,
+    metavar="YYYY-MM-DD",
+    help="With --from: to this day (default: today).",
+)
 @click.option("--scan", "scan_file", type=FILE, help="Read this file, with --volume and --date.")
 @click.option("--force", is_flag=True, help="Do it again although it is recorded.")
 @click.option("--dry-run", is_flag=True, help="Read everything, print, write nothing.")
@@ -159,6 +177,8 @@ def report(
     config: Path | None,
     volumes: tuple[str, ...],
     day: datetime | None,
+    first: datetime | None,
+    last: datetime | None,
     scan_file: Path | None,
     force: bool,
     dry_run: bool,
@@ -181,6 +201,9 @@ def report(
     splitter: the raw lines of each group in a file of its own, for tree servers. Its folder is
     there when all volumes are in it.
 
+    With --from and --to, old days are filled in, oldest first, each as it would have been; days
+    without a scan are listed.
+
     Under mpirun the ranks share the work: mpirun -n 8 python -m mpi4py manager.py inspector ...
 
     Exit status: 0 done, or done already; 1 something failed, the rest is written; 2 wrong
@@ -200,7 +223,15 @@ def report(
 
     bucket = bucket_of(settings, upload, waiting) if "splitter" in reports else None
     today = datetime.now(UTC).date()
-    wanted = scans_to_read(settings, volumes, day.date() if day else None, scan_file, today)
+    asked = days_asked(first, last, today)
+    if asked and (day or scan_file):
+        raise click.UsageError("--from and --to exclude --date and --scan")
+    days = old_days.find(settings, volumes, asked, today) if asked else None
+    wanted = (
+        scans_to_read(settings, volumes, day.date() if day else None, scan_file, today)
+        if days is None
+        else []
+    )
     database = open_database(settings.database, dry_run, waiting)
     programs: dict[str, Report] = {
         "reporter": Reporter(settings, database, names, quotas),
@@ -211,7 +242,8 @@ def report(
     read, threads = how_to_read(settings, ctx.obj.post)
     if "splitter" in reports:
         check_budget(settings, threads)
-    splitter = Splitter(
+    new_splitter = partial(
+        Splitter,
         settings,
         database,
         names,
@@ -228,10 +260,13 @@ def report(
         reports=[program for name, program in programs.items() if name in reports],
         today=today,
         read=read,
-        splitter=splitter if "splitter" in reports else None,
         force=force,
         dry_run=dry_run,
     )
+    splitter = new_splitter if "splitter" in reports else None
+    if days:
+        return fill_in(partial(old_days.run, night, days, splitter), days.gaps, log, as_json)
+    night = replace(night, splitter=splitter() if splitter else None)
     return run_night(night, wanted, log, as_json)
 
 
@@ -241,21 +276,42 @@ for _name, _words in REPORTS.items():
 
 def run_night(night: Night, wanted: Sequence[Scan | ScanMissing], log: Log, as_json: bool) -> int:
     """Make the reports and tell what became of them; the exit status."""
-    results = []
+    results = list(watched(partial(night.run, wanted), log, as_json))
+    if not as_json:
+        show_tables(outcomes.tables(results))
+    failed = any(result.outcome.status == "failed" for result in results)
+    return SOMETHING_FAILED if failed else FINE
+
+
+def fill_in(run: Running, gaps: Mapping[str, str], log: Log, as_json: bool) -> int:
+    """Make the reports of old days and tell what became of them; the exit status."""
+    told = outcomes.Days()
+    for result in watched(run, log, as_json):
+        told.add(result)
+    for volume, without in gaps.items():
+        log.warning("no_scan", volume=volume, days=without)
+    if not as_json:
+        show_tables(told.tables(gaps))
+    return SOMETHING_FAILED if told.failed else FINE
+
+
+def watched(run: Running, log: Log, as_json: bool) -> Iterator[Result]:
+    """What becomes of reports, while it is told to whoever looks on."""
     terminal = show.console(stderr=True, plain=mpi.launched())
     watching = progress_bars(terminal) if terminal.is_terminal else nullcontext(progress_log(log))
     with watching as progress:
-        for result in night.run(wanted, progress):
-            results.append(result)
+        for result in run(progress):
             if as_json:
                 print(outcomes.as_json(result.outcome), flush=True)
             if not terminal.is_terminal:
                 note(result.outcome, log)
-    if not as_json:
-        for table in outcomes.tables(results):
-            show.console(plain=mpi.launched()).print(table, "")
-    failed = any(result.outcome.status == "failed" for result in results)
-    return SOMETHING_FAILED if failed else FINE
+            yield result
+
+
+def show_tables(tables: Iterable[Table]) -> None:
+    """Print tables, a line apart."""
+    for table in tables:
+        show.console(plain=mpi.launched()).print(table, "")
 
 
 def chosen_config(given: Path | None, defaults: bool) -> Path | None:
@@ -362,6 +418,22 @@ def quota_sources(settings: Config) -> Quotas:
     return FirstThatKnows(chain)
 
 
+def days_asked(
+    first: datetime | None, last: datetime | None, today: date
+) -> tuple[date, date] | None:
+    """The first and the last of the days to fill in, if any are."""
+    if first is None:
+        if last:
+            raise click.UsageError("--to needs --from, the oldest day to fill in")
+        return None
+    begin, end = first.date(), last.date() if last else today
+    if end > today:
+        raise click.UsageError(f"--to {end} is in the future: it is {today} (UTC)")
+    if begin > end:
+        raise click.UsageError(f"--from {begin} is later than --to {end}: the older day goes first")
+    return begin, end
+
+
 def scans_to_read(
     settings: Config, volumes: Sequence[str], day: date | None, file: Path | None, today: date
 ) -> list[Scan | ScanMissing]:
@@ -406,7 +478,11 @@ def database_of(
 
 def note(outcome: Outcome, log: Log) -> None:
     """Say what became of a report in the log."""
-    facts = {"remarks": "; ".join(outcome.remarks), "reason": outcome.reason}
+    facts = {
+        "date": outcome.day and str(outcome.day),
+        "remarks": "; ".join(outcome.remarks),
+        "reason": outcome.reason,
+    }
     event = log.error if outcome.status == "failed" else log.info
     event(
         outcome.status,

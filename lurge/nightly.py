@@ -28,7 +28,7 @@ from utils import scans, tsv
 from utils.basedirs import BasedirsUnreadable
 from utils.paths import raw, text
 from utils.scanfile import STANDARD_INPUT
-from utils.scans import NoScans, ScanMissing
+from utils.scans import Found, NoScans, ScanMissing
 from utils.tsv import TsvFailed
 
 FROM_DATABASE = "the TSV was missing: written from the database"
@@ -121,21 +121,37 @@ def wanted(
         scans.listing(config.wrstat_dir), day=day, today=today, max_days_ago=config.max_days_ago
     )
     reach = f"of {day}" if day else f"of the last {config.max_days_ago} days"
-    volumes = list(map(volume, config.volume)) or scans.volumes_of(found)
-    if not volumes:
-        raise NoScans(f"wrstat_dir: no scan {reach} in {config.wrstat_dir}: see whether any ran")
-    if unknown := sorted(set(names) - {volume.name for volume in volumes}):
-        there = ", ".join(volume.name for volume in volumes)
-        raise UnknownVolume(f"--volume {', '.join(unknown)}: the volumes are {there}")
-    chosen = [volume for volume in volumes if not names or volume.name in names]
+    chosen = volumes_asked(config, names, found, reach)
     newest = scans.newest(found, chosen, config.wrstat_dir, reach)
     return [
-        each if isinstance(each, ScanMissing) else _remarked(each, config, day, today)
+        each if isinstance(each, ScanMissing) else remarked(each, config, day, today)
         for each in newest
     ]
 
 
-def _remarked(scan: Scan, config: Config, day: date | None, today: date) -> Scan:
+def volumes_asked(
+    config: Config, names: Sequence[str], found: Sequence[Found], reach: str
+) -> list[Volume]:
+    """
+    The volumes of some names, or all: the configured ones, or those of some scan files.
+
+    Raises UnknownVolume, NoScans, MountsAlike.
+    """
+    volumes = list(map(volume, config.volume)) or scans.volumes_of(found)
+    if not volumes:
+        raise no_scan(config, reach)
+    if unknown := sorted(set(names) - {volume.name for volume in volumes}):
+        there = ", ".join(volume.name for volume in volumes)
+        raise UnknownVolume(f"--volume {', '.join(unknown)}: the volumes are {there}")
+    return [volume for volume in volumes if not names or volume.name in names]
+
+
+def no_scan(config: Config, reach: str) -> NoScans:
+    """That there is none, and what to do."""
+    return NoScans(f"wrstat_dir: no scan {reach} in {config.wrstat_dir}: see whether any ran")
+
+
+def remarked(scan: Scan, config: Config, day: date | None, today: date) -> Scan:
     """Say of a scan that nobody has configured its volume, and that it is the newest but old."""
     remarks = scan.remarks if config.volume else (*scan.remarks, FOUND_BY_ITS_SCAN)
     age = (today - scan.record_date).days

@@ -1,8 +1,10 @@
 """What became of a night, for people (tables) and for programs (JSON)."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from lurge.nightly import Result
+from lurge.old_days import in_ranges
 from lurge_types.reports import (
     LARGEST_SHOWN,
     GroupReport,
@@ -23,6 +26,15 @@ from lurge_types.reports import (
 from utils import show
 from utils.paths import text
 
+STATUSES = {
+    "written": "written",
+    "already": "recorded already",
+    "read": "read only",
+    "skipped": "skipped",
+    "failed": "failed",
+}
+"""What is told of each."""
+
 
 def as_json(outcome: Outcome) -> str:
     """One line of JSON in ASCII: the fields of the outcome, dates ISO, paths in their text form."""
@@ -32,16 +44,8 @@ def as_json(outcome: Outcome) -> str:
 
 def tables(results: Sequence[Result]) -> Iterator[Table]:
     """The largest rows of each kind, what became of each report, and what to know of them."""
-    results = sorted(results, key=lambda each: (each.outcome.volume, each.outcome.report))
-    for kind, shown in SHOWN.items():
-        of_kind = [each for each in results if each.largest and isinstance(each.largest[0], kind)]
-        rows = [row for each in of_kind for row in each.largest]
-        if rows:
-            rows.sort(key=lambda row: -shown.size(row))
-            total = sum(each.outcome.rows for each in of_kind)
-            title = f"{shown.title} ({min(len(rows), LARGEST_SHOWN)} of {total:,})"
-            cells = map(shown.cells, rows[:LARGEST_SHOWN])
-            yield show.table(title, shown.columns, cells, right=shown.right)
+    results = _sorted(results)
+    yield from _largest(results)
     yield show.table(
         "Reports",
         ("volume", "report", "date", "outcome", "lines", "bad", "rows", "file"),
@@ -50,11 +54,88 @@ def tables(results: Sequence[Result]) -> Iterator[Table]:
     )
     remarks: dict[tuple[str, str], list[str]] = {}
     for outcome in (result.outcome for result in results):
-        for remark in (*outcome.remarks, *((outcome.reason,) if outcome.reason else ())):
+        for remark in _remarks(outcome):
             remarks.setdefault((outcome.volume, remark), []).append(outcome.report)
     if remarks:
         told = ((volume, ", ".join(of), remark) for (volume, remark), of in remarks.items())
         yield show.table("Remarks", ("volume", "reports", "remark"), told)
+
+
+class Days:
+    """
+    What became of old days that were filled in: of each some figures, of the newest its rows too.
+
+    failed: whether anything has.
+    """
+
+    def __init__(self) -> None:
+        self.failed = False
+        self._figures: dict[date, Counter[str]] = {}
+        self._remarks: dict[tuple[str, str], tuple[set[str], set[date]]] = {}
+        self._newest: list[Result] = []
+
+    def add(self, result: Result) -> None:
+        """Take note of a result of a day; days come in their order."""
+        outcome = result.outcome
+        day = outcome.day
+        if day is None:
+            raise ValueError(outcome)
+        if day not in self._figures:
+            self._newest.clear()
+        self._newest.append(result)
+        self.failed |= outcome.status == "failed"
+        self._figures.setdefault(day, Counter()).update({outcome.status: 1, "rows": outcome.rows})
+        for remark in _remarks(outcome):
+            reports, days = self._remarks.setdefault((outcome.volume, remark), (set(), set()))
+            reports.add(outcome.report)
+            days.add(day)
+
+    def tables(self, gaps: Mapping[str, str]) -> Iterator[Table]:
+        """
+        The newest day's largest rows, how many reports of each day came to what, and remarks.
+
+        gaps: the days without a scan, by volume.
+        """
+        yield from _largest(_sorted(self._newest), f" on {max(self._figures)}")
+        columns = (*(each for each in STATUSES if any(f[each] for f in self._figures.values())),)
+        yield show.table(
+            "Days",
+            ("date", *(STATUSES[each] for each in columns), "rows"),
+            (
+                (str(day), *(f"{figures[each]:,}" for each in (*columns, "rows")))
+                for day, figures in self._figures.items()
+            ),
+            right=(*STATUSES.values(), "rows"),
+        )
+        if gaps:
+            yield show.table("No scan", ("volume", "days without a scan"), gaps.items())
+        if self._remarks:
+            told = (
+                (volume, ", ".join(sorted(reports)), in_ranges(sorted(days)), remark)
+                for (volume, remark), (reports, days) in sorted(self._remarks.items())
+            )
+            yield show.table("Remarks", ("volume", "reports", "days", "remark"), told)
+
+
+def _sorted(results: Sequence[Result]) -> list[Result]:
+    return sorted(results, key=lambda each: (each.outcome.volume, each.outcome.report))
+
+
+def _remarks(outcome: Outcome) -> tuple[str, ...]:
+    """What to know of a report; why it failed, too."""
+    return (*outcome.remarks, outcome.reason) if outcome.reason else outcome.remarks
+
+
+def _largest(results: Sequence[Result], when: str = "") -> Iterator[Table]:
+    for kind, shown in SHOWN.items():
+        of_kind = [each for each in results if each.largest and isinstance(each.largest[0], kind)]
+        rows = [row for each in of_kind for row in each.largest]
+        if rows:
+            rows.sort(key=lambda row: -shown.size(row))
+            total = sum(each.outcome.rows for each in of_kind)
+            title = f"{shown.title}{when} ({min(len(rows), LARGEST_SHOWN)} of {total:,})"
+            cells = map(shown.cells, rows[:LARGEST_SHOWN])
+            yield show.table(title, shown.columns, cells, right=shown.right)
 
 
 def _group(row: GroupReport) -> tuple[str, ...]:
@@ -119,7 +200,7 @@ def _outcome(outcome: Outcome) -> tuple[str, ...]:
         outcome.volume,
         outcome.report,
         str(run.record_date) if run else "-",
-        {"already": "recorded already", "read": "read only"}.get(outcome.status, outcome.status),
+        STATUSES[outcome.status],
         f"{run.lines:,}" if run else "-",
         f"{run.bad_lines:,}" if run else "-",
         f"{outcome.rows:,}",

@@ -230,6 +230,7 @@ class Outcome:
     tsv: the file with the rows, where there is one.
     remarks: what a reader of the report should know, in words.
     reason: why it failed: which, why, and what to do.
+    day: which one was to be filled in; None where none was.
     """
 
     report: str
@@ -240,6 +241,7 @@ class Outcome:
     tsv: Path | None = None
     remarks: tuple[str, ...] = ()
     reason: str | None = None
+    day: date | None = None
 
 
 def days_between(earlier: int, later: int) -> Decimal:

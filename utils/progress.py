@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -14,10 +15,34 @@ from utils.log import Log
 LOG_SECONDS = 30.0
 
 
+class Pace:
+    """How fast each volume is read; of several scans of one, only the last counts."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._first: dict[str, tuple[Progress, float]] = {}
+
+    def begins_anew(self, progress: Progress) -> bool:
+        """Whether this is the first of another scan of a volume that was told of before."""
+        name = progress.scan.volume.name
+        if name not in self._first:
+            self._first[name] = replace(progress, lines=0), self._started
+        if self._first[name][0].scan == progress.scan:
+            return False
+        self._first[name] = progress, time.monotonic()
+        return True
+
+    def lines_per_second(self, progress: Progress) -> float:
+        """Since the scan was first told of."""
+        first, moment = self._first[progress.scan.volume.name]
+        lines = progress.lines - first.lines
+        return lines / (time.monotonic() - moment) if lines else 0
+
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Callable[[Progress], None]]:
     """A bar for each volume that is told of: bytes of its file, of how many, and lines a second."""
-    started = time.monotonic()
+    pace = Pace()
     tasks: dict[str, TaskID] = {}
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -31,27 +56,44 @@ def progress_bars(console: Console) -> Iterator[Callable[[Progress], None]]:
         def show(progress: Progress) -> None:
             name = progress.scan.volume.name
             if name not in tasks:
-                tasks[name] = bars.add_task(name, total=progress.size or None, rate="")
-            rate = f"{progress.lines / (time.monotonic() - started):,.0f} lines/s"
+                tasks[name] = bars.add_task(_of(progress), total=progress.size or None, rate="")
+            if pace.begins_anew(progress):
+                bars.reset(
+                    tasks[name], total=progress.size or None, description=_of(progress), rate=""
+                )
+            rate = f"{pace.lines_per_second(progress):,.0f} lines/s"
             bars.update(tasks[name], completed=progress.position, rate=rate)
 
         yield show
 
 
+def _of(progress: Progress) -> str:
+    """What is being read."""
+    return f"{progress.scan.volume.name} {progress.scan.record_date}"
+
+
 def progress_log(log: Log, seconds: float = LOG_SECONDS) -> Callable[[Progress], None]:
     """A line in the log for each volume that is told of, but not more often than that."""
     started = time.monotonic()
+    pace = Pace()
     told: dict[str, float] = {}
 
     def tell(progress: Progress) -> None:
         name = progress.scan.volume.name
         now = time.monotonic()
+        pace.begins_anew(progress)
         if now - told.setdefault(name, started) < seconds:
             return
         told[name] = now
         share = f"{100 * progress.position / progress.size:.1f}" if progress.size else "-"
-        rate = round(progress.lines / (now - started))
-        log.info("reading", volume=name, percent=share, lines=progress.lines, lines_per_second=rate)
+        log.info(
+            "reading",
+            volume=name,
+            date=str(progress.scan.record_date),
+            percent=share,
+            lines=progress.lines,
+            lines_per_second=round(pace.lines_per_second(progress)),
+        )
 
     return tell
 

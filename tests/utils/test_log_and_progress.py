@@ -20,8 +20,10 @@ def facts(line: str) -> dict[str, str]:
     return dict(fact.split("=", 1) for fact in shlex.split(line))
 
 
-def progress(volume: str, position: int, size: int = 1000, lines: int = 7) -> Progress:
-    return Progress(Scan(Volume(volume), Path("f"), date(2026, 1, 1), 0), position, size, lines)
+def progress(
+    volume: str, position: int, size: int = 1000, lines: int = 7, day: int = 1
+) -> Progress:
+    return Progress(Scan(Volume(volume), Path("f"), date(2026, 1, day), 0), position, size, lines)
 
 
 # The log.
@@ -76,6 +78,7 @@ def test_a_line_tells_how_far_a_volume_is() -> None:
         "event": "reading",
         "run": "run",
         "volume": "v",
+        "date": "2026-01-01",
         "percent": "25.0",
         "lines": "7",
     }
@@ -96,6 +99,18 @@ def test_each_volume_is_told_in_its_turn() -> None:
     assert [fact["volume"] for fact in told] == ["a", "b", "a"]
 
 
+def test_each_scan_of_a_volume_is_told_with_its_date_and_a_rate_of_its_own() -> None:
+    told = logged(
+        0,
+        progress("v", 999, lines=10**9),
+        progress("v", 1, lines=5, day=2),
+        progress("v", 2, lines=6, day=2),
+    )
+    assert [fact["date"] for fact in told] == ["2026-01-01", "2026-01-02", "2026-01-02"]
+    assert told[1]["lines_per_second"] == "0"
+    assert int(told[2]["lines_per_second"]) > 0
+
+
 # Progress on a terminal.
 
 
@@ -112,6 +127,19 @@ def test_each_volume_has_a_bar(name: str) -> None:
     assert "of no known size" in text
     assert "1.0/1.0 MB" in text
     assert "lines/s" in text
+
+
+def test_another_scan_of_a_volume_takes_over_its_bar() -> None:
+    stream = io.StringIO()
+    terminal = Console(file=stream, force_terminal=True, color_system=None, width=120)
+    with progress_bars(terminal) as bars:
+        bars(progress("v", 1_000_000, 1_000_000))
+        time.sleep(0.3)
+        bars(progress("v", 500_000, 2_000_000, day=2))
+    *_, first, last = (line for line in stream.getvalue().split("\r") if "lines/s" in line)
+    assert "v 2026-01-01" in first
+    assert "v 2026-01-02" in last
+    assert "0.5/2.0 MB" in last
 
 
 def test_bars_leave_nothing_behind_when_reading_fails() -> None:

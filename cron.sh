@@ -38,8 +38,6 @@ MEMORY_MB=${MEMORY_MB:-2000}
 MEMORY_UNIT=${MEMORY_UNIT-MB}
 # What LSF reserves memory for: host, or slot where its RESOURCE_RESERVE_PER_TASK is Y.
 RESERVED_BY=${RESERVED_BY:-host}
-# How many days --fill makes at a time. Each day leans on those before it, so 1 keeps them in order.
-FILL_AT_ONCE=${FILL_AT_ONCE:-1}
 # --- end of the site ------------------------------------------------------------------------------
 
 usage() {
@@ -56,7 +54,7 @@ Submits a night's run to LSF with bsub: all reports of the newest scans, or only
   cron.sh reporter --volume s1 --date 2026-01-31
                                    OPTIONs, before or behind the names, are those of `lurge reporter`
   cron.sh --fill 2026-01-01 2026-01-31
-                                   old days, oldest first: a job array with an element for each day
+                                   old days, oldest first, in one job
 
 A job's log is LOGS/DATE.JOB.ID.log: the day of submission (UTC), the job's name, its number in LSF.
 Exit status: 0 submitted; 1 LSF did not take a job; 2 wrong arguments or settings, nothing was
@@ -92,7 +90,7 @@ among() {
 
 # --- arguments ------------------------------------------------------------------------------------
 
-print=no from='' to=''
+print=no job=lurge from='' to=''
 modules=() options=() volumes=()
 
 while (($#)); do
@@ -104,7 +102,7 @@ while (($#)); do
     --print) print=yes ;;
     --fill)
         (($# >= 3)) || wrong "--fill needs two days: --fill 2026-01-01 2026-01-31"
-        from=$2 to=$3
+        job=lurge-fill from=$2 to=$3
         shift 2
         ;;
     --config | --date | --from | --to | --scan | --volume)
@@ -135,7 +133,7 @@ done
 
 # --- settings -------------------------------------------------------------------------------------
 
-for setting in VOLUMES CORES MEMORY_MB FILL_AT_ONCE; do
+for setting in VOLUMES CORES MEMORY_MB; do
     [[ ${!setting} =~ ^[1-9][0-9]*$ ]] || wrong "$setting=${!setting}: must be a whole number, 1 or more"
 done
 [[ $WORKERS_PER_VOLUME =~ ^(0|[1-9][0-9]*)$ ]] ||
@@ -156,23 +154,18 @@ done
     wrong "MPIRUN=$MPIRUN: no such program; name the site's, \`pip install -e '.[mpi]'\`, or set it to nothing"
 [[ -f $LURGE_CONFIG ]] || wrong "LURGE_CONFIG=$LURGE_CONFIG: no such file; \`lurge init\` writes one"
 
-# Days since 1970 of a date.
-day_number() {
-    local seconds
-    if ! [[ $1 =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] || ! seconds=$(date -u -d "$1" +%s 2>/dev/null); then
-        wrong "--fill: $1 is no day; days look like 2026-01-31"
-    fi
-    echo $((seconds / 86400))
-}
-
-if [[ -n $from ]]; then
-    first=$(day_number "$from")
-    last=$(day_number "$to")
-    ((first <= last)) || wrong "--fill: $from is later than $to; the older day goes first"
+if [[ $job == lurge-fill ]]; then
+    for day in "$from" "$to"; do
+        if ! [[ $day =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] || ! date -u -d "$day" &>/dev/null; then
+            wrong "--fill: $day is no day; days look like 2026-01-31"
+        fi
+    done
+    [[ ! $from > $to ]] || wrong "--fill: $from is later than $to; the older day goes first"
     for option in "${options[@]}"; do
         [[ ! $option =~ ^--(date|from|to|scan)= ]] ||
-            wrong "--fill and ${option%%=*} exclude each other: each element has its own day"
+            wrong "--fill and ${option%%=*} exclude each other: --fill says which days"
     done
+    options+=("--from=$from" "--to=$to")
 fi
 
 # --- jobs -----------------------------------------------------------------------------------------
@@ -261,7 +254,7 @@ job() {
 }
 
 one_job() {
-    job lurge '' "${modules[@]}" || failed=1
+    job "$job" '' "${modules[@]}" || failed=1
 }
 
 # A job that candidates waits for. $1: its short name; the rest are its modules.
@@ -296,15 +289,6 @@ two_or_three_jobs() {
     fi
 }
 
-fill() {
-    local day="date -u -d \"$from \$((LSB_JOBINDEX - 1)) days\" +%Y-%m-%d" # for the job's shell
-    ask "${modules[@]}"
-    submit "lurge-fill[1-$((last - first + 1))]%$FILL_AT_ONCE" '' "${resources[@]}" \
-        -o "$LOGS/$today.lurge-fill.%J.%I.log" \
-        "day=\$($day) && echo \"lurge-fill: \$day\" && $(work "${modules[@]}") --date \"\$day\"" ||
-        failed=1
-}
-
 failed=0
 today=$(date -u +%Y-%m-%d)
 number_of_ranks=1
@@ -318,9 +302,7 @@ else
     mkdir -p "$LOGS"
 fi
 
-if [[ -n $from ]]; then
-    fill
-elif [[ $SPLIT == yes ]]; then
+if [[ $SPLIT == yes && $job == lurge ]]; then
     two_or_three_jobs
 else
     one_job

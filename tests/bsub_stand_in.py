@@ -3,8 +3,8 @@ A stand-in for LSF's `bsub`: runs a job at once, on this host, before it tells t
 
 It knows the options that cron.sh gives, and one queue, `normal`. As LSF does, it joins the words of
 the command with spaces and hands them to a shell, appends output to the file of -o with its own
-report behind it, and refuses to wait for a job that it does not know. What became of each job, or
-of each element of a job array, is a line of JSON in the file `jobs` of the folder $LSF_STAND_IN.
+report behind it, and refuses to wait for a job that it does not know. What became of each job is a
+line of JSON in the file `jobs` of the folder $LSF_STAND_IN.
 """
 
 import argparse
@@ -32,18 +32,16 @@ def main() -> int:
     if not all(known(condition, jobs) for condition in conditions):
         return refuse(f"{options.wait}: Dependency condition invalid or never satisfied")
     starts = all(holds(condition, jobs) for condition in conditions)
-    for index in indices(options.name):
-        job = {
-            "number": number,
-            "name": options.name,
-            "index": index,
-            "slots": options.slots,
-            "waits": options.wait,
-            "command": " ".join(options.command),
-            "status": execute(options, number, index) if starts else None,
-        }
-        with book.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(job) + "\n")
+    job = {
+        "number": number,
+        "name": options.name,
+        "slots": options.slots,
+        "waits": options.wait,
+        "command": " ".join(options.command),
+        "status": execute(options, number) if starts else None,
+    }
+    with book.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(job) + "\n")
     if "BSUB_QUIET" not in os.environ:
         print(f"Job <{number}> is submitted to queue <{options.queue}>.")
     return 0
@@ -82,14 +80,8 @@ def holds(condition: str, jobs: list[dict[str, Any]]) -> bool:
     return state == "ended" or not any(statuses)
 
 
-def indices(name: str) -> range:
-    """The elements of an array in their order; of a job that is none, LSF says 0."""
-    array = re.fullmatch(r"[^\[]+\[1-(\d+)\]%\d+", name)
-    return range(1, int(array[1]) + 1) if array else range(1)
-
-
-def execute(options: argparse.Namespace, number: int, index: int) -> int:
-    """Run a job or an element; its exit status."""
+def execute(options: argparse.Namespace, number: int) -> int:
+    """Run a job; its exit status."""
     done = subprocess.run(
         ["/bin/sh", "-c", " ".join(options.command)],
         stdin=subprocess.DEVNULL,
@@ -99,12 +91,11 @@ def execute(options: argparse.Namespace, number: int, index: int) -> int:
         env=os.environ
         | {
             "LSB_JOBID": str(number),
-            "LSB_JOBINDEX": str(index),
             "LSB_JOBNAME": options.name,
             "LSB_DJOB_NUMPROC": str(options.slots),
         },
     )
-    output = Path(options.output.replace("%J", str(number)).replace("%I", str(index)))
+    output = Path(options.output.replace("%J", str(number)))
     if output.parent.is_dir():  # else LSF would send it by mail, or nowhere
         exited = f"Exited with exit code {done.returncode}."
         with output.open("ab") as file:

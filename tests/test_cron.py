@@ -90,7 +90,7 @@ class Cluster:
         return dict(zip(bsub[1:-1:2], bsub[2:-1:2], strict=True)) | {"command": bsub[-1]}
 
     def jobs(self) -> list[dict[str, Any]]:
-        """What became of each job, or each element of a job array, in the order of submission."""
+        """What became of each job, in the order of submission."""
         lines = (self.folder / "jobs").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
@@ -270,7 +270,7 @@ def test_paths_may_be_given_from_the_working_directory(cluster: Cluster) -> None
 
 
 @pytest.mark.parametrize("mpi", [str(mpirun.MPIRUN), ""], ids=["ranks", "threads"])
-def test_old_days_are_filled_in_oldest_first_and_one_without_a_scan_fails_alone(
+def test_old_days_are_filled_in_by_one_job_that_lists_those_without_a_scan(
     tmp_path: Path, mpi: str
 ) -> None:
     cluster = Cluster(Site(tmp_path, VOLUME.format("s1")))
@@ -279,15 +279,21 @@ def test_old_days_are_filled_in_oldest_first_and_one_without_a_scan_fails_alone(
         cluster.site.add_scan(entries(500), day=day)
     done = cluster.cron("--fill", str(days[0]), str(days[3]), "reporter", MPIRUN=mpi)
     assert (done.returncode, done.stderr) == (0, "")
-    jobs = cluster.jobs()
-    assert {job["name"] for job in jobs} == {"lurge-fill[1-4]%1"}
-    assert {"mpirun" in job["command"] for job in jobs} == {bool(mpi)}
-    assert [(job["index"], job["status"]) for job in jobs] == [(1, 0), (2, 0), (3, 1), (4, 0)]
+    (job,) = cluster.jobs()
+    assert (job["name"], job["status"]) == ("lurge-fill", 0)
+    assert ("mpirun" in job["command"]) == bool(mpi)
     assert sorted(cluster.tables()) == [f"reporter/{days[i]}/s1.tsv" for i in (0, 1, 3)]
-    for index, day in enumerate(days, start=1):
-        assert cluster.log("lurge-fill", f"101.{index}").startswith(f"lurge-fill: {day}\n")
-    reason = f"no scan of s1 (/lustre/s1) of {days[2]}"
-    assert reason in cluster.log("lurge-fill", "101.3")
+    (told,) = (line for line in cluster.log("lurge-fill").splitlines() if "=no_scan" in line)
+    assert told.endswith(f"volume=- days={days[2]}")
+
+
+def test_old_days_are_one_job_though_a_night_is_several(cluster: Cluster) -> None:
+    job = cluster.job("--fill", "2026-01-01", "2026-01-31", SPLIT="yes")
+    assert job["-J"] == "lurge-fill"
+    assert f"{' '.join(manager.REPORTS)} --from=2026-01-01 --to=2026-01-31 --" in job["command"]
+    assert "mpirun" in job["command"]
+    only = cluster.job("--fill", "2026-01-01", "2026-01-31", "reporter", SPLIT="yes")
+    assert "mpirun" not in only["command"]
 
 
 @pytest.mark.parametrize(
@@ -375,6 +381,7 @@ def test_the_value_of_an_option_is_never_taken_for_a_report(cluster: Cluster) ->
         (["reporter", "--date"], {}, "--date needs a value"),
         (["--defaults"], {}, "a night needs a configuration"),
         (["--fill", "2026-01-01"], {}, "--fill needs two days"),
+        (["--fill", "", ""], {}, "is no day"),
         (["--fill", "yesterday", "today"], {}, "yesterday is no day"),
         (["--fill", "2026-01-01", "2026-02-30"], {}, "2026-02-30 is no day"),
         (["--fill", "2026-01-02", "2026-01-01"], {}, "the older day goes first"),

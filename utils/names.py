@@ -3,15 +3,21 @@
 import grp
 import os
 import pwd
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
+from lurge_types.config import MAX_ID
 from lurge_types.names import Group, User
 from utils.paths import text
 
 GROUP_LINE = "name:x:gid:members"
 USER_LINE = "name:x:uid:gid"
+NUMBER = re.compile(rb"[0-9]{1,20}").fullmatch
+
+LONGEST_NAME = 500
+"""Bytes; the database takes so many in any text form."""
 
 
 class NamesWrong(Exception):
@@ -69,8 +75,8 @@ class FileNames:
         users = list(_lines(user_file, "user_file", USER_LINE, problems)) if user_file else []
         if problems:
             raise NamesWrong("\n".join(problems))
-        self._groups = _Known((name, gid) for name, (gid, *_) in groups)
-        self._users = _Known((name, uid) for name, (uid, *_) in users)
+        self._groups = Known((name, gid) for name, (gid, *_) in groups)
+        self._users = Known((name, uid) for name, (uid, *_) in users)
         self._primary = {uid: gid for _, (uid, gid) in reversed(users)}
 
     def groups(self, gids: Iterable[int]) -> dict[int, Group]:
@@ -83,7 +89,7 @@ class FileNames:
         return {uid: _user(uid, *self._users.name(uid), gids.get(uid)) for uid in uids}
 
 
-class _Known:
+class Known:
     """Names with their numbers. Of two with one number, or of one name, the first counts."""
 
     def __init__(self, names: Iterable[tuple[bytes, int]]) -> None:
@@ -115,10 +121,13 @@ def _lines(
         return
     for count, line in enumerate(lines, start=1):
         fields = line.split(b":")
-        if len(fields) >= ids.stop and all(field.isdigit() for field in fields[ids]):
-            yield fields[0], [int(field) for field in fields[ids]]
-        else:
+        numbers = [int(field) for field in fields[ids] if NUMBER(field)]
+        if not fields[0] or len(numbers) < form.count("id"):
             problems.append(f"names.{key}: {file}, line {count}: not {form}")
+        elif max(numbers) > MAX_ID:
+            problems.append(f"names.{key}: {file}, line {count}: a number above {MAX_ID}")
+        else:
+            yield fields[0], numbers
 
 
 def _group(gid: int, name: bytes, first_gid: int) -> Group:

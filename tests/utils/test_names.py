@@ -213,3 +213,19 @@ def test_files_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None:
         f"names.group_file: {tmp_path / 'missing'}: No such file or directory",
         f"names.user_file: {tmp_path}: Is a directory",
     ]
+
+
+def test_a_line_without_a_name_or_with_a_number_too_large_is_told(tmp_path: Path) -> None:
+    file, user_file = tmp_path / "group", tmp_path / "passwd"
+    file.write_bytes(b":x:1:\na:x:4294967296:\nb:x:4294967295:\nc:x:%b:\n" % (b"9" * 5000))
+    user_file.write_bytes(b":x:1:1\na:x:4294967296:1\nb:x:1:4294967296\nc:x:1:4294967295\n")
+    with pytest.raises(NamesWrong) as caught:
+        FileNames(file, user_file)
+    assert str(caught.value).splitlines() == [
+        f"names.group_file: {file}, line 1: not name:x:gid:members",
+        f"names.group_file: {file}, line 2: a number above 4294967295",
+        f"names.group_file: {file}, line 4: not name:x:gid:members",
+        f"names.user_file: {user_file}, line 1: not name:x:uid:gid",
+        f"names.user_file: {user_file}, line 2: a number above 4294967295",
+        f"names.user_file: {user_file}, line 3: a number above 4294967295",
+    ]

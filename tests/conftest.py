@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from servers.databases import Connect, Place
 from servers.mariadb import Mariadb, private_mariadb
+from servers.openldap import Openldap, private_openldap
 from servers.swift_s3 import Swift, private_swift
 
 from db.database import Database
@@ -34,6 +35,13 @@ def mariadb() -> Iterator[Mariadb]:
 def swift() -> Iterator[Swift]:
     """The S3 server of this session, which starts when a test first asks for it."""
     with private_swift() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def openldap() -> Iterator[Openldap]:
+    """The LDAP server of this session, which starts when a test first asks for it."""
+    with private_openldap() as server:
         yield server
 
 

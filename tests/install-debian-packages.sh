@@ -26,6 +26,10 @@ if [ ! -e "$policy" ]; then
     $as_root chmod 755 "$policy"
 fi
 $as_root apt-get update --quiet --quiet
+case " $missing " in
+*" slapd "*) # not even at the next boot
+    echo "slapd slapd/no_configuration boolean true" | $as_root debconf-set-selections ;;
+esac
 # shellcheck disable=SC2086 # one word for each package
 $as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install --quiet --quiet --yes --no-install-recommends $missing

@@ -42,10 +42,37 @@ TEMPLATE = """\
 
 [names]
 # "system": the names that this machine knows. "files": a file as `getent group` prints it, and one
-# as `getent passwd` does; without that one, users go by their numbers.
+# as `getent passwd` does; without that one, users go by their numbers. "ldap": see below.
 # source = "system"
 # group_file = "group"
 # user_file = "passwd"
+
+# An LDAP directory, for source = "ldap". Its groups are those that group_filter finds.
+# [names.ldap]
+# url = "ldaps://ldap.example.org"
+# start_tls = false
+# Who signed the server's certificate; default: whom the system trusts.
+# ca_file = "/etc/lurge/ca.pem"
+# Without a bind_dn it is read anonymously. The password is taken from the environment
+# (LURGE_LDAP_PASSWORD) or from a file that only its owner can read.
+# bind_dn = "cn=lurge,dc=example,dc=org"
+# password_file = "/etc/lurge/ldap-password"
+# group_base = "ou=group,dc=example,dc=org"
+# group_filter = "(objectClass=posixGroup)"
+# group_name_attribute = "cn"
+# group_gid_attribute = "gidNumber"
+# The attribute of a group that has its PI's DN; without it groups have no PI.
+# group_pi_attribute = "owner"
+# people_base = "ou=people,dc=example,dc=org"
+# people_filter = "(objectClass=posixAccount)"
+# people_login_attribute = "uid"
+# people_uid_attribute = "uidNumber"
+# people_gid_attribute = "gidNumber"
+# people_surname_attribute = "sn"
+# Entries of a page; for how long the server may be silent, and be waited for, in seconds.
+# page_size = 500
+# timeout_seconds = 30
+# retry_seconds = 60
 
 [quotas]
 # "none"; "csv": a file with the header group,volume,limit_bytes,limit_inodes; "lfs": what Lustre

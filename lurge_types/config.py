@@ -1,8 +1,10 @@
 """The configuration: its keys, their defaults, and what they may be."""
 
+import ipaddress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +19,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from lurge_types.buckets import endpoint, parse
+from lurge_types.ldap_text import ATTRIBUTE, check_filter, normal_dn
 from lurge_types.reports import DIRECTORY_COLUMNS, OTHER
 
 MAX_ID = 2**32 - 1
@@ -128,12 +131,128 @@ def _url(parts: URL) -> str:
     return parts.render_as_string(hide_password=False)
 
 
+def _directory(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in {"ldap", "ldaps"} or not parts.hostname or parts.port == 0
+    except ValueError:  # a port that is no number
+        wrong = True
+    if wrong or "@" in url or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must be like ldap://host, ldaps://host or ldaps://host:port")
+    return url
+
+
+def _dn(dn: str) -> str:
+    normal_dn(dn)
+    return dn
+
+
+def _filter(text: str) -> str:
+    check_filter(text)
+    return text.strip()
+
+
+def _attribute(name: str) -> str:
+    if not ATTRIBUTE(name):
+        raise ValueError("no name of an attribute, which has letters, digits and -")
+    return name
+
+
+DirectoryUrl = Annotated[str, AfterValidator(_directory)]
+DistinguishedName = Annotated[str, AfterValidator(_dn)]
+Filter = Annotated[str, AfterValidator(_filter)]
+Attribute = Annotated[str, AfterValidator(_attribute)]
+
+
+class LdapTable(Table):
+    """
+    An LDAP directory, and what is looked for there.
+
+    timeout_seconds: whole ones, as the operating system is told them by ldap3.
+    """
+
+    url: DirectoryUrl
+    start_tls: Annotated[bool, Field(strict=True)] = False
+    ca_file: File | None = None
+    bind_dn: DistinguishedName | None = None
+    password_file: File | None = None
+    group_base: DistinguishedName
+    group_filter: Filter = "(objectClass=posixGroup)"
+    group_name_attribute: Attribute = "cn"
+    group_gid_attribute: Attribute = "gidNumber"
+    group_pi_attribute: Attribute | None = None
+    people_base: DistinguishedName
+    people_filter: Filter = "(objectClass=posixAccount)"
+    people_login_attribute: Attribute = "uid"
+    people_uid_attribute: Attribute = "uidNumber"
+    people_gid_attribute: Attribute = "gidNumber"
+    people_surname_attribute: Attribute = "sn"
+    page_size: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 500
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 30
+    retry_seconds: Annotated[float, Field(strict=True, ge=0)] = 60
+
+    @property
+    def address(self) -> SplitResult:
+        """The url in its parts."""
+        return urlsplit(self.url)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what goes over the wire is."""
+        return self.start_tls or self.address.scheme == "ldaps"
+
+    @field_validator("start_tls")
+    @classmethod
+    def _once(cls, start_tls: bool, info: ValidationInfo) -> bool:
+        if start_tls and info.data.get("url", "").startswith("ldaps:"):
+            raise ValueError("is for ldap:// alone: ldaps:// is encrypted from the start")
+        return start_tls
+
+    @field_validator("ca_file")
+    @classmethod
+    def _used(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is not None and _in_the_clear(info):
+            raise ValueError("is of no use without ldaps:// or start_tls = true")
+        return file
+
+    @field_validator("bind_dn")
+    @classmethod
+    def _hidden(cls, dn: str | None, info: ValidationInfo) -> str | None:
+        if dn is not None and _in_the_clear(info) and not _loopback(info.data["url"]):
+            raise ValueError(
+                "its password would cross the network in the clear: use ldaps:// or "
+                "start_tls = true"
+            )
+        return dn
+
+    @field_validator("password_file")
+    @classmethod
+    def _needed(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is not None and info.data.get("bind_dn", "wrong itself") is None:
+            raise ValueError("is of no use without bind_dn")
+        return file
+
+
+def _in_the_clear(info: ValidationInfo) -> bool:
+    """Whether a directory's url and start_tls, which are right so far, make no use of TLS."""
+    return info.data.get("url", "").startswith("ldap:") and info.data.get("start_tls") is False
+
+
+def _loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class NamesTable(Table):
     """Where names of groups and users come from."""
 
-    source: Literal["system", "files"] = "system"
+    source: Literal["system", "files", "ldap"] = "system"
     group_file: File | None = None
     user_file: File | None = None
+    ldap: LdapTable | None = None
 
     @field_validator("group_file")
     @classmethod
@@ -141,6 +260,13 @@ class NamesTable(Table):
         if file is None and info.data.get("source") == "files":
             raise ValueError('is needed with source = "files"')
         return file
+
+    @field_validator("ldap")
+    @classmethod
+    def _told(cls, table: LdapTable | None, info: ValidationInfo) -> LdapTable | None:
+        if table is None and info.data.get("source") == "ldap":
+            raise ValueError('[names.ldap] is needed with source = "ldap"')
+        return table
 
 
 QuotaSource = Literal["lfs", "csv"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lurge_types.config import Config, DatabaseTable
+from lurge_types.config import Config, DatabaseTable, LdapTable
 
 CONFIG_VARIABLE = "LURGE_CONFIG"
 WORDS = {
@@ -20,6 +20,7 @@ WORDS = {
 
 CONFIG_NAME = Path("lurge.toml")
 PASSWORD_VARIABLE = "LURGE_DATABASE_PASSWORD"  # noqa: S105 - the name of it
+LDAP_PASSWORD_VARIABLE = "LURGE_LDAP_PASSWORD"  # noqa: S105 - the name of it
 
 
 class ConfigWrong(Exception):
@@ -71,18 +72,37 @@ def password(table: DatabaseTable) -> str | None:
 
     Raises ConfigWrong.
     """
-    if secret := os.environ.get(PASSWORD_VARIABLE):
+    return _secret(PASSWORD_VARIABLE, "database.password_file", table.password_file)
+
+
+def ldap_password(table: LdapTable) -> str | None:
+    """
+    The password of the LDAP directory's `bind_dn`, from the same places; None without a `bind_dn`.
+
+    Raises ConfigWrong, also where there is none: a directory may take that for somebody unknown.
+    """
+    if table.bind_dn is None:
+        return None
+    secret = _secret(LDAP_PASSWORD_VARIABLE, "names.ldap.password_file", table.password_file)
+    if not secret:
+        raise ConfigWrong(
+            "names.ldap.bind_dn: has no password: name a password_file, "
+            f"or set {LDAP_PASSWORD_VARIABLE}"
+        )
+    return secret
+
+
+def _secret(variable: str, key: str, file: Path | None) -> str | None:
+    """A secret in the environment, else in the file that the configuration has under `key`."""
+    if secret := os.environ.get(variable):
         return secret
-    file = table.password_file
     if file is None:
         return None
     try:
         if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigWrong(
-                f"database.password_file: others can read {file}: run chmod 600 on it"
-            )
+            raise ConfigWrong(f"{key}: others can read {file}: run chmod 600 on it")
         return file.read_text(encoding="utf-8").rstrip("\n")
     except UnicodeDecodeError as error:
-        raise ConfigWrong(f"database.password_file: {file} is no UTF-8 text") from error
+        raise ConfigWrong(f"{key}: {file} is no UTF-8 text") from error
     except OSError as error:
-        raise ConfigWrong(f"database.password_file: {file}: {error.strerror}") from error
+        raise ConfigWrong(f"{key}: {file}: {error.strerror}") from error

@@ -15,6 +15,7 @@ from lurge.init import TEMPLATE, ConfigUnwritable, write_config
 from lurge_types.config import (
     Config,
     DatabaseTable,
+    LdapTable,
     PassTable,
     PseudoGroup,
     VolumeTable,
@@ -22,9 +23,11 @@ from lurge_types.config import (
 )
 from utils.config import (
     CONFIG_VARIABLE,
+    LDAP_PASSWORD_VARIABLE,
     PASSWORD_VARIABLE,
     ConfigWrong,
     find,
+    ldap_password,
     password,
     read,
 )
@@ -418,6 +421,118 @@ def test_an_empty_password_in_the_environment_is_none(
 ) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, "")
     assert password(password_file(tmp_path)) == SECRET
+
+
+# The LDAP directory.
+
+LDAP = """
+[names]
+source = "ldap"
+[names.ldap]
+url = "ldaps://ldap.site.example"
+group_base = "ou=group,dc=site"
+people_base = "ou=people,dc=site"
+"""
+
+
+def ldap_with(lines: str) -> str:
+    """A right table with some lines instead of those with the same keys."""
+    keys = [line.partition(" =")[0] for line in lines.splitlines()]
+    kept = [line for line in LDAP.splitlines() if line.partition(" =")[0] not in keys]
+    return "\n".join([*kept, lines])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "",
+        'url = "ldap://[::1]:389/"\nbind_dn = "cn=a"\npassword_file = "p"',
+        'url = "ldap://127.0.0.9"\nbind_dn = "cn=a"',
+        'url = "ldap://localhost"\nbind_dn = "cn=a"',
+        'url = "ldap://host"\nstart_tls = true\nca_file = "c"\nbind_dn = "cn=a"',
+        'url = "ldaps://host"\nca_file = "c"\nbind_dn = "cn=a"',
+        'url = "ldap://host"',
+    ],
+)
+def test_a_directory_is_right(lines: str, tmp_path: Path) -> None:
+    table = config(tmp_path, ldap_with(lines)).names.ldap
+    assert table is not None
+    assert all(tmp_path in file.parents for file in (table.ca_file, table.password_file) if file)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('url = "http://host"', "url: must be like"),
+        ('url = "ldap://"', "url: must be like"),
+        ('url = "ldap://host:port"', "url: must be like"),
+        ('url = "ldap://host:0"', "url: must be like"),
+        ('url = "ldap://host:99999"', "url: must be like"),
+        ('url = "ldap://host/dc=site"', "url: must be like"),
+        (f'url = "ldap://me:{SECRET}@host"', "url: must be like"),
+        ("start_tls = true", "start_tls: is for ldap:// alone"),
+        ('url = "ldap://host"\nca_file = "c"', "ca_file: is of no use without"),
+        ('url = "ldap://host"\nbind_dn = "cn=a"', "bind_dn: its password would cross"),
+        ('url = "ldap://127.evil.example"\nbind_dn = "cn=a"', "bind_dn: its password would cross"),
+        ('password_file = "p"', "password_file: is of no use without bind_dn"),
+        ('bind_dn = "a"', "bind_dn: no distinguished name"),
+        ('group_base = ""', "group_base: no distinguished name"),
+        ('people_base = "ou=people,"', "people_base: no distinguished name"),
+        ('group_filter = "objectClass=*"', "group_filter: no filter"),
+        ('people_filter = "(&(uid=*)"', "people_filter: no filter"),
+        ('group_pi_attribute = "a b"', "group_pi_attribute: no name of an attribute"),
+        ('people_surname_attribute = "sn)(x=*"', "people_surname_attribute: no name of an"),
+        ("page_size = 0", "page_size: "),
+        ("timeout_seconds = 0.5", "timeout_seconds: "),
+        ("retry_seconds = -1", "retry_seconds: "),
+        ("filter = 1", "filter: unknown key"),
+    ],
+)
+def test_each_problem_of_a_directory_is_told(lines: str, told: str, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, ldap_with(lines))
+    assert line.startswith(f"names.ldap.{told}")
+    assert SECRET not in line
+
+
+def test_a_directory_is_needed_where_names_come_from_there(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, '[names]\nsource = "ldap"')
+    assert line == 'names.ldap: [names.ldap] is needed with source = "ldap"'
+    told = problems(tmp_path, '[names]\nsource = "ldap"\n[names.ldap]')
+    assert [line.partition(":")[0] for line in told] == [
+        *("names.ldap.url", "names.ldap.group_base", "names.ldap.people_base"),
+    ]
+
+
+def directory(folder: Path, mode: int = 0o600, **facts: Any) -> LdapTable:
+    """A directory whose password is in a file."""
+    path = folder / "ldap-password"
+    path.write_text(f"{SECRET}\n")
+    path.chmod(mode)
+    given = {"url": "ldaps://h", "bind_dn": "cn=a", "password_file": path}
+    bases = {"group_base": "ou=g", "people_base": "ou=p"}
+    return LdapTable.model_validate(given | bases | facts)
+
+
+def test_a_directorys_password_comes_from_where_the_databases_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(LDAP_PASSWORD_VARIABLE, raising=False)
+    assert ldap_password(directory(tmp_path)) == SECRET
+    with pytest.raises(ConfigWrong, match=r"^names\.ldap\.password_file: others can read"):
+        ldap_password(directory(tmp_path, 0o644))
+    monkeypatch.setenv(LDAP_PASSWORD_VARIABLE, "other")
+    assert ldap_password(directory(tmp_path, 0o644)) == "other"
+    assert ldap_password(directory(tmp_path, bind_dn=None, password_file=None)) is None
+
+
+def test_a_directory_is_not_asked_as_somebody_without_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(LDAP_PASSWORD_VARIABLE, raising=False)
+    for table in (directory(tmp_path, password_file=None), directory(tmp_path)):
+        (tmp_path / "ldap-password").write_text("\n")
+        with pytest.raises(ConfigWrong, match=r"^names\.ldap\.bind_dn: has no password: name"):
+            ldap_password(table)
 
 
 # Which file.

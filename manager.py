@@ -43,6 +43,7 @@ from lurge_types.scans import Progress, Scan, Volume
 from utils import config as config_file
 from utils import show
 from utils.config import ConfigWrong
+from utils.ldap_names import LdapNames, NamesMissing
 from utils.lfs import LfsQuotas
 from utils.log import Log, open_log
 from utils.names import FileNames, Names, NamesWrong, SystemNames
@@ -56,7 +57,7 @@ from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_f
 FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
 WRONG = (ConfigWrong, QuotasWrong, NamesWrong, S3Failed, UnknownVolume, MountsAlike, PathUnplaced)
-MISSING = (DatabaseFailed, NoScans, ScansUnreadable)
+MISSING = (DatabaseFailed, NamesMissing, NoScans, ScansUnreadable)
 FAILED = (ConfigUnwritable, FolderTaken, ScanFailed, TreeFailed)
 
 REPORTS = {
@@ -215,12 +216,15 @@ def report(
             "no configuration and no terminal: give --config FILE, or --defaults to go without"
         )
     settings = config_file.read(path)
-    names, quotas = sources(settings)
     log = open_log(sys.stderr, secrets.token_hex(4))
 
     def waiting(why: str) -> None:
         log.warning("waiting", why=why)
 
+    def odd(remark: str) -> None:
+        log.warning("names", remark=remark)
+
+    names, quotas = sources(settings, waiting, odd)
     bucket = bucket_of(settings, upload, waiting) if "splitter" in reports else None
     today = datetime.now(UTC).date()
     asked = days_asked(first, last, today)
@@ -378,19 +382,26 @@ def at_a_terminal() -> bool:
     return not mpi.launched() and any(stream.isatty() for stream in streams)
 
 
-def sources(settings: Config) -> tuple[Names, Quotas]:
+def sources(
+    settings: Config, waiting: Callable[[str], None], odd: Callable[[str], None]
+) -> tuple[Names, Quotas]:
     """
-    Where names and quotas come from.
+    Where names and quotas come from. An LDAP directory is read now; it tells why it waits for it,
+    and what is odd there.
 
-    Raises ConfigWrong with every problem of both.
+    Raises ConfigWrong with every problem of both, NamesMissing.
     """
     problems = []
     names: Names = SystemNames()
     quotas: Quotas = NoQuotas()
+    table = settings.names.ldap if settings.names.source == "ldap" else None
+    password = None
     try:
         if settings.names.source == "files" and settings.names.group_file:
             names = FileNames(settings.names.group_file, settings.names.user_file)
-    except NamesWrong as error:
+        if table:
+            password = config_file.ldap_password(table)
+    except (NamesWrong, ConfigWrong) as error:
         problems.append(str(error))
     try:
         quotas = quota_sources(settings)
@@ -398,6 +409,10 @@ def sources(settings: Config) -> tuple[Names, Quotas]:
         problems.append(str(error))
     if problems:
         raise ConfigWrong("\n".join(problems))
+    if table:
+        names = LdapNames(table, password=password, waiting=waiting)
+        for remark in names.remarks:
+            odd(remark)
     return names, quotas
 
 
@@ -690,10 +705,15 @@ def patient_of(settings: Config) -> Patient:
         needs["splitter.upload"] = partial(bucket_of, settings, None, lambda _: None)
     waits = min(settings.database.retry_seconds, DOCTOR_WAITS_SECONDS)
     database = settings.database.model_copy(update={"retry_seconds": waits})
+    hurried = settings
+    if ldap := settings.names.ldap:
+        waits = min(ldap.retry_seconds, DOCTOR_WAITS_SECONDS)
+        quick = {"ldap": ldap.model_copy(update={"retry_seconds": waits})}
+        hurried = settings.model_copy(update={"names": settings.names.model_copy(update=quick)})
     return Patient(
         config=settings,
         today=datetime.now(UTC).date(),
-        sources=lambda: sources(settings),
+        sources=lambda: sources(hurried, lambda _: None, lambda _: None),
         database=lambda: database_of(database, lambda _: None),
         needs=needs,
         failures=WRONG + MISSING,

@@ -47,6 +47,7 @@ bench: setup
 	$(BIN)/python tests/bench/bench_reports.py
 	$(BIN)/python tests/bench/bench_ranks.py
 	$(BIN)/python tests/bench/bench_database.py
+	$(BIN)/python tests/bench/bench_names.py
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info build

@@ -84,6 +84,19 @@ TEMPLATE = """\
 # limit = "hard"
 
 [warnings]
+# A use above this share of the quota in so many days, or before, is of a level: 2 is Kinda OK, 3
+# is Not OK. The worst level that applies counts.
+# levels = [
+#     { days = 3, share = 0.95, level = 3 },
+#     { days = 7, share = 0.95, level = 3 },
+#     { days = 3, share = 0.85, level = 3 },
+#     { days = 7, share = 0.85, level = 2 },
+#     { days = 3, share = 0.8, level = 2 },
+# ]
+# The rate at which a use grows is found from the records of so many days: "robust" by what has
+# foretold the group best, "two-point" by the last records alone.
+# history_days = 30
+# rate = "robust"
 # A group whose use fell by more than this share since the last record is marked as suspect.
 # suspect_fall = 0.2
 

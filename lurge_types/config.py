@@ -33,6 +33,9 @@ MAX_DAYS = 365_000
 MOST_SECONDS = 86_400
 """A day, longer than anybody would wait for one answer."""
 
+MAX_HISTORY_DAYS = 366
+"""From how far back a rate may be found, and how far ahead a warning may look."""
+
 MAX_DEPTH = 2048
 """Components that a path can have: 4,096 bytes, a slash and a byte each."""
 
@@ -305,9 +308,29 @@ class QuotasTable(Table):
         return file
 
 
-class WarningsTable(Table):
-    """When a figure deserves a second look."""
+class LevelRule(Table):
+    """A use above `share` of the quota in `days` days, or before, is of a level."""
 
+    days: Annotated[int, Field(strict=True, ge=0, le=MAX_HISTORY_DAYS)]
+    share: Annotated[Decimal, Field(gt=0)]
+    level: Literal[2, 3]
+
+
+LEVELS = (
+    LevelRule(days=3, share=Decimal("0.95"), level=3),
+    LevelRule(days=7, share=Decimal("0.95"), level=3),
+    LevelRule(days=3, share=Decimal("0.85"), level=3),
+    LevelRule(days=7, share=Decimal("0.85"), level=2),
+    LevelRule(days=3, share=Decimal("0.8"), level=2),
+)
+
+
+class WarningsTable(Table):
+    """When a figure deserves a second look, and how it is foretold."""
+
+    levels: tuple[LevelRule, ...] = LEVELS
+    history_days: Annotated[int, Field(strict=True, ge=2, le=MAX_HISTORY_DAYS)] = 30
+    rate: Literal["robust", "two-point"] = "robust"
     suspect_fall: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.2
 
 

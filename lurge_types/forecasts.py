@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +61,21 @@ class History:
     suspect: NDArray[np.bool_]
     used_bytes: Kept
     inodes: Kept
+
+
+class Present(NamedTuple):
+    """What a group uses on the record date; a quota is None or 0 where there is none."""
+
+    gid: int
+    suspect: bool
+    used_bytes: int
+    inodes: int
+    quota_bytes: int | None
+    quota_inodes: int | None
+
+
+class Foretold(NamedTuple):
+    """What is foretold of a group."""
+
+    used_bytes: Forecast
+    inodes: Forecast

@@ -554,7 +554,7 @@ def test_the_given_file_goes_before_the_environments_and_that_before_the_folders
 
 # The commented configuration that `lurge init` writes.
 
-COMMENTED = re.compile(r"^# (\[.*\]|[\w\"/*.-]+ = .*)$", re.MULTILINE)
+COMMENTED = re.compile(r"^# (\[.*\]|[\w\"/*.-]+ = .*|    \{.*\},|\])$", re.MULTILINE)
 
 
 def leaves(table: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -11,18 +11,21 @@ from decimal import Decimal
 from typing import Any
 
 import children
+import numpy as np
 import pytest
 import sqlalchemy as sql
 from servers import nights
 from servers.databases import Connect, Wired, on_mariadb
 from servers.mariadb import Mariadb
 from servers.nights import DAY, VOLUME
+from sqlalchemy.engine import Connection
 
 from db import runs, usage
 from db.database import Database, DatabaseFailed
 from db.runs import AlreadyRecorded
 from db.schema import lustre_usage, report_run
 from lurge_types.config import DatabaseTable
+from lurge_types.forecasts import Forecast, History
 from lurge_types.reports import GroupReport, Run
 from lurge_types.scans import Volume
 from utils import config
@@ -416,3 +419,132 @@ def test_each_group_has_the_last_use_of_its_own_newest_day(database: Database) -
     store(database, nights.rows(1, used_bytes=7), DAY)
     store(database, nights.rows(3, OTHER, used_bytes=8), DAY, OTHER)
     assert last_used(database, TOMORROW) == used(nights.rows(3)) | {1: 7}
+
+
+# The history of a volume.
+
+
+def history(
+    database: Database, first: date, before: date, volume: Volume = VOLUME
+) -> tuple[History, list[tuple[object, ...]]]:
+    """As it is read, and its records by day and gid."""
+    read = database.transaction(
+        lambda connection: usage.history(connection, volume.name, first, before)
+    )
+    columns = (
+        read.day,
+        read.gid,
+        read.suspect,
+        *(
+            column
+            for kept in (read.used_bytes, read.inodes)
+            for column in (kept.used, kept.theil_sen, kept.two_point)
+        ),
+    )
+    records = zip(*(column.tolist() for column in columns), strict=True)
+    return read, sorted((date.fromordinal(day), *rest) for day, *rest in records)
+
+
+def foretold(row: GroupReport, **facts: Any) -> GroupReport:
+    """A row with rates by every method, all different."""
+    gid = row.group.gid
+    return nights.row(
+        row.group,
+        suspect=gid == 2,
+        used_bytes=gid * 1000,
+        inodes=gid * 100,
+        foretold_bytes=Forecast("theil-sen", gid, gid, -gid),
+        foretold_inodes=Forecast("two-point", gid * 10, gid * 9, gid * 10),
+        **facts,
+    )
+
+
+def record(day: date, gid: int) -> tuple[object, ...]:
+    return (day, gid, gid == 2, gid * 1000.0, gid, -gid, gid * 100.0, gid * 9, gid * 10)
+
+
+def test_a_history_has_the_records_from_one_date_to_before_another(database: Database) -> None:
+    days = [DAY + timedelta(days=number) for number in range(5)]
+    rows = list(map(foretold, nights.rows(3)))
+    for day in days:
+        store(database, rows, day)
+        store(database, nights.rows(4, OTHER), day, OTHER)
+    expected = [record(day, gid) for day in days for gid in (1, 2, 3)]
+    assert history(database, days[1], days[3])[1] == expected[3:9]
+    assert history(database, YESTERDAY, DAY + timedelta(days=99))[1] == expected
+    assert history(database, date.min, date.max)[1] == expected
+    assert history(database, days[2], days[2])[1] == []
+
+
+def test_a_history_has_gaps_where_nothing_is_recorded(database: Database) -> None:
+    rows = list(map(foretold, nights.rows(3)))
+    store(database, rows, DAY)
+    store(database, rows[1:], DAY + timedelta(days=40))
+    _, records = history(database, DAY, DAY + timedelta(days=41))
+    later = DAY + timedelta(days=40)
+    assert records == [*(record(DAY, gid) for gid in (1, 2, 3)), record(later, 2), record(later, 3)]
+
+
+def test_what_a_history_does_not_know_is_nan(database: Database) -> None:
+    row = nights.row(nights.group(1), foretold_inodes=Forecast("no-change", 0, 3, None))
+    store(database, [row])
+    read, _ = history(database, DAY, TOMORROW)
+    unknown = (read.used_bytes.theil_sen, read.used_bytes.two_point, read.inodes.two_point)
+    assert np.isnan(unknown).all()
+    assert read.inodes.theil_sen.tolist() == [3]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_history_without_records_has_empty_columns(database: Database, stored: bool) -> None:
+    if stored:
+        store(database, nights.rows(3))
+    read, records = history(database, YESTERDAY, DAY)
+    assert records == []
+    columns = (read.gid, read.day, read.suspect, read.used_bytes.used, read.inodes.two_point)
+    assert [str(each.dtype) for each in columns] == ["int64", "int64", "bool", *["float64"] * 2]
+
+
+def test_the_ends_of_what_may_be_are_in_a_history(database: Database) -> None:
+    rates = Forecast("two-point", -LARGEST, -LARGEST, LARGEST)
+    group = nights.group(2**32 - 1)
+    store(database, [nights.row(group, used_bytes=LARGEST, foretold_bytes=rates)])
+    read, _ = history(database, DAY, TOMORROW)
+    assert read.gid.tolist() == [2**32 - 1]
+    assert read.used_bytes.used.tolist() == [2.0**63]
+    assert (read.used_bytes.theil_sen.tolist(), read.used_bytes.two_point.tolist()) == (
+        [-(2.0**63)],
+        [2.0**63],
+    )
+
+
+@pytest.mark.parametrize("days", [usage.DAYS_AT_ONCE + more for more in (-1, 0, 1)] + [35])
+def test_a_long_history_is_whole(database: Database, days: int) -> None:
+    row = foretold(nights.rows(1)[0])
+    recorded = [DAY + timedelta(days=number) for number in range(40)]
+    for day in recorded:
+        store(database, [row], day)
+    expected = [record(day, 1) for day in recorded[2 : 2 + days]]
+    assert history(database, recorded[2], recorded[2 + days])[1] == expected
+
+
+def test_more_may_be_asked_in_the_transaction_of_a_history(database: Database) -> None:
+    store(database, nights.rows(3))
+
+    def ask(connection: Connection) -> tuple[int, int]:
+        read = usage.history(connection, VOLUME.name, DAY, TOMORROW)
+        return len(read.gid), len(usage.last_used(connection, VOLUME.name, TOMORROW))
+
+    assert database.transaction(ask) == (3, 3)
+
+
+@on_mariadb
+def test_a_history_that_is_cut_off_is_read_again(
+    wired: Wired, database: Database, connect: Connect
+) -> None:
+    days = [DAY + timedelta(days=number) for number in range(usage.DAYS_AT_ONCE + 1)]
+    for day in days:
+        store(database, [foretold(nights.rows(1)[0])], day)
+    wired.wire.cut_behind(b"SELECT STRAIGHT_JOIN", b"SELECT STRAIGHT_JOIN")
+    _, records = history(connect(wired.table), DAY, DAY + timedelta(days=20))
+    assert wired.wire.happened.is_set()
+    assert records == [record(day, 1) for day in days]

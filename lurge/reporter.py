@@ -1,18 +1,23 @@
-"""The reporter: what each group uses on a volume, against which quota, and since when."""
+"""The reporter: what each group uses on a volume, against which quota, and when that is full."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from db import usage
 from db.database import Database
+from lurge import warned
+from lurge.forecast.foretell import days_needed
 from lurge.groups import group_order, pseudo_groups, shown_groups, symlinks
+from lurge.levels import OK
 from lurge.onepass.work import Told
 from lurge.remarks import gaps
 from lurge.tallies.marks import MarkTally
 from lurge.tallies.owners import OWNERS, By, OwnerSum, OwnerTally
 from lurge.tallies.tally import Maker
 from lurge_types.config import Config
+from lurge_types.forecasts import History
 from lurge_types.names import Group, Limits
 from lurge_types.reports import (
     LARGEST_SHOWN,
@@ -96,9 +101,7 @@ class Reporter:
         sums = told[COUNTED if self._config.pseudo_groups else OWNERS].tell(By.GROUP)
         marked = told[MARKS].tell(None)
         groups = shown_groups(self._config, self._names, [owner.gid for owner in sums])
-        earlier = self._database.transaction(
-            lambda connection: usage.last_used(connection, scan.volume.name, scan.record_date)
-        )
+        earlier, history = self._before(scan)
         limits, remarks = self._quotas.limits(scan.volume, [groups[owner.gid] for owner in sums])
         rows = [
             self._row(
@@ -111,8 +114,25 @@ class Reporter:
             )
             for owner in sums
         ]
+        rows.sort(key=_order)
         pseudo = {group.gid for group in self._config.pseudo_groups.values()}
-        return sorted(rows, key=_order), (*remarks, *gaps(rows, pseudo))
+        judged = warned.judged(rows, history, scan.record_date, self._config.warnings)
+        return judged, (*remarks, *gaps(rows, pseudo))
+
+    def _before(self, scan: Scan) -> tuple[Mapping[int, int], History]:
+        """
+        The last use of each group, by gid, and the volume's history, before the record date.
+
+        Raises DatabaseFailed.
+        """
+        name, day = scan.volume.name, scan.record_date
+        first = day - timedelta(days=days_needed(self._config.warnings))
+        return self._database.transaction(
+            lambda connection: (
+                usage.last_used(connection, name, day),
+                usage.history(connection, name, first, day),
+            )
+        )
 
     def _row(
         self,
@@ -193,12 +213,12 @@ def _order(row: GroupReport) -> tuple[bytes, int]:
 
 
 def _made(rows: Sequence[GroupReport], path: Path | None, remarks: tuple[str, ...] = ()) -> Made:
-    order = sorted(rows, key=lambda row: (-row.used_bytes, row.group.gid))
-    return Made(len(rows), tuple(order[:LARGEST_SHOWN]), path, remarks)
+    largest = sorted(rows, key=lambda row: (-row.used_bytes, row.group.gid))[:LARGEST_SHOWN]
+    others = [row for row in rows if row.warning != OK and row not in largest]
+    return Made(len(rows), (*largest, *others), path, (*warned.remarks(rows), *remarks))
 
 
 def _cells(row: GroupReport) -> tuple[object, ...]:
-    """The cells of a row; what forecasts would say is not known."""
     return (
         row.volume,
         row.group.name,
@@ -213,5 +233,7 @@ def _cells(row: GroupReport) -> tuple[object, ...]:
         row.archived,
         WARNINGS[row.warning],
         row.suspect,
-        *(None,) * 5,
+        row.foretold_bytes.rate,
+        row.foretold_bytes.method,
+        *warned.full(row),
     )

@@ -205,9 +205,10 @@ Row = GroupReport | NamedDirectory | NamedUse | NamedFile
 @dataclass(frozen=True, slots=True)
 class Made:
     """
-    A report that was made: how many rows it has, and the largest of them.
+    A report that was made: how many rows it has, and which of them are to be shown.
 
-    path: of the TSV, where there is one. remarks: what a reader should know, in words.
+    largest: some of the largest, and all groups that are warned. path: of the TSV, where there is
+    one. remarks: what a reader should know, in words.
     """
 
     rows: int

@@ -3,10 +3,12 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,28 @@ def test_ranks_write_into_a_server_too(tmp_path: Path, table: DatabaseTable) -> 
     assert [each["status"] for each in again] == ["written"] * 5
     assert dump(table) == by_ranks
     assert len(by_ranks["directory"]) > 50
+
+
+def test_ranks_foretell_what_threads_do(tmp_path: Path) -> None:
+    quotas = "".join(
+        f"{gid},s{number},30000,60\n" for gid in range(3000, 3005) for number in (1, 2)
+    )
+    made = Site(tmp_path / "threads", '[quotas]\nsource = "csv"\ncsv_file = "quotas.csv"\n')
+    for number in (1, 2):
+        for ago in range(3):
+            day = TODAY - timedelta(days=ago)
+            made.add_scan(volume(number, 300 - 20 * number * ago), f"/lustre/s{number}", day)
+    (made.folder / "quotas.csv").write_text(f"group,volume,limit_bytes,limit_inodes\n{quotas}")
+    for ago in (2, 1):
+        assert made.run("reporter", "--date", str(TODAY - timedelta(days=ago))).returncode == 0
+    ranks = Site(tmp_path / "ranks", made.config, ranks=3)
+    shutil.copytree(made.folder, ranks.folder)
+    for site in (made, ranks):
+        assert site.run("reporter").returncode == 0
+    files, tables = written(made)
+    assert written(ranks) == (files, tables)
+    assert b"theil-sen" in files[f"reporter/{TODAY}/s1.tsv"]
+    assert b"Not OK" in files[f"reporter/{TODAY}/s1.tsv"]
 
 
 def test_two_hosts_write_what_one_does(tmp_path: Path, scans: Path) -> None:

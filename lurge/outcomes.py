@@ -11,10 +11,14 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
+from lurge import warned
+from lurge.levels import OK
 from lurge.nightly import Result
 from lurge.old_days import in_ranges
+from lurge_types.forecasts import Forecast
 from lurge_types.reports import (
     LARGEST_SHOWN,
+    WARNINGS,
     GroupReport,
     NamedDirectory,
     NamedFile,
@@ -43,8 +47,9 @@ def as_json(outcome: Outcome) -> str:
 
 
 def tables(results: Sequence[Result]) -> Iterator[Table]:
-    """The largest rows of each kind, what became of each report, and what to know of them."""
+    """Warnings, the largest rows of each kind, what became of each report, and what to know."""
     results = _sorted(results)
+    yield from _warnings(results)
     yield from _largest(results)
     yield show.table(
         "Reports",
@@ -96,7 +101,9 @@ class Days:
 
         gaps: the days without a scan, by volume.
         """
-        yield from _largest(_sorted(self._newest), f" on {max(self._figures)}")
+        newest = _sorted(self._newest)
+        yield from _warnings(newest)
+        yield from _largest(newest, f" on {max(self._figures)}")
         columns = (*(each for each in STATUSES if any(f[each] for f in self._figures.values())),)
         yield show.table(
             "Days",
@@ -138,17 +145,76 @@ def _largest(results: Sequence[Result], when: str = "") -> Iterator[Table]:
             yield show.table(title, shown.columns, cells, right=shown.right)
 
 
+def _warnings(results: Sequence[Result]) -> Iterator[Table]:
+    """The worst of the groups that are not OK, if there are any."""
+    found = [
+        (row, each.outcome.run.record_date)
+        for each in results
+        for row in each.largest
+        if each.outcome.run and isinstance(row, GroupReport) and row.warning != OK
+    ]
+    if found:
+        found.sort(key=lambda each: warned.urgency(each[0]))
+        yield show.table(
+            f"Warnings ({min(len(found), LARGEST_SHOWN)} of {len(found):,})",
+            ("volume", "group", "PI", "level", "bytes %", "inodes %", "full", "in days"),
+            (_warned(row, day) for row, day in found[:LARGEST_SHOWN]),
+            right=("bytes %", "inodes %"),
+        )
+
+
+def _warned(row: GroupReport, day: date) -> tuple[str, ...]:
+    first = warned.first_full(row)
+    return (
+        row.volume,
+        row.group.name,
+        row.group.pi or "-",
+        WARNINGS[row.warning],
+        _share(row.used_bytes, row.quota_bytes),
+        _share(row.inodes, row.quota_inodes),
+        str(first.likely or "-"),
+        in_days(first, day),
+    )
+
+
+def in_days(of: Forecast, day: date) -> str:
+    """
+    In how many days from one on a quota will be reached, and the interval where there is one.
+
+    >>> first, *later = (date(2026, 3, 1 + days) for days in (0, 9, 5, 30))
+    >>> in_days(Forecast(), first), in_days(Forecast(likely=later[0]), first)
+    ('-', '9')
+    >>> in_days(Forecast("theil-sen", 1, 1, 1, *later), first)
+    '9 (5 to 30)'
+    >>> in_days(Forecast("theil-sen", 1, 1, 1, None, later[1], None), first)
+    '- (5 or more)'
+    """
+    likely, earliest, latest = (
+        None if each is None else (each - day).days for each in (of.likely, of.earliest, of.latest)
+    )
+    told = "-" if likely is None else str(likely)
+    if earliest is None or (earliest == latest == likely):
+        return told
+    return f"{told} ({earliest} {'or more' if latest is None else f'to {latest}'})"
+
+
+def _share(used: int, limit: int | None) -> str:
+    share = percent(used, limit)
+    return "-" if share is None else str(share)
+
+
 def _group(row: GroupReport) -> tuple[str, ...]:
-    share = percent(row.used_bytes, row.quota_bytes)
     return (
         row.volume,
         row.group.name,
         row.group.pi or "-",
         show.size(row.used_bytes),
         "-" if row.quota_bytes is None else show.size(row.quota_bytes),
-        "-" if share is None else str(share),
+        _share(row.used_bytes, row.quota_bytes),
         f"{row.inodes:,}",
         _ago(row.last_modified_days),
+        WARNINGS[row.warning],
+        str(warned.first_full(row).likely or "-"),
     )
 
 
@@ -221,7 +287,7 @@ class _Shown(NamedTuple):
 SHOWN: dict[type[Row], _Shown] = {
     GroupReport: _Shown(
         "Largest groups",
-        ("volume", "group", "PI", "used", "quota", "%", "inodes", "modified"),
+        ("volume", "group", "PI", "used", "quota", "%", "inodes", "modified", "level", "full"),
         _group,
         attrgetter("used_bytes"),
         right=("used", "quota", "%", "inodes", "modified"),

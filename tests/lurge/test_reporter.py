@@ -165,9 +165,41 @@ def test_a_fall_by_more_than_a_fifth_is_suspect(site: Site) -> None:
 
 def test_no_forecast_and_no_warning_is_invented(site: Site) -> None:
     row = report(site, [entry("/lustre/s1/a")])[2]
-    unknown = ("rate_bytes_per_day", "method", "full_likely", "full_earliest", "full_latest")
+    unknown = ("method", "full_likely", "full_earliest", "full_latest")
     assert {row[column] for column in unknown} == {"-"}
-    assert row["warning"] == "OK"
+    assert (row["rate_bytes_per_day"], row["warning"]) == ("0", "OK")
+
+
+def test_nights_that_are_recorded_foretell_the_next(site: Site) -> None:
+    (site.folder / "quotas.csv").write_text(
+        "group,volume,limit_bytes,limit_inodes\n71,s1,1000,0\n72,s1,1000,0\n"
+    )
+    site.config = '[quotas]\nsource = "csv"\ncsv_file = "quotas.csv"'
+    for ago in (3, 2, 1, 0):
+        scan = [
+            entry("/lustre/s1/71", gid=71, size=800 - 50 * ago),
+            entry("/lustre/s1/72", gid=72, size=500),
+        ]
+        site.add_scan(scan, day=TODAY - timedelta(days=ago))
+        if ago:
+            (done,) = site.outcomes("reporter", "--date", str(TODAY - timedelta(days=ago)))
+            assert done["status"] == "written"
+    (previewed,) = site.outcomes("reporter", "--dry-run")
+    shown = site.run("reporter").stdout
+    warnings, largest = shown.split("Largest groups (2 of 2)")
+    full = TODAY + timedelta(days=4)
+    assert warnings.splitlines()[0].strip() == "Warnings (1 of 1)"
+    words = f"s1 gid:71 - Not OK 80.0 - {full} 4"
+    assert warnings.splitlines()[2].split() == words.split()
+    assert largest.splitlines()[2].split()[-3:] == ["Not", "OK", str(full)]
+    assert previewed["remarks"][-1] == "groups: 1 Not OK"
+    with sqlite3.connect(site.folder / "lurge.db") as database:
+        stored = database.execute(
+            "select warning_id, rate_bytes, method_bytes, full_bytes_likely from lustre_usage "
+            "where record_date = ? order by used desc",
+            [str(TODAY)],
+        ).fetchall()
+    assert stored == [(3, 50, "theil-sen", str(full)), (1, 0, "theil-sen", None)]
 
 
 def test_rows_are_sorted_by_the_bytes_of_the_name(site: Site) -> None:

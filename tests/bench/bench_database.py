@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """
-How long a night and a year of usage take to store: 10 volumes of 500 groups, names and all; and how
-long the directories of a volume, with 2 file types and 3 ages each, and what a reader feels of it;
-and how long the files in its vaults, on a first night, without changes, and with some.
+How long a night and a year of usage take to store: 10 volumes of 500 groups, names and all; how
+long a night's warnings and forecasts take then; how long the directories of a volume, with 2 file
+types and 3 ages each, and what a reader feels of it; and how long the files in its vaults, on a
+first night, without changes, and with some.
 
     bench_database.py [DAYS [DIRECTORIES [FILES]]]
         usage into MariaDB with durable and with fast settings, and into SQLite; then as many
@@ -18,7 +19,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -46,7 +49,11 @@ from db.schema import (
     vault,
     vault_now,
 )
-from lurge_types.reports import BaseUse, DirectoryReport, Run
+from lurge import warned
+from lurge.forecast.foretell import days_needed
+from lurge_types.config import WarningsTable
+from lurge_types.forecasts import Forecast
+from lurge_types.reports import BaseUse, DirectoryReport, GroupReport, Run
 from lurge_types.scans import Volume
 from lurge_types.vaults import VaultFile
 
@@ -55,6 +62,7 @@ GROUPS = 500
 FIRST = date(2025, 1, 1)
 NIGHTS = 3
 READS = 5
+JUDGED = 3
 
 BASES = 3000
 GROUPS_OF_A_BASE = 2
@@ -67,12 +75,48 @@ GROUPS_OF_VAULTS = {gid: nights.group(gid) for gid in range(1, 31)}
 CHANGED_OF = 100
 
 
+def used(number: int, volume: Volume) -> list[GroupReport]:
+    """What groups use on a day of a week, each somewhat more or less, with all that is foretold."""
+    day = FIRST + timedelta(days=number)
+    foretold = Forecast("theil-sen", 2**24, 2**24, -(2**23) * number, day, day, day)
+    return [
+        replace(
+            row,
+            used_bytes=row.used_bytes + number * row.group.gid % 5 * 2**24,
+            inodes=row.inodes + number * row.group.gid % 3,
+            suspect=(number + row.group.gid) % 50 == 0,
+            foretold_bytes=foretold,
+            foretold_inodes=foretold,
+        )
+        for row in nights.rows(GROUPS, volume)
+    ]
+
+
+def judge(database: Database, day: date) -> tuple[float, float]:
+    """Warn and foretell for a night of all volumes; the seconds of reading and of the rest."""
+    table = WarningsTable()
+    first = day - timedelta(days=days_needed(table))
+    read = computed = 0.0
+    for volume in VOLUMES:
+        rows = used(0, volume)
+        start = time.perf_counter()
+        history = database.transaction(
+            partial(usage.history, volume_name=volume.name, first=first, before=day)
+        )
+        middle = time.perf_counter()
+        judged = warned.judged(rows, history, day, table)
+        read += middle - start
+        computed += time.perf_counter() - middle
+        assert {row.foretold_bytes.method for row in judged} != {"-"}
+    return read, computed
+
+
 def fill(database: Database, first: int, days: int) -> float:
     """Store some days of all volumes, counted from the first of all; rows per second."""
-    reports = {volume: nights.rows(GROUPS, volume) for volume in VOLUMES}
+    week = [{volume: used(number, volume) for volume in VOLUMES} for number in range(7)]
     start = time.perf_counter()
     for number in range(first, first + days):
-        for volume, rows in reports.items():
+        for volume, rows in week[number % 7].items():
             run = nights.run(FIRST + timedelta(days=number), volume)
             usage.store(database, run, volume, rows, replace=False)
     return days * len(VOLUMES) * GROUPS / (time.perf_counter() - start)
@@ -117,6 +161,15 @@ def measure(name: str, database: Database, days: int) -> None:
     print(
         f"{name}: {days} days at {rate:,.0f} rows/s; the night after {after:.2f} s; of one volume "
         f"a day's rows {rows:.0f} ms, the last use of each group {last:.0f} ms",
+        flush=True,
+    )
+    tries = [judge(database, FIRST + timedelta(days=stored + 1)) for _ in range(JUDGED)]
+    read, computed = min(tries, key=sum)
+    total = count(database, lustre_usage)
+    print(
+        f"{name}: warnings and forecasts of a night with {total:,} rows of history "
+        f"{read + computed:.2f} s (the first time {sum(tries[0]):.2f} s), of which reading "
+        f"{read:.2f} s",
         flush=True,
     )
 

@@ -1,20 +1,25 @@
 """What is foretold of every group of a volume, from what was recorded before a date."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lurge.forecast import past, rates
-from lurge.forecast.past import JUDGED_DAYS, METHODS, Spread
-from lurge.forecast.series import Floats, Series, cells, series
+from lurge.forecast.past import JUDGED_DAYS, METHODS, Past, Spread
+from lurge.forecast.series import Floats, Series, Whole, cells, series, suspects
 from lurge_types.config import WarningsTable
 from lurge_types.forecasts import Forecast, Foretold, History, Method, Present
 
 FAR_DAYS = 5 * 365
 """What is further away is not foretold."""
+
+AHEAD = np.arange(1, FAR_DAYS + 1)
+
+GROUPS_AT_ONCE = 64
+
+NEVER = -1
 
 
 def days_needed(table: WarningsTable) -> int:
@@ -29,11 +34,10 @@ def foretell(
     What is foretold of groups on a record date, in their order.
 
     history: of the volume, in any order; only the `days_needed` days before the date count. What is
-    suspect does not, except as today's use. No I/O, no clock.
+    suspect tells nothing of rates; forecasts start from today's use, suspect or not.
     """
-    gids = [group.gid for group in groups]
-    suspect = np.array([group.suspect for group in groups], np.bool_)
-    at = cells(history, gids, day.toordinal(), days_needed(table))
+    at = cells(history, [group.gid for group in groups], day.toordinal(), days_needed(table))
+    suspect = suspects(at, history, np.array([group.suspect for group in groups], np.bool_))
     used = [group.used_bytes for group in groups]
     inodes = [group.inodes for group in groups]
     of_bytes = outlook(series(at, history.used_bytes, used, suspect), table)
@@ -57,97 +61,93 @@ class Outlook:
     """
 
     rate: Floats
-    method: NDArray[np.int64]
+    method: Whole
     theil_sen: Floats
     two_point: Floats
     spread: Spread
 
 
 def outlook(known: Series, table: WarningsTable) -> Outlook:
-    """Find the rates of today, choose between them, and tell how far off they may be."""
-    recent = known.used[:, -1 - table.history_days :]
-    found = {"theil-sen": rates.theil_sen(recent), "two-point": rates.two_point(recent)}
-    unknown = np.isnan(found["theil-sen"])
-    method = np.where(unknown, -1, _methods(known, table))
-    rate = np.choose(method, [np.zeros(len(method)), *found.values()], mode="clip")
+    """Find the rates of the last day, choose between them, and tell how far off they may be."""
+    recent = slice(-1 - table.history_days, None)
+    theil_sen = rates.theil_sen(known.used[:, recent], known.suspect[:, recent])
+    two_point = rates.two_point(known.used[:, recent])
+    seen = past.past(known)
+    method = _methods(seen, table)
+    rate = np.choose(method, [np.zeros(len(method)), theil_sen, two_point])
+    unknown = np.isnan(theil_sen + two_point)
     return Outlook(
         np.where(unknown, 0, rate),
-        method,
-        found["theil-sen"],
-        found["two-point"],
-        past.spread(known, method),
+        np.where(unknown, -1, method),
+        theil_sen,
+        two_point,
+        past.spread(seen, method),
     )
 
 
-def _methods(known: Series, table: WarningsTable) -> NDArray[np.int64]:
+def _methods(seen: Past, table: WarningsTable) -> Whole:
     """The method that is forced, or each group's best; Theil-Sen where none has proved itself."""
     if table.rate == "two-point":
-        return np.full(len(known.now), METHODS.index("two-point"))
-    best = past.best(known)
+        return np.full(len(seen.used), METHODS.index("two-point"))
+    best = past.best(seen)
     return np.where(best < 0, METHODS.index("theil-sen"), best)
 
 
 def _forecasts(
     of: Outlook, day: date, used: Sequence[int], quotas: Sequence[int | None]
 ) -> list[Forecast]:
-    gap = np.array(
-        [np.nan if not quota else quota - now for now, quota in zip(used, quotas, strict=True)],
+    """What is kept of an outlook, with the days on which the quotas are reached."""
+    free = np.array(
+        [quota - now if quota else np.nan for now, quota in zip(used, quotas, strict=True)],
         np.float64,
     )
-    likely = _reached(gap, of.rate, np.zeros(len(gap)), of.spread.power)
-    earliest = _reached(gap, of.rate, of.spread.high, of.spread.power)
-    latest = _reached(gap, of.rate, of.spread.low, of.spread.power)
+    columns = zip(
+        of.method, of.rate, of.theil_sen, of.two_point, *days_until_full(of, free), strict=True
+    )
     return [
         Forecast(
-            method=_name(int(of.method[row])),
-            rate=int(of.rate[row]),
-            theil_sen=_kept(of.theil_sen[row]),
-            two_point=_kept(of.two_point[row]),
-            likely=_date(day, int(likely[row])),
-            earliest=_date(day, int(earliest[row])),
-            latest=_date(day, int(latest[row])),
+            _name(method),
+            int(rate),
+            _kept(theil_sen),
+            _kept(two_point),
+            *(_date(day, days) for days in (likely, earliest, latest)),
         )
-        for row in range(len(gap))
+        for method, rate, theil_sen, two_point, likely, earliest, latest in columns
     ]
 
 
-def _reached(gap: Floats, rate: Floats, width: Floats, power: Floats) -> NDArray[np.int64]:
+def days_until_full(of: Outlook, free: Floats) -> tuple[Whole, Whole, Whole]:
     """
-    After how many days a gap is filled first; -1 if not within FAR_DAYS, or if nobody can tell.
+    After how many days as much more is used as is free: likely, at the earliest and at the latest.
 
-    In d days the use grows by rate * d + width * d**power.
+    0 where nothing is free, NEVER where it takes more than FAR_DAYS, is not known, or free is NaN.
     """
-
-    def grown(days: NDArray[np.int64]) -> Floats:
-        return rate * days + width * days**power
-
-    # A use that shrinks, give or take, may grow up to a peak first; any other that has fallen
-    # first and then grown past the gap stays there.
-    to_peak = _first(lambda days: (width > 0) & (grown(days + 1) <= grown(days)), len(gap))
-    days = _first(lambda days: grown(np.minimum(days, to_peak)) >= gap, len(gap))
-    return np.where(days > FAR_DAYS, -1, days)
-
-
-def _first(
-    holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], groups: int
-) -> NDArray[np.int64]:
-    """From how many days on something holds for each group; FAR_DAYS + 1 if only later."""
-    low, high = np.zeros(groups, np.int64), np.full(groups, FAR_DAYS + 1)
-    while (low < high).any():
-        middle = (low + high) // 2
-        found = holds(middle)
-        low, high = np.where(found, low, middle + 1), np.where(found, middle, high)
-        low = np.minimum(low, high)
-    return low
+    likely, earliest, latest = (np.full(len(free), NEVER) for _ in range(3))
+    rows = np.flatnonzero(~np.isnan(free))
+    for begin in range(0, len(rows), GROUPS_AT_ONCE):
+        part = rows[begin : begin + GROUPS_AT_ONCE]
+        grown = of.rate[part, None] * AHEAD
+        low, high = Spread(of.spread.low[part], of.spread.high[part]).at(AHEAD)
+        likely[part] = _first(grown, free[part])
+        earliest[part] = _first(grown + high, free[part])
+        latest[part] = _first(grown + low, free[part])
+    return likely, earliest, latest
 
 
-def _name(method: int) -> Method:
-    return "-" if method < 0 else METHODS[method]
+def _first(grown: Floats, free: Floats) -> Whole:
+    """After how many days as much has been added first as is free."""
+    full = grown >= free[:, None]
+    days = np.where(full.any(axis=1), AHEAD[np.argmax(full, axis=1)], NEVER)
+    return np.where(free <= 0, 0, days)
+
+
+def _name(method: np.int64) -> Method:
+    return METHODS[method] if method >= 0 else "-"
 
 
 def _kept(rate: np.float64) -> int | None:
     return None if np.isnan(rate) else int(rate)
 
 
-def _date(day: date, days: int) -> date | None:
-    return None if days < 0 else day + timedelta(days=days)
+def _date(day: date, days: np.int64) -> date | None:
+    return None if days == NEVER else day + timedelta(days=int(days))

@@ -1,32 +1,33 @@
 """Rates: by how much a use grows each day, from its records of some days, all groups at once."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lurge.forecast.series import Floats
+from lurge.forecast.series import Flags, Floats
 
 FEWEST_POINTS = 3
-"""Today and two earlier points."""
+"""The newest and two earlier ones."""
 
-SLOPES_AT_ONCE = 1 << 22
+SLOPES_AT_ONCE = 1 << 20
 
 
-def theil_sen(used: Floats) -> Floats:
+def theil_sen(used: Floats, suspect: Flags) -> Floats:
     """
-    The median of the slopes between all pairs of points, for each group; NaN with too few points.
+    The median of the slopes between all pairs of points, for each group (P. K. Sen, 1968).
 
-    used: groups by days, NaN where there is no point. What up to 29 % of the points say does not
-    matter much (P. K. Sen, 1968), so neither do single days that are odd.
+    used, suspect: groups by days; NaN where there is no point, as on a day that is suspect. Pairs
+    with such a day between them are left out: what is cleaned up at once is no growth, and tells
+    nothing of the growth before and after it. NaN with too few points.
     """
     first, second = np.triu_indices(used.shape[1], 1)
-    length = (second - first).astype(np.float64)
-    at_once = max(1, SLOPES_AT_ONCE // max(1, len(first)))
-    parts = [
-        _medians((part[:, second] - part[:, first]) / length)
-        for part in (used[row : row + at_once] for row in range(0, len(used), at_once))
-    ]
-    slopes = np.concatenate(parts) if parts else np.empty(0)
-    return _whole(np.where(_has_enough(used), slopes, np.nan))
+    stretch = np.cumsum(suspect, axis=1, dtype=np.int16)
+    at_once = max(1, SLOPES_AT_ONCE // len(first))
+    found = np.full(len(used), np.nan)
+    for begin in range(0, len(used), at_once):
+        rows = slice(begin, begin + at_once)
+        slopes = (used[rows, second] - used[rows, first]) / (second - first)
+        slopes[stretch[rows, second] != stretch[rows, first]] = np.nan
+        found[rows] = medians(slopes)
+    return _whole(found, used)
 
 
 def two_point(used: Floats) -> Floats:
@@ -36,21 +37,16 @@ def two_point(used: Floats) -> Floats:
     newest = np.argmax(from_the_end == 1, axis=1)
     second_before = np.argmax(from_the_end == FEWEST_POINTS, axis=1)
     length = np.maximum(second_before - newest, 1)
-    slopes = (used[row, -1 - newest] - used[row, -1 - second_before]) / length
-    return _whole(np.where(_has_enough(used), slopes, np.nan))
+    return _whole((used[row, -1 - newest] - used[row, -1 - second_before]) / length, used)
 
 
-def _has_enough(used: Floats) -> NDArray[np.bool_]:
-    points: NDArray[np.int64] = np.count_nonzero(~np.isnan(used), axis=1)
-    return points >= FEWEST_POINTS
+def _whole(rates: Floats, used: Floats) -> Floats:
+    """Rates as they are kept: whole numbers per day, half-even; NaN where points are too few."""
+    enough = np.count_nonzero(~np.isnan(used), axis=1) >= FEWEST_POINTS
+    return np.where(enough, np.rint(rates), np.nan)
 
 
-def _whole(rates: Floats) -> Floats:
-    """Whole numbers per day, half-even, as they are kept."""
-    return np.rint(rates)
-
-
-def _medians(values: Floats) -> Floats:
+def medians(values: Floats) -> Floats:
     """The median of each row, NaN left out; NaN where all are. Sorts the values in place."""
     values.sort(axis=1)  # NaN comes last
     count = np.count_nonzero(~np.isnan(values), axis=1)

@@ -20,8 +20,10 @@ import click
 from rich.table import Table
 
 from db.database import Database, DatabaseFailed, is_empty_file
+from lurge import backtest as backtests
 from lurge import doctor, nightly, old_days, outcomes
 from lurge import tree as trees
+from lurge.backtest import NothingToJudge
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
 from lurge.doctor import Patient, Point
@@ -37,7 +39,14 @@ from lurge.scan import scan as write_scan
 from lurge.splitter.report import Splitter
 from lurge.tree import PathUnplaced, Tree, TreeFailed
 from lurge.users import UserReporter
-from lurge_types.config import LEAST_BUDGET, MAX_DEPTH, Config, DatabaseTable, volume_name
+from lurge_types.config import (
+    LEAST_BUDGET,
+    MAX_DEPTH,
+    MAX_HISTORY_DAYS,
+    Config,
+    DatabaseTable,
+    volume_name,
+)
 from lurge_types.reports import Outcome
 from lurge_types.scans import Progress, Scan, Volume
 from utils import config as config_file
@@ -58,7 +67,7 @@ FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 
 
 WRONG = (ConfigWrong, QuotasWrong, NamesWrong, S3Failed, UnknownVolume, MountsAlike, PathUnplaced)
 MISSING = (DatabaseFailed, NamesMissing, NoScans, ScansUnreadable)
-FAILED = (ConfigUnwritable, FolderTaken, ScanFailed, TreeFailed)
+FAILED = (ConfigUnwritable, FolderTaken, NothingToJudge, ScanFailed, TreeFailed)
 
 REPORTS = {
     "reporter": "What each group uses, against which quota.",
@@ -582,6 +591,51 @@ def show_tree(found: Tree, most: int | None) -> None:
     left_out = len(found.directories) - most if most else 0
     if left_out > 0:
         print(f"... and {left_out:,} more, none of them larger: --all shows them")
+
+
+@suite.command(short_help="How good the forecasts were.")
+@with_config
+@click.option("--volume", "volumes", multiple=True, help="Only this volume; may be repeated.")
+@click.option(
+    "--days",
+    multiple=True,
+    type=click.IntRange(1, MAX_HISTORY_DAYS),
+    default=backtests.AHEAD,
+    show_default=True,
+    help="How many days ahead; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each line of the table.")
+@with_defaults
+@click.pass_context
+def backtest(
+    ctx: click.Context,
+    config: Path | None,
+    volumes: tuple[str, ...],
+    days: tuple[int, ...],
+    as_json: bool,
+    defaults: bool,
+) -> int:
+    """
+    Tell how good the forecasts were: replay the stored history, and compare with what came.
+
+    Each day is foretold from the days before it, by the configured method, and judged beside the
+    line through the last records ("two-point") and beside "no change". Nothing is written.
+
+    Exit status: 0 done; 1 too little history; 2 wrong arguments or configuration; 3 the database
+    cannot be used.
+    """
+    settings = config_file.read(chosen_config(config or ctx.obj.config, defaults))
+
+    def waiting(why: str) -> None:
+        print(why, file=sys.stderr)
+
+    database = open_database(settings.database, True, waiting)
+    scores = backtests.run(database, volumes, days, settings.warnings)
+    if as_json:
+        print("\n".join(map(backtests.as_json, scores)))
+    else:
+        show.console().print(backtests.as_table(scores))
+    return FINE
 
 
 @suite.command(short_help="Write a scan of a tree.")

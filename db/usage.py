@@ -160,6 +160,13 @@ def read(connection: Connection, volume_name: str, day: date) -> list[GroupRepor
     ]
 
 
+def volumes(connection: Connection) -> list[str]:
+    """The names of the volumes that have rows, sorted."""
+    rows = sql.exists().where(lustre_usage.c.volume_id == volume.c.volume_id)
+    found = connection.scalars(sql.select(volume.c.scratch_disk).where(rows))
+    return sorted(found)
+
+
 def last_used(connection: Connection, volume_name: str, before: date) -> Mapping[int, int]:
     """The bytes of each group, by gid, in its newest record of a volume before a date."""
     # One look into the index for each group, however long the history: 20 ms for 500 groups, where

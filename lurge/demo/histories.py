@@ -6,10 +6,13 @@ The same seed gives the same figures. Groups are of very different sizes, as at 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from lurge_types.forecasts import History, Kept
 
 Whole = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -90,6 +93,23 @@ KINDS: dict[str, Callable[[Generator, int, int], Floats]] = {
     "noisy": noisy,
     "weekly": weekly,
 }
+
+
+def as_history(grown: Grown, first: date) -> History:
+    """Records of groups numbered from 1, one for each day, without rates."""
+    groups, days = grown.used_bytes.shape
+    return History(
+        gid=np.repeat(np.arange(1, groups + 1), days),
+        day=np.tile(first.toordinal() + np.arange(days), groups),
+        suspect=grown.suspect.ravel(),
+        used_bytes=_without_rates(grown.used_bytes),
+        inodes=_without_rates(grown.inodes),
+    )
+
+
+def _without_rates(used: Whole) -> Kept:
+    unknown = np.full(used.size, np.nan)
+    return Kept(used.ravel().astype(np.float64), unknown, unknown)
 
 
 def grow(kind: str, seed: int, groups: int, days: int, suspect_fall: float = 0.2) -> Grown:

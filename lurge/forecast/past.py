@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lurge.forecast.rates import medians
-from lurge.forecast.series import Floats, Series, Whole, between
+from lurge.forecast.series import Flags, Floats, Series, Whole, between
 from lurge_types.forecasts import Method
 
 METHODS: tuple[Method, ...] = ("no-change", "theil-sen", "two-point")
@@ -28,7 +28,15 @@ JUDGED_AHEAD = 7
 HORIZONS = (1, 3, 7, 10, 14, 20, 30)
 """How many days ahead misses are looked at; weekdays differ, so not only whole weeks."""
 
-FEWEST_MISSES = 10
+BEGINNING_DAYS = 14
+"""
+Rates of a group's first days, from a few points, are worse than those to come: they are not judged.
+Else the intervals of groups that change with the weekdays hold 92 % in the first four months.
+"""
+
+FEWEST_MISSES, FEWEST_STRETCHES = 10, 2
+"""How many misses tell something; and how many times as many as days were looked ahead."""
+
 SHARE = 0.8
 """Of what comes so much shall lie in the interval."""
 
@@ -85,8 +93,16 @@ class Past:
 def past(known: Series) -> Past:
     """The forecasts that were possible on the days before."""
     rates = np.stack([np.zeros_like(known.used), known.theil_sen, known.two_point])
-    rates[:, np.isnan(rates + known.used).any(axis=0)] = np.nan
+    rates[:, np.isnan(rates + known.used).any(axis=0) | _beginnings(known)] = np.nan
     return Past(between(known), rates)
+
+
+def _beginnings(known: Series) -> Flags:
+    """The first days of groups that are younger than the history, or may be."""
+    columns = np.arange(known.used.shape[1])
+    first = np.argmax(~np.isnan(known.used), axis=1)[:, None]
+    young: Flags = (first > 0) & (columns < first + BEGINNING_DAYS)
+    return young
 
 
 def best(seen: Past) -> Whole:
@@ -134,7 +150,7 @@ def _ends(misses: Floats, ahead: int) -> tuple[Floats, Floats]:
     count = np.count_nonzero(~np.isnan(misses), axis=1)
     fewer = _independent(misses, count, ahead)
     tail = np.maximum(0, ((1 - SHARE) / 2 * (fewer + 1) - 1) / (fewer - 1))
-    enough = count >= FEWEST_MISSES
+    enough = count >= max(FEWEST_MISSES, FEWEST_STRETCHES * ahead)
     low = np.where(enough, np.minimum(0, _between(ordered, tail * (count - 1))), np.nan)
     high = np.where(enough, np.maximum(0, _between(ordered, (1 - tail) * (count - 1))), np.nan)
     return low, high

@@ -15,8 +15,8 @@ def theil_sen(used: Floats, suspect: Flags) -> Floats:
     The median of the slopes between all pairs of points, for each group (P. K. Sen, 1968).
 
     used, suspect: groups by days; NaN where there is no point, as on a day that is suspect. Pairs
-    with such a day between them are left out, unless there are no others: what is cleaned up at once
-    is no growth, and tells nothing of the growth before and after it. NaN with too few points.
+    with such a day between them are left out, unless there are no others: what is cleaned up at
+    once is no growth, and tells nothing of the growth before and after. NaN with too few points.
     """
     first, second = np.triu_indices(used.shape[1], 1)
     stretch = np.cumsum(suspect, axis=1, dtype=np.int16)

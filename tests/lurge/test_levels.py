@@ -1,8 +1,10 @@
 """Warning levels: each cell of the table and its edges."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from lurge.levels import level, worst
 from lurge_types.config import LevelRule, WarningsTable
@@ -75,3 +77,30 @@ def test_levels_are_as_configured() -> None:
 
 def test_the_worse_of_bytes_and_inodes_counts() -> None:
     assert [worst(*levels) for levels in ((1, 1), (1, 2), (3, 2))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"levels": [{"days": 3, "share": 0, "level": 3}]},
+        {"levels": [{"days": 3, "share": -0.1, "level": 3}]},
+        {"levels": [{"days": 3, "share": "nan", "level": 3}]},
+        {"levels": [{"days": 3, "share": 0.9, "level": 1}]},
+        {"levels": [{"days": 3, "share": 0.9, "level": 4}]},
+        {"levels": [{"days": -1, "share": 0.9, "level": 3}]},
+        {"levels": [{"days": 1.5, "share": 0.9, "level": 3}]},
+        {"levels": [{"share": 0.9, "level": 3}]},
+        {"levels": [{"days": 3, "share": 0.9, "level": 3, "color": "red"}]},
+        {"history_days": 1},
+        {"history_days": 367},
+        {"rate": "no-change"},
+    ],
+)
+def test_a_table_that_means_nothing_is_refused(table: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        WarningsTable.model_validate(table)
+
+
+def test_a_share_is_the_decimal_that_was_written() -> None:
+    table = WarningsTable.model_validate({"levels": [{"days": 0, "share": 0.85, "level": 3}]})
+    assert table.levels[0].share == Decimal("0.85")

@@ -96,5 +96,5 @@ def between(known: Series) -> Floats:
     first, last = before[row, column], after[row, column]
     share = (column - first) / (last - first)
     used = known.used.copy()
-    used[row, column] = used[row, first] * (1 - share) + used[row, last] * share
+    used[row, column] = used[row, first] + (used[row, last] - used[row, first]) * share
     return used

@@ -81,6 +81,7 @@ def test_what_lustre_states_is_stored_and_what_it_does_not_say_is_remarked(
         4_000_000_001: (4000, None, None, None),
     }
     assert outcome["remarks"] == [
+        "groups: 1 Not OK",
         "lfs says nothing of 1 group (gid:74): Permission denied.",
         "lfs says nothing of 1 group (gid:75): not told",
         "lfs is not sure of the use of 1 group (gid:73): a server may not have told its part",

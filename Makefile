@@ -28,7 +28,7 @@ setup: .venv/developer
 
 run: .venv/user
 	$(BIN)/lurge scan --defaults '$(ROOT)'
-	$(BIN)/lurge reporter inspector users puppeteer splitter --defaults --force
+	$(BIN)/lurge reporter inspector users puppeteer splitter candidates --defaults --force
 
 servers:
 	sh tests/install-debian-packages.sh $$(sed 's/#.*//' tests/debian-packages.txt)

@@ -11,7 +11,7 @@ LURGE_CONFIG=${LURGE_CONFIG:-$LURGE/lurge.toml}
 # Where each job leaves its log: a folder that every host sees.
 LOGS=${LOGS:-$LURGE/logs}
 # The reports of a night, and the only ones that may be named as arguments.
-REPORTS=${REPORTS:-reporter inspector puppeteer users splitter}
+REPORTS=${REPORTS:-reporter inspector puppeteer users splitter candidates}
 # no: one job makes all, so that each scan is read once.
 # yes: inspector gets a job under mpirun, candidates one behind it, the others one with threads.
 SPLIT=${SPLIT:-no}

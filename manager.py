@@ -24,6 +24,7 @@ from lurge import backtest as backtests
 from lurge import doctor, nightly, old_days, outcomes
 from lurge import tree as trees
 from lurge.backtest import NothingToJudge
+from lurge.candidates.report import Candidates
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
 from lurge.doctor import Patient, Point
@@ -75,6 +76,7 @@ REPORTS = {
     "puppeteer": "Which files people have put into vaults, to keep or to archive.",
     "users": "What each user has in each group.",
     "splitter": "The raw lines of each group, one file each, for tree servers.",
+    "candidates": "What could be archived, largest and coldest first.",
 }
 """The reports that may be named together, each with what `--help` says of it."""
 
@@ -211,6 +213,9 @@ def report(
     splitter: the raw lines of each group in a file of its own, for tree servers. Its folder is
     there when all volumes are in it.
 
+    candidates: what could be archived; made of what inspector and puppeteer tell, in the same run
+    or in the one before.
+
     With --from and --to, old days are filled in, oldest first, each as it would have been; days
     without a scan are listed.
 
@@ -246,10 +251,13 @@ def report(
         else []
     )
     database = open_database(settings.database, dry_run, waiting)
+    reporter = Reporter(settings, database, names, quotas)
+    inspector = Inspector(settings, database, names)
+    puppeteer = Puppeteer(settings, database, names)
     programs: dict[str, Report] = {
-        "reporter": Reporter(settings, database, names, quotas),
-        "inspector": Inspector(settings, database, names),
-        "puppeteer": Puppeteer(settings, database, names),
+        "reporter": reporter,
+        "inspector": inspector,
+        "puppeteer": puppeteer,
         "users": UserReporter(settings.report_dir, database, names),
     }
     read, threads = how_to_read(settings, ctx.obj.post)
@@ -267,14 +275,24 @@ def report(
         force=force,
         dry_run=dry_run,
     )
+    candidates = Candidates(
+        settings,
+        database,
+        names,
+        reporter=reporter,
+        inspector=inspector,
+        puppeteer=puppeteer,
+    )
     night = Night(
         config=settings,
         database=database,
         reports=[program for name, program in programs.items() if name in reports],
         today=today,
         read=read,
+        candidates=candidates if "candidates" in reports else None,
         force=force,
         dry_run=dry_run,
+        day=day.date() if day else None,
     )
     splitter = new_splitter if "splitter" in reports else None
     if days:

@@ -23,6 +23,11 @@ NAME = sql.String(2048)
 PATH = sql.Text
 """A path of 4096 bytes has up to 16,384 characters in its text form; MySQL takes 65,535 bytes."""
 
+NAMES = sql.Text().with_variant(mysql.MEDIUMTEXT(), "mysql")
+"""Any number of names."""
+
+COST = sql.Numeric(20, 2)
+
 HASH = sql.LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
 """The SHA-256 of a name, unique where MySQL takes `a` and `a ` for one or a key is too long."""
 
@@ -34,10 +39,12 @@ class Days(sql.TypeDecorator[Decimal]):
 
     impl = DAYS
     cache_ok = True
+    exact: sql.Numeric[Any] = DAYS
+    step = Decimal("0.1")
 
     def load_dialect_impl(self, dialect: Dialect) -> sql.types.TypeEngine[Any]:
         """A float in SQLite, which has no decimals."""
-        kind: sql.types.TypeEngine[Any] = sql.Float() if dialect.name == "sqlite" else DAYS
+        kind: sql.types.TypeEngine[Any] = sql.Float() if dialect.name == "sqlite" else self.exact
         return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> object:
@@ -45,8 +52,16 @@ class Days(sql.TypeDecorator[Decimal]):
         return float(value) if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: object, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
-        """The decimal with one place."""
-        return None if value is None else Decimal(str(value)).quantize(Decimal("0.1"))
+        """The decimal with its places."""
+        return None if value is None else Decimal(str(value)).quantize(self.step)
+
+
+class Cost(Days):
+    """Money with two decimals, in whatever currency."""
+
+    cache_ok = True
+    exact = COST
+    step = Decimal("0.01")
 
 
 metadata = sql.MetaData()
@@ -177,7 +192,8 @@ report_run = sql.Table(
     sql.Column("done", sql.SmallInteger),
     sql.Column("current", sql.Boolean, nullable=False),
     # Rows that are filled in chunks: how many the report has, and how many were added by now; NULL
-    # where none are to be. Those with ids of their own have them from first_id on, while kept.
+    # where none are to be. Those with ids of their own have them from first_id on, while kept;
+    # candidates have no ids, but first_id says of them too that they are kept.
     sql.Column("row_count", sql.BigInteger),
     sql.Column("filled", sql.BigInteger),
     sql.Column("first_id", sql.Integer),
@@ -331,15 +347,15 @@ archive_candidate = sql.Table(
     sql.Column("class", sql.String(16)),
     sql.Column("reason", sql.String(16), nullable=False),
     sql.Column("volume_id", sql.Integer, nullable=False),
-    sql.Column("groups", sql.Text, nullable=False),
-    sql.Column("pi", sql.Text),
+    sql.Column("groups", NAMES, nullable=False),
+    sql.Column("pi", NAMES),
     sql.Column("size", sql.BigInteger, nullable=False),
     sql.Column("cold", sql.BigInteger),
     sql.Column("files", sql.BigInteger, nullable=False),
     sql.Column("last_used", Days),
     sql.Column("path", PATH, nullable=False),
     sql.Column("real_path", PATH, nullable=False),
-    sql.Column("cost_per_month", sql.Numeric(20, 2)),
+    sql.Column("cost_per_month", Cost),
     sqlite_with_rowid=False,
     **MYSQL,
 )

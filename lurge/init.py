@@ -121,6 +121,15 @@ TEMPLATE = """\
 # "VCF (gzip)" = [".vcf.gz", ".bcf.gz", ".gvcf.gz"]
 # PEDBED = [".ped", ".bed", ".ped.gz", ".bed.gz"]
 
+[candidates]
+# What could be archived: directories that hold at least so much, of which at least this share was
+# not used for so many days (30, 90, 180, 365, 730, 1095, 1825 or 2555).
+# min_size = "1 GiB"
+# cold_share = 0.95
+# cold_after = 180
+# What a TiB costs in a month, in any currency.
+# cost_per_tib_month = 8.5
+
 [splitter]
 # Memory for lines that are not written yet: of each process, or of each rank.
 # memory_budget = "1 GiB"

@@ -17,7 +17,8 @@ from typing import Protocol
 from db import runs
 from db.database import Database, DatabaseFailed
 from db.runs import AlreadyRecorded
-from lurge.onepass.work import Read, Reading, Told, Work
+from lurge.candidates.report import Candidates, RowsMissing
+from lurge.onepass.work import Answers, Read, Reading, Told, Work
 from lurge.remarks import bad_lines, too_few_lines
 from lurge.splitter.report import Splitter
 from lurge.tallies.tally import Maker, TallyFailed
@@ -170,8 +171,9 @@ class Night:
     """
     What is to be done with which reports.
 
-    splitter: makes one folder of all volumes; None where it is not wanted. force: replace what is
-    recorded. dry_run: read all, write nothing.
+    splitter: makes one folder of all volumes; None where it is not wanted. candidates: made of what
+    two of the reports have; None where they are not wanted. force: replace what is recorded.
+    dry_run: read all, write nothing. day: that of the scans, where exactly that was asked for.
     """
 
     config: Config
@@ -180,8 +182,10 @@ class Night:
     today: date
     read: Pass
     splitter: Splitter | None = None
+    candidates: Candidates | None = None
     force: bool = False
     dry_run: bool = False
+    day: date | None = None
 
     def run(
         self, wanted: Sequence[Scan | ScanMissing], progress: Callable[[Progress], None]
@@ -191,16 +195,32 @@ class Night:
 
         Raises DatabaseFailed where it cannot even be told what is due.
         """
+        later: list[Volume] = []
+        reasons: dict[str, dict[str, str]] = {}
+        for result in self._pass(wanted, progress, later):
+            if reason := result.outcome.reason:
+                reasons.setdefault(result.outcome.volume, {})[result.outcome.report] = reason
+            yield result
+        if self.candidates:
+            for volume in later:
+                why = self._hindered(reasons.get(volume.name, {}))
+                yield self._of_stored_rows(self.candidates, volume, why)
+        if not self.dry_run:
+            yield from self._remove_old_files()
+
+    def _pass(
+        self,
+        wanted: Sequence[Scan | ScanMissing],
+        progress: Callable[[Progress], None],
+        later: list[Volume],
+    ) -> Iterator[Result]:
+        """What is made of scans; later: volumes whose candidates are not are added."""
         due: dict[Scan, list[Due]] = {}
         for scan in wanted:
-            for report in self.reports:
-                if isinstance(scan, ScanMissing):
-                    yield _failed(report, scan.volume, scan.reason)
-                    continue
-                result = self._look(report, scan)
-                if isinstance(result, Due):
+            for result in self._look_at_all(scan, later):
+                if isinstance(result, Due) and isinstance(scan, Scan):
                     due.setdefault(scan, []).append(result)
-                else:
+                elif isinstance(result, Result):
                     yield result
         started = _now()
         try:
@@ -214,8 +234,26 @@ class Night:
         finally:
             if self.splitter:
                 self.splitter.close()
-        if not self.dry_run:
-            yield from self._remove_old_files()
+
+    def _look_at_all(self, scan: Scan | ScanMissing, later: list[Volume]) -> Iterator[Result | Due]:
+        """What became of each report, or that it is due; candidates of what is due are, too."""
+        due = set()
+        for report in self.reports:
+            if isinstance(scan, ScanMissing):
+                yield _failed(report, scan.volume, scan.reason)
+                continue
+            result = self._look(report, scan)
+            if isinstance(result, Due):
+                due.add(report.name)
+            yield result
+        if self.candidates is None:
+            return
+        found = None if isinstance(scan, ScanMissing) else self._look(self.candidates, scan)
+        is_made = due.issuperset(self.candidates.needed)
+        if found is None or (isinstance(found, Due) and not (found.recorded or is_made)):
+            later.append(scan.volume)
+        else:
+            yield found
 
     def _look(self, report: Report, scan: Scan) -> Result | Due:
         """What became of a report already, or that it is due."""
@@ -298,15 +336,66 @@ class Night:
             if self.splitter:
                 self.splitter.give_up(read.scan, str(read.error))
             return
-        told = dict(zip(self._makers(read.scan, due), read.tallies, strict=True))
+        told: dict[str, Answers] = dict(
+            zip(self._makers(read.scan, due), read.tallies, strict=True)
+        )
+        if self.candidates and any(each.report is self.candidates for each in due):
+            told[self.candidates.name] = self.candidates.look(read.scan, told)
+        reasons: dict[str, str] = {}
         for each in due:
-            try:
-                yield self._write(each, told, read, started)
-            except (TallyFailed, TsvFailed, DatabaseFailed) as error:
-                yield _failed(each.report, read.scan.volume, str(error))
+            result = self._make(each, told, read, started, reasons)
+            if result.outcome.reason:
+                reasons[each.report.name] = result.outcome.reason
+            yield result
         if self.splitter and read.scan in self.splitter.scans:
             run = _run(self.splitter.name, read, started, None)
             self.splitter.take(run, read, told)
+
+    def _make(
+        self,
+        due: Due,
+        told: Told,
+        read: Read,
+        started: datetime,
+        reasons: Mapping[str, str],
+    ) -> Result:
+        """Write a report, unless it needs one that failed; reasons: why others did."""
+        if due.report is self.candidates and (why := self._hindered(reasons)):
+            return _failed(due.report, read.scan.volume, why)
+        try:
+            return self._write(due, told, read, started)
+        except (TallyFailed, TsvFailed, DatabaseFailed) as error:
+            return _failed(due.report, read.scan.volume, str(error))
+
+    def _hindered(self, reasons: Mapping[str, str]) -> str | None:
+        """Why there can be no candidates, if one of the reports failed that they are made of."""
+        needed = self.candidates.needed if self.candidates else ()
+        return next((f"{name} failed: {reasons[name]}" for name in needed if name in reasons), None)
+
+    def _of_stored_rows(self, candidates: Candidates, of: Volume, why: str | None) -> Result:
+        """Make candidates of what the database has, unless there can be none; no scan is read."""
+        if why:
+            return _failed(candidates, of, why)
+        started = _now()
+        try:
+            rows = candidates.stored(of, self.day)
+            looked = self._look(candidates, rows.scan)
+            if isinstance(looked, Result):
+                return looked
+            if looked.recorded:
+                return _failed(candidates, of, self._not_the_scan(candidates, looked.recorded))
+            told = {candidates.name: candidates.look_at(rows)}
+            run = replace(
+                rows.inspected.run,
+                report=candidates.name,
+                started=started,
+                finished=_now(),
+                version=version("lurge"),
+                settings=candidates.settings(rows.scan),
+            )
+            return self._put(candidates, run, rows.scan, told, ())
+        except (RowsMissing, BasedirsUnreadable, TallyFailed, TsvFailed, DatabaseFailed) as error:
+            return _failed(candidates, of, str(error))
 
     def _write(self, due: Due, told: Told, read: Read, started: datetime) -> Result:
         report, scan = due.report, read.scan
@@ -317,6 +406,12 @@ class Night:
             return self._already(report, scan, due.recorded, FROM_SCAN)
         run = _run(report.name, read, started, report.settings(scan))
         remarks = (*scan.remarks, *bad_lines(read.bad), *too_few_lines(run, self._last(run)))
+        return self._put(report, run, scan, told, remarks)
+
+    def _put(
+        self, report: Report, run: Run, scan: Scan, told: Told, remarks: tuple[str, ...]
+    ) -> Result:
+        """Write what was made, or only show it."""
         if self.dry_run:
             return self._result(report, "read", run, report.preview(scan, told), remarks)
         try:
@@ -335,7 +430,7 @@ class Night:
         )
 
     def _remove_old_files(self) -> Iterator[Result]:
-        for report in self.reports:
+        for report in (*self.reports, *filter(None, [self.candidates])):
             try:
                 tsv.remove_older(self.config.report_dir / report.name, self.config.keep, self.today)
             except TsvFailed as error:

@@ -20,6 +20,7 @@ from lurge_types.reports import (
     LARGEST_SHOWN,
     WARNINGS,
     GroupReport,
+    NamedCandidate,
     NamedDirectory,
     NamedFile,
     NamedUse,
@@ -256,6 +257,20 @@ def _file(named: NamedFile) -> tuple[str, ...]:
     )
 
 
+def _candidate(named: NamedCandidate) -> tuple[str, ...]:
+    row = named.row
+    share = None if row.cold_bytes is None else percent(row.cold_bytes, row.size_bytes)
+    return (
+        named.volume,
+        row.kind or row.reason,
+        show.size(row.size_bytes),
+        "-" if share is None else str(share),
+        _ago(row.last_used_days),
+        "-" if row.cost_per_month is None else f"{row.cost_per_month:,}",
+        row.shown,
+    )
+
+
 def _ago(days: Decimal | None) -> str:
     return "-" if days is None else f"{days} d ago"
 
@@ -275,7 +290,7 @@ def _outcome(outcome: Outcome) -> tuple[str, ...]:
 
 
 class _Shown(NamedTuple):
-    """How the largest rows of a kind are shown: the cells of each, and its size in bytes."""
+    """How the largest rows of a kind are shown: the cells of each, and what makes it large."""
 
     title: str
     columns: Sequence[str]
@@ -312,5 +327,12 @@ SHOWN: dict[type[Row], _Shown] = {
         _file,
         attrgetter("row.size_bytes"),
         right=("size", "links"),
+    ),
+    NamedCandidate: _Shown(
+        "Top candidates",
+        ("volume", "class", "size", "cold %", "used last", "cost a month", "path"),
+        _candidate,
+        attrgetter("score"),
+        right=("size", "cold %", "used last", "cost a month"),
     ),
 }

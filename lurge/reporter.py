@@ -1,6 +1,6 @@
 """The reporter: what each group uses on a volume, against which quota, and when that is full."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -109,7 +109,7 @@ class Reporter:
                 owner,
                 groups[owner.gid],
                 limits.get(owner.gid, Limits()),
-                is_marked=raw(groups[owner.gid].name) in marked,
+                archived=_is_archived(owner, groups[owner.gid], marked),
                 last_used=earlier.get(owner.gid, 0),
             )
             for owner in sums
@@ -134,6 +134,13 @@ class Reporter:
             )
         )
 
+    def archived(self, told: Told) -> Set[int]:
+        """The gids of the groups that are archived. Raises SumOverflow."""
+        sums = told[COUNTED if self._config.pseudo_groups else OWNERS].tell(By.GROUP)
+        marked = told[MARKS].tell(None)
+        groups = shown_groups(self._config, self._names, [owner.gid for owner in sums])
+        return {owner.gid for owner in sums if _is_archived(owner, groups[owner.gid], marked)}
+
     def _row(
         self,
         scan: Scan,
@@ -141,7 +148,7 @@ class Reporter:
         group: Group,
         limits: Limits,
         *,
-        is_marked: bool,
+        archived: bool,
         last_used: int,
     ) -> GroupReport:
         modified = owner.last_modified
@@ -155,7 +162,7 @@ class Reporter:
             quota_used_bytes=limits.stated_bytes,
             quota_used_inodes=limits.stated_inodes,
             last_modified_days=days_between(modified, scan.scan_time) if modified else None,
-            archived=is_marked and owner.used_bytes < ARCHIVED_BELOW_BYTES,
+            archived=archived,
             suspect=owner.used_bytes < last_used * (1 - self._config.warnings.suspect_fall),
         )
 
@@ -206,6 +213,10 @@ class Reporter:
     def tsv(self, run: Run) -> Path:
         """Where the TSV of a run is."""
         return tsv.place(self._config.report_dir, self.name, run.record_date, run.volume)
+
+
+def _is_archived(owner: OwnerSum, group: Group, marked: Set[bytes]) -> bool:
+    return raw(group.name) in marked and owner.used_bytes < ARCHIVED_BELOW_BYTES
 
 
 def _order(row: GroupReport) -> tuple[bytes, int]:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError
 
 from lurge_types.buckets import endpoint, parse
 from lurge_types.ldap_text import ATTRIBUTE, check_filter, normal_dn
-from lurge_types.reports import DIRECTORY_COLUMNS, OTHER
+from lurge_types.reports import AGE_CLASSES, DIRECTORY_COLUMNS, OTHER
 
 MAX_ID = 2**32 - 1
 LONGEST_VOLUME_NAME = 100
@@ -40,6 +40,9 @@ MAX_DEPTH = 2048
 """Components that a path can have: 4,096 bytes, a slash and a byte each."""
 
 MOST_FILE_TYPES = 200
+
+HIGHEST_PRICE = 10**6
+"""With it, 8 EiB cost what the database can hold."""
 
 LEAST_BUDGET = 16 << 20
 """Bytes with which a thread still splits lines off into members of a useful size."""
@@ -386,6 +389,23 @@ class InspectorTable(Table):
         return types
 
 
+class CandidatesTable(Table):
+    """What is cold and large enough to be archived, and what it costs where it is."""
+
+    min_size: Annotated[ByteSize, Field(ge=1)] = ByteSize(1 << 30)
+    cold_share: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.95")
+    cold_after: Annotated[int, Field(strict=True)] = 180
+    cost_per_tib_month: Annotated[Decimal, Field(ge=0, le=HIGHEST_PRICE)] | None = None
+
+    @field_validator("cold_after")
+    @classmethod
+    def _is_an_edge(cls, days: int) -> int:
+        if days not in AGE_CLASSES[1:]:
+            edges = ", ".join(map(str, AGE_CLASSES[1:]))
+            raise ValueError(f"must be where a class of age begins: one of {edges}")
+        return days
+
+
 NodeBytes = Annotated[int, Field(strict=True, ge=0)]
 
 
@@ -463,6 +483,7 @@ class Config(Table):
     quotas: QuotasTable = QuotasTable()
     warnings: WarningsTable = WarningsTable()
     inspector: InspectorTable = InspectorTable()
+    candidates: CandidatesTable = CandidatesTable()
     splitter: SplitterTable = SplitterTable()
     pass_: Annotated[PassTable, Field(alias="pass")] = PassTable()
     pseudo_groups: dict[Mount, PseudoGroup] = {}

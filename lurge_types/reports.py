@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lurge_types.candidates import Candidate
 from lurge_types.forecasts import UNKNOWN, Forecast
 from lurge_types.names import Group, User
 from lurge_types.vaults import VaultFile
@@ -199,7 +200,20 @@ class NamedFile:
     row: VaultFile
 
 
-Row = GroupReport | NamedDirectory | NamedUse | NamedFile
+@dataclass(frozen=True, slots=True)
+class NamedCandidate:
+    """
+    What could be archived of a volume, as it is shown.
+
+    score: compares candidates of different volumes; see `lurge.candidates.judge`.
+    """
+
+    volume: str
+    score: int
+    row: Candidate
+
+
+Row = GroupReport | NamedDirectory | NamedUse | NamedFile | NamedCandidate
 
 
 @dataclass(frozen=True, slots=True)

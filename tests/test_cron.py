@@ -26,8 +26,8 @@ ROOT = Path(manager.__file__).parent
 CRON = ROOT / "cron.sh"
 SETTINGS = re.findall(r"^([A-Z_]+)=\$\{\1:?-", CRON.read_text(encoding="utf-8"), re.MULTILINE)
 VOLUME = '[[volume]]\nname = "{0}"\nmount = "/lustre/{0}"\n'
-WITH_CANDIDATES = "reporter inspector candidates"
-BY_VOLUME = ("reporter", "inspector", "puppeteer")
+WITH_CANDIDATES = "reporter puppeteer inspector candidates"
+BY_VOLUME = ("reporter", "inspector", "puppeteer", "candidates")
 """The reports with a TSV for each volume."""
 
 
@@ -181,7 +181,8 @@ def test_candidates_starts_when_both_other_jobs_are_done(cluster: Cluster) -> No
     assert (reports["status"], inspector["status"]) == (0, 0)
     assert candidates["waits"] == "done(101) && done(102)"
     assert " candidates " in candidates["command"]
-    assert candidates["status"] is not None
+    assert candidates["status"] == 0
+    assert cluster.log("lurge-candidates", "103").count("report=candidates") == 2
 
 
 def test_a_failing_volume_fails_its_jobs_and_keeps_candidates_from_starting(
@@ -199,7 +200,8 @@ def test_a_failing_volume_fails_its_jobs_and_keeps_candidates_from_starting(
         assert "cut short" in cluster.log(job, number)
         assert cluster.log(job, number).endswith("Exited with exit code 1.\n")
     assert not list(cluster.logs.glob("*candidates*"))
-    assert set(cluster.tables()) == {f"{name}/{TODAY}/s1.tsv" for name in ("reporter", "inspector")}
+    made = ("reporter", "inspector", "puppeteer")
+    assert set(cluster.tables()) == {f"{name}/{TODAY}/s1.tsv" for name in made}
 
 
 def test_candidates_may_start_whatever_came_of_the_others(cluster: Cluster) -> None:
@@ -247,7 +249,7 @@ def test_what_is_printed_can_be_pasted_into_a_shell(cluster: Cluster) -> None:
     reports, inspector, candidates = cluster.jobs()
     assert (reports["status"], inspector["status"]) == (0, 0)
     assert candidates["waits"] == "done(101) && done(102)"
-    assert len(cluster.tables()) == 4
+    assert len(cluster.tables()) == 8
 
 
 def test_any_character_may_stand_in_a_path(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 import manager
 from db.schema import metadata
 from lurge import reporter, users
+from lurge.candidates import report as candidates
 from lurge.puppeteer import report as puppeteer
 from lurge.splitter import index
 from lurge_types.config import BaseDirectoryRule, Config, LdapTable, PseudoGroup, VolumeTable
@@ -67,6 +68,7 @@ def test_every_tsv_column_is_documented() -> None:
         *DIRECTORY_COLUMNS,
         OTHER,
         *puppeteer.COLUMNS,
+        *candidates.COLUMNS,
         *users.COLUMNS,
         *index.HEADER,
     )

@@ -425,3 +425,18 @@ def sum_base_links(
         sums[row, BASE_INODES] += 1
         overflow |= sums[row, BASE_BYTES] < 0
     return overflow
+
+
+@compiled
+def note_links(
+    inodes: NDArray[np.uint64],
+    devices: NDArray[np.uint64],
+    sizes: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    seen: Links,
+) -> None:
+    """Of each inode, once for all rows, note the greatest size and kind that were seen."""
+    for i in range(len(inodes)):
+        link = find_link(seen, 0, inodes[i], devices[i])
+        seen.values[link, 0] = max(seen.values[link, 0], sizes[i])
+        seen.values[link, 1] = max(seen.values[link, 1], kinds[i])

@@ -11,7 +11,7 @@ from db.database import Database
 from lurge.filled import chunks, put, recorded, swept
 from lurge.groups import group_order, pseudo_groups, shown_groups, symlinks
 from lurge.inspector.rows import Bases, Counts, Directories, Groups, Largest, Put
-from lurge.inspector.rules import BaseRule, FileType, Rules
+from lurge.inspector.rules import BaseRule, FileType, RuleHeads, Rules
 from lurge.inspector.tally import InspectorTally
 from lurge.onepass.work import Answers, Told
 from lurge.tallies.tally import Maker
@@ -83,6 +83,10 @@ class Inspector:
         settings = self._config.model_dump_json(include={"inspector", "pseudo_groups", "symlinks"})
         bases = [*self._found(scan).paths, scan.volume.mount or b""]
         return sha256(b"\0".join([settings.encode(), *bases])).hexdigest()
+
+    def heads(self, scan: Scan) -> RuleHeads:
+        """The directories in which rules begin."""
+        return RuleHeads(self._base_rules(scan))
 
     def _found(self, scan: Scan) -> Basedirs:
         """The file of base directories that counts for a scan, which is read once."""

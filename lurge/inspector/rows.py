@@ -3,6 +3,9 @@ From the inspector's sums to rows in the order of the TSV, a chunk at a time.
 
 Only the rows of one base directory are objects at a time, so that a million rows need no more
 memory than their sums.
+
+Whoever looks for archive candidates asks first: until something else is asked, the directories are
+there as they were before small ones were folded, and so are the inodes with several names.
 """
 
 from bisect import bisect_left
@@ -16,9 +19,10 @@ from numpy.typing import NDArray
 from lurge.inspector import loops
 from lurge.inspector.rules import Rules
 from lurge.tallies.order import Order
-from lurge.tallies.table import LinkSet, SumTable
-from lurge.tallies.table_loops import NEWEST, hash_bytes
+from lurge.tallies.table import PART_LINKS, LinkSet, SumTable
+from lurge.tallies.table_loops import NEWEST, hash_bytes, part_of_links
 from lurge.tallies.tally import SumOverflow
+from lurge_types.candidates import KINDS, VAULT, Held
 from lurge_types.reports import (
     AGE_CLASSES,
     DIRECTLY,
@@ -75,7 +79,42 @@ class Largest:
     """The rows with most bytes, largest first."""
 
 
-Question = Groups | Put | Directories | Bases | Largest
+@dataclass(frozen=True, slots=True)
+class Large:
+    """
+    Put the directories of real trees in order that hold so many bytes over all groups; how many.
+
+    Only trees: whatever lies below one of them counts to it, unless a base rule begins there.
+    """
+
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What directories `first` to `last` of the large ones hold: a list of `Held`."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """
+    The bytes that go with some large directories and some files, each inode once; a list by kind.
+
+    places: of the directories, and of each the place of its class in `KINDS`. inodes, devices,
+    sizes: of the files, which are of kind `VAULT`; an inode of several kinds is of the last.
+    """
+
+    places: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    inodes: NDArray[np.uint64]
+    devices: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+
+
+Question = Groups | Put | Directories | Bases | Largest | Large | Holdings | Freed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +125,21 @@ class Counts:
     bases: int
     folded: int
     folded_bases: int
+
+
+@dataclass(slots=True)
+class Unfolded:
+    """
+    The directories before any was folded, with what they sum up to, and the links in those sums.
+
+    Number `i` of the large ones is the rows `large[ends[i] : ends[i + 1]]`, of different groups.
+    """
+
+    directories: SumTable
+    sums: NDArray[np.int64]
+    links: LinkSet
+    large: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
 
 class Rows:
@@ -110,6 +164,8 @@ class Rows:
         self._add_base_links(directories, links)
         sums = directories.sums.copy() if rules.rows_per_base else directories.sums
         self._add_links(links, kept, sums)
+        nothing = np.zeros(0, np.int64)
+        self._unfolded: Unfolded | None = Unfolded(directories, sums, links, nothing, nothing)
         self._directories = directories
         if rules.rows_per_base and (small := self._small(sums, rules.rows_per_base)).any():
             self._directories, renumbered = self._fold(directories, small)
@@ -188,6 +244,9 @@ class Rows:
 
     def tell(self, question: Question) -> object:
         """Answer a question."""
+        if isinstance(question, Large | Holdings | Freed):
+            return self._tell_unfolded(question)
+        self._unfolded = None  # its links may be gigabytes
         match question:
             case Groups():
                 return sorted({self._gid(base) for base in range(len(self._bases))})
@@ -199,6 +258,50 @@ class Rows:
                 return list(map(self._use, self._base_order[first:last]))
             case Largest():
                 return self._largest()
+
+    def _tell_unfolded(self, question: Large | Holdings | Freed) -> object:
+        whole = self._unfolded
+        if whole is None:
+            raise ValueError("what candidates need is gone: they must be asked for first")
+        match question:
+            case Large(least):
+                return _find_large(whole, least)
+            case Holdings(first, last):
+                return self._holdings(whole, first, last)
+            case Freed():
+                return _freed(whole, question)
+
+    def _holdings(self, whole: Unfolded, first: int, last: int) -> list[Held]:
+        last = min(last, len(whole.ends) - 1)
+        ends = whole.ends.tolist()
+        return [
+            self._held(whole, whole.large[ends[place] : ends[place + 1]].tolist())
+            for place in range(first, last)
+        ]
+
+    def _held(self, whole: Unfolded, rows: list[int]) -> Held:
+        """What the rows of one directory amount to."""
+        name = whole.directories.name(rows[0])
+        seconds = whole.directories.keys[rows, 1].tolist()
+        sums = whole.sums[rows].sum(axis=0).tolist()
+        ages = loops.PARTS + 2 * (len(self._rules.file_types) + 1)
+        below = seconds[0] & ((1 << loops.BASE_BITS) - 1)
+        return Held(
+            directory=text(name[below:]),
+            real_path=text(name),
+            gids=tuple(sorted(second >> loops.BASE_BITS for second in seconds)),
+            files=sums[loops.FILES],
+            size_bytes=sums[loops.BYTES],
+            by_age=tuple(sums[ages + 1 :: 2]),
+            last_used_days=self._days(max(whole.sums[rows, loops.USED].tolist())),
+            kept_files=sums[loops.KEPT],
+            holds_vault=self._holds_vault(name),
+            lies_above=_below(self._known, name),
+            is_whole=True,
+        )
+
+    def _holds_vault(self, name: bytes) -> bool:
+        return IN_VAULT in name + SLASH or _below(self._vaults, name)
 
     def _gid(self, base: int) -> int:
         return int(self._bases.keys[base, 1]) >> loops.BASE_BITS
@@ -265,7 +368,7 @@ class Rows:
             by_type=_parts(range(types), sums[loops.PARTS : parts]),
             by_age=_parts(AGE_KINDS, sums[parts:]),
             kept_files=sums[loops.KEPT],
-            holds_vault=is_tree and (IN_VAULT in name + SLASH or _below(self._vaults, name)),
+            holds_vault=is_tree and self._holds_vault(name),
             lies_above=is_tree and _below(self._known, name),
         )
 
@@ -283,6 +386,62 @@ class Rows:
         rows = np.flatnonzero(sizes >= least).tolist()
         rows.sort(key=lambda row: (-sizes[row], self._rank[self._base_of[row]], self._key(row)))
         return list(map(self._report, rows[:LARGEST_SHOWN]))
+
+
+def _find_large(whole: Unfolded, least: int) -> int:
+    """Find the rows that have one name; names are told apart only where there is enough."""
+    keys, sums = whole.directories.keys, whole.sums
+    below = (keys[:, 1] & np.uint64((1 << loops.BASE_BITS) - 1)).astype(np.int64)
+    rows = np.flatnonzero(below)
+    rows = rows[np.argsort(keys[rows, 0], kind="stable")]
+    starts = np.flatnonzero(np.diff(keys[rows, 0], prepend=~keys[rows[:1], 0]))
+    sizes = np.add.reduceat(sums[rows, loops.BYTES], starts) if len(rows) else rows
+    stops = np.append(starts[1:], len(rows))
+    found: list[list[int]] = []
+    for group in np.flatnonzero(sizes >= least).tolist():
+        named: dict[bytes, list[int]] = {}
+        for row in rows[starts[group] : stops[group]].tolist():
+            named.setdefault(whole.directories.name(row), []).append(row)
+        for name, of_name in named.items():
+            is_tree = len(name) > below[of_name].max() and len(set(below[of_name])) == 1
+            if is_tree and sums[of_name, loops.BYTES].sum() >= least:
+                found.append(of_name)
+    whole.large = np.array([row for of_name in found for row in of_name], np.int64)
+    whole.ends = np.cumsum([0, *map(len, found)])
+    return len(found)
+
+
+def _freed(whole: Unfolded, asked: Freed) -> list[int]:
+    """
+    Sum up the rows; then count their links, and the files, once instead.
+
+    All links of an inode are in one part, so that no second copy of all links is needed.
+    """
+    kind_of = np.full(len(whole.directories), -1, np.int64)
+    for place, kind in zip(asked.places.tolist(), asked.kinds.tolist(), strict=True):
+        kind_of[whole.large[whole.ends[place] : whole.ends[place + 1]]] = kind
+    chosen = kind_of >= 0
+    bytes_of = np.zeros(len(KINDS), np.int64)
+    np.add.at(bytes_of, kind_of[chosen], whole.sums[chosen, loops.BYTES])
+    parts = -(-(len(whole.links) + len(asked.inodes)) // PART_LINKS)
+    for part in range(parts):
+        seen = LinkSet(2)
+        for rows, inodes, devices, values in whole.links.pieces():
+            some = part_of_links(inodes, part, parts)
+            some = some[chosen[rows[some]]]
+            kinds, sizes = kind_of[rows[some]], values[some, loops.LINK_SIZE]
+            np.subtract.at(bytes_of, kinds, sizes)
+            seen.reserve(len(some))
+            loops.note_links(inodes[some], devices[some], sizes, kinds, seen.arrays)
+        some = part_of_links(asked.inodes, part, parts)
+        kinds = np.full(len(some), KINDS.index(VAULT))
+        seen.reserve(len(some))
+        loops.note_links(
+            asked.inodes[some], asked.devices[some], asked.sizes[some], kinds, seen.arrays
+        )
+        np.add.at(bytes_of, seen.values[:, 1], seen.values[:, 0])
+    freed: list[int] = bytes_of.tolist()
+    return freed
 
 
 def _parts(kinds: Sequence[int], sums: Sequence[int]) -> tuple[Part, ...]:

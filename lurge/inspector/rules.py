@@ -1,8 +1,10 @@
 """Where base directories are, which of their directories have rows, and what types files are of."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lurge.tallies.owners import PseudoGroups
+from utils.path_rules import PathRules, components
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,29 @@ class Rules:
     rows_per_base: int | None = None
     symlinks: dict[bytes, bytes] = field(default_factory=dict)
     pseudo: PseudoGroups | None = None
+
+
+class RuleHeads:
+    """
+    The directories above the prefixes of rules.
+
+    What lies below one of them counts there or elsewhere, as the rules say: even to no base
+    directory, where the prefix is there but not the depth.
+
+    >>> heads = RuleHeads([BaseRule(b"/a", 2), BaseRule(b"/a/*/c", 4)])
+    >>> [heads.hold(path) for path in (b"/a", b"/a/b", b"/a/b/c", b"/b")]
+    [True, True, False, False]
+    """
+
+    def __init__(self, rules: Iterable[BaseRule]) -> None:
+        heads: dict[int, list[bytes]] = {}
+        for rule in rules:
+            parts = rule.prefix.rstrip(b"/").split(b"/")
+            for depth in range(1, len(parts) - 1):
+                heads.setdefault(depth, []).append(b"/".join(parts[: depth + 1]))
+        self._heads = {depth: PathRules(paths) for depth, paths in heads.items()}
+
+    def hold(self, path: bytes) -> bool:
+        """Whether a directory is one of them."""
+        rules = self._heads.get(components(path))
+        return rules is not None and rules.find(path) >= 0

@@ -139,7 +139,7 @@ class InspectorTally:
                 self._vaults,
                 self._kept,
             )
-            self._links = LinkSet(loops.LINK_COLUMNS)  # summed, they may be gigabytes
+            self._links = LinkSet(loops.LINK_COLUMNS)  # the rows have them, as long as need be
             self._keep = as_array(KEEP)
         self._kept = LinkSet(0)
         return self._rows.tell(question)

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lurge.tallies.order import Order
+from lurge_types.candidates import Marked
 from lurge_types.reports import LARGEST_SHOWN
 from lurge_types.vaults import VaultFile
 from utils.path_rules import ShownPaths
-from utils.paths import text
+from utils.paths import raw, text
 
 FAULTS_SHOWN = 5
 CHUNK_ROWS = 2000
@@ -27,6 +28,7 @@ FIRST_DAY = date(1970, 1, 1).toordinal()
 FILE_COLUMNS = np.dtype(
     [
         ("inode", ">u8"),
+        ("device", ">u8"),
         ("size", ">i8"),
         ("links", ">u8"),
         ("day", ">i4"),
@@ -108,7 +110,28 @@ class At:
     places: tuple[int, ...]
 
 
-Question = Owners | Put | Files | Largest | States | At
+@dataclass(frozen=True, slots=True)
+class Find:
+    """
+    Put the files of an action in the order of sizes, the largest first; `Found` tells of them.
+
+    action, unless: in lower case. Those are left out whose inode is also of the action `unless`,
+    and all but one of those that agree in everything.
+    """
+
+    action: str
+    unless: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """Files `first` to `last` of those found: a list of `Marked`."""
+
+    first: int
+    last: int
+
+
+Question = Owners | Put | Files | Largest | States | At | Find | FoundFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +140,21 @@ class Owned:
 
     gids: tuple[int, ...]
     uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    The files of an action: of which groups, ascending; and how many were left out for the other.
+
+    inodes, devices, sizes: of all of them.
+    """
+
+    gids: tuple[int, ...]
+    left_out: int
+    inodes: NDArray[np.uint64]
+    devices: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +204,13 @@ class Rows:
         self._order = Order(self._rank, self._keys)
         self._states: NDArray[np.void] | None = None
         self._by_state = np.empty(0, np.int64)
+        self._found = np.empty(0, np.int64)
+        self._by_size = Order(self._found, self._keys_by_size)
 
-    def tell(self, question: Question) -> object:
+    def tell(self, question: Question) -> object:  # noqa: PLR0911 - one for each question
         """Answer a question."""
+        if isinstance(question, Find | FoundFiles):
+            return self._tell_of_action(question)
         match question:
             case Owners():
                 return Owned(self._occurring("gid"), self._occurring("uid"))
@@ -224,6 +266,58 @@ class Rows:
         modified = None if day == NO_DAY else date.fromordinal(FIRST_DAY + day)
         return VaultFile(self._actions[action], *paths, inode, size, uid, gid, modified, links)
 
+    def _tell_of_action(self, question: Find | FoundFiles) -> object:
+        match question:
+            case Find(action, unless):
+                return self._find(action, unless)
+            case FoundFiles(first, last):
+                return list(map(_marked, self._at(self._found_rows(first, last))))
+
+    def _find(self, action: str, unless: str) -> Found:
+        inodes = self._files["inode"]
+        rows = np.flatnonzero(self._is_of(action))
+        is_other = np.isin(inodes[rows], inodes[self._is_of(unless)])
+        self._found = self._distinct(rows[~is_other])
+        files = self._files[self._found]
+        sizes = files["size"].astype(np.int64)
+        ranks = np.unique(-sizes, return_inverse=True)[1]
+        self._by_size = Order(ranks, self._keys_by_size)
+        return Found(
+            tuple(np.unique(files["gid"]).tolist()),
+            int(is_other.sum()),
+            files["inode"].astype(np.uint64),
+            files["device"].astype(np.uint64),
+            sizes,
+        )
+
+    def _is_of(self, action: str) -> NDArray[np.bool_]:
+        numbers = [place for place, name in enumerate(self._actions) if name.lower() == action]
+        return np.isin(self._files["action"], numbers)
+
+    def _distinct(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same files, but each state once: two vaults may hold one file."""
+        _, which, counts = np.unique(
+            self._files["inode"][rows], return_inverse=True, return_counts=True
+        )
+        states = set()
+        is_again = np.zeros(len(rows), np.bool_)
+        for some in _chunks(np.flatnonzero(counts[which] > 1).tolist()):
+            for place, file in zip(some, self._at(rows[some].tolist()), strict=True):
+                state = file.state()
+                is_again[place] = state in states
+                states.add(state)
+        return rows[~is_again]
+
+    def _found_rows(self, first: int, last: int) -> list[int]:
+        rows: list[int] = self._found[list(self._by_size.rows(first, last))].tolist()
+        return rows
+
+    def _keys_by_size(self, places: Sequence[int]) -> Iterator[bytes]:
+        """What orders the found files of a size."""
+        for some in _chunks(places):
+            for file in self._at(self._found[some].tolist()):
+                yield raw(file.real_path) + b"\0" + file.state()
+
     def _largest(self) -> list[VaultFile]:
         sizes = self._files["size"].astype(np.int64)
         least = np.sort(sizes)[-LARGEST_SHOWN:][:1]  # nothing where there is no file
@@ -242,6 +336,10 @@ class Rows:
     def _all_states(self) -> Iterator[bytes]:
         for rows in _chunks(range(len(self._files))):
             yield from map(VaultFile.state, self._at(rows))
+
+
+def _marked(file: VaultFile) -> Marked:
+    return Marked(file.real_path, file.gid, file.size_bytes)
 
 
 def _chunks(rows: Sequence[int]) -> Iterator[Sequence[int]]:

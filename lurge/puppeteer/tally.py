@@ -28,7 +28,7 @@ class VaultTally:
     """
     Finds the files in the branches that are called like one of some actions, and counts the others.
 
-    A file takes 42 bytes and those of its path: it is an object only when somebody asks for it.
+    A file takes 50 bytes and those of its path: it is an object only when somebody asks for it.
 
     actions: as the database calls them. symlinks: pattern of the real path → the path that people
     use.
@@ -88,6 +88,7 @@ class VaultTally:
         known = (modified > 0) & (modified <= self._scan_time)
         files = np.empty(len(marked), FILE_COLUMNS)
         files["inode"] = batch.inode[entries]
+        files["device"] = batch.device[entries]
         files["size"] = batch.size[entries]
         files["links"] = np.minimum(batch.links[entries], MOST_LINKS)
         files["day"] = np.where(known, modified // DAY, NO_DAY)

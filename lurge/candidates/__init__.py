@@ -1,0 +1,1 @@
+"""Archive candidates: which directories and files could be archived."""

@@ -45,6 +45,8 @@ class Found:
     """
     The candidates of a volume: directories by their ranks, then files by their sizes.
 
+    freed: what goes with them.
+
     Raises TallyFailed, DatabaseFailed, as its methods do.
     """
 
@@ -57,7 +59,7 @@ class Found:
         )
         self._judgement = judge(held, terms.rules)
         self._directories = self._judgement.candidates
-        self._freed = source.freed(self._directories)
+        self.freed = source.freed(self._directories)
         gids = {gid for each in self._directories for gid in each.held.gids} | set(source.gids)
         self._groups = terms.groups(sorted(gids))
 
@@ -93,7 +95,7 @@ class Found:
             )
 
     def _total(self) -> str:
-        freed = self._freed
+        freed = self.freed
         most, once = ("", ", each inode once") if freed.is_exact else ("at most ", "")
         parts = ", ".join(
             f"{kind} {show.size(freed.by_kind[kind])}" for kind in (NOW, SOON, WATCH, VAULT)

@@ -262,7 +262,7 @@ class Rows:
         return list(map(self._file, self._files[rows].tolist(), self._named(rows)))
 
     def _file(self, columns: tuple[int, ...], paths: tuple[str, str]) -> VaultFile:
-        inode, size, links, day, uid, gid, action, _ = columns
+        inode, _, size, links, day, uid, gid, action, _ = columns
         modified = None if day == NO_DAY else date.fromordinal(FIRST_DAY + day)
         return VaultFile(self._actions[action], *paths, inode, size, uid, gid, modified, links)
 

@@ -403,8 +403,7 @@ def _held(parts: Sequence[_Part], gids: Mapping[int, int], folded: Mapping[int, 
     """What a directory holds; 0 bytes of one that is no whole tree in any case."""
     rows = [part.row for part in parts]
     first = rows[0]
-    bases = {row.base_directory_id for row in rows}
-    is_tree = len(bases) == 1 and all(row.directory_path != DIRECTLY for row in rows)
+    is_tree = all(row.directory_path != DIRECTLY for row in rows)
     groups = {row.group_id for row in rows}
     days = [row.last_used for row in rows if row.last_used is not None]
     return Held(

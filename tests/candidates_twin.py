@@ -37,6 +37,7 @@ def told(entries: Sequence[Entry], inspects: InspectorRules, rules: Rules) -> To
         if each.type == "d" and inspector.components(each.path)[-1:] == (b".vault",)
     }
     bases = {inspector.base_directory(each, inspects) for each in entries} - {None}
+    bases |= set(map(inspector.components, inspects.bases))
     kept = {(each.device, each.inode) for each in entries if inspector.is_kept(each)}
     ranked = []
     for path, of in names.items():

@@ -403,7 +403,7 @@ def _find_large(whole: Unfolded, least: int) -> int:
         for row in rows[starts[group] : stops[group]].tolist():
             named.setdefault(whole.directories.name(row), []).append(row)
         for name, of_name in named.items():
-            is_tree = len(name) > below[of_name].max() and len(set(below[of_name])) == 1
+            is_tree = len(name) > below[of_name].max()  # else files directly in a base directory
             if is_tree and sums[of_name, loops.BYTES].sum() >= least:
                 found.append(of_name)
     whole.large = np.array([row for of_name in found for row in of_name], np.int64)

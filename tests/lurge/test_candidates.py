@@ -22,6 +22,7 @@ from servers import nights
 from site_of_tests import TODAY, Site, entry, text, wait_for
 
 from db import candidates as stored_rows
+from db import usage
 from db.database import Database
 from db.schema import archive_candidate, archive_candidate_now
 from lurge.candidates.find import Found, Terms
@@ -171,6 +172,7 @@ def test_cold_begins_where_a_class_of_age_does(days: int) -> None:
 SCAN_TIME = 10_000 * DAY
 INSPECTS = InspectorRules(
     SCAN_TIME,
+    bases=(b"/p/b/e/k",),
     base_rules=(BaseRule(b"/p", 2), BaseRule(b"/p/a/n/m", 5)),
     deeper=(b"users",),
 )
@@ -219,7 +221,10 @@ def rows(found: Found) -> list[Candidate]:
 
 
 places = st.sampled_from(
-    ["x", "d/x", "d/y", "d/deep/z", "e/x", "users/x", "users/u/x", "users/u/y", "n/m/x", "n/m/k/x"]
+    [
+        *("x", "d/x", "d/y", "d/deep/z", "e/x", "e/k/x", "users/x", "users/u/x", "users/u/y"),
+        *("n/x", "n/m/x", "n/m/k/x"),
+    ]
 )
 ages = st.sampled_from([0, 29, 30, 179, 180, 365, 730, 3000, -5, 10_000])
 files = st.builds(
@@ -777,6 +782,25 @@ def test_paths_as_long_and_odd_as_can_be_are_told_apart(site: Site) -> None:
     before = site.tsv(program="candidates").read_bytes()
     assert outcome(site, "candidates", "--force")["rows"] == len(names)
     assert site.tsv(program="candidates").read_bytes() == before
+
+
+def test_a_group_is_archived_by_its_last_row_of_that_date_or_before(database: Database) -> None:
+    for day, marked in ((1, {2}), (3, {1}), (5, set())):
+        reports = [
+            nights.row(nights.group(gid), archived=gid in marked)
+            for gid in (1, 2, 3)
+            if (gid, day) != (2, 3)
+        ]
+        run = nights.run(date(2026, 3, day))
+        usage.store(database, run, nights.VOLUME, reports, replace=False)
+
+    def archived(day: int, volume: str = "scratch1") -> set[int]:
+        return database.transaction(
+            lambda connection: stored_rows.archived(connection, volume, date(2026, 3, day))
+        )
+
+    assert [archived(day) for day in (1, 2, 3, 4, 5)] == [{2}, {2}, {1, 2}, {1, 2}, set()]
+    assert archived(3, "another") == set()
 
 
 def test_rows_that_are_replaced_while_they_are_read_are_told(database: Database) -> None:

@@ -49,6 +49,7 @@ bench: setup
 	$(BIN)/python tests/bench/bench_database.py
 	$(BIN)/python tests/bench/bench_names.py
 	$(BIN)/python tests/bench/bench_forecast.py
+	$(BIN)/python tests/bench/bench_candidates.py
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info build

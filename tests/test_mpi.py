@@ -25,7 +25,8 @@ from utils.vaults import Key, encode
 LARGE = 100_003
 SIZES = (LARGE, 1, 249, 250, 251)
 REPORTS = ("reporter", "inspector")
-ALL_REPORTS = (*REPORTS, "puppeteer", "users", "splitter")
+ALL_REPORTS = (*REPORTS, "puppeteer", "users", "splitter", "candidates")
+CANDIDATES = '[candidates]\nmin_size = "1 KB"\ncold_share = 0.6'
 ENDS_SECONDS = 10
 WINDOWS = 8
 
@@ -70,7 +71,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def site_of(folder: Path, scans: Path, volumes: int, ranks: int) -> Site:
     """A new site with the first volumes."""
-    made = Site(folder, ranks=ranks)
+    made = Site(folder, config=CANDIDATES, ranks=ranks)
     made.wrstat.mkdir(parents=True)
     for number in range(volumes):
         for scan in scans.glob(f"*s{number}"):
@@ -100,6 +101,7 @@ def test_any_number_of_ranks_writes_the_same(
     assert threads.run(*ALL_REPORTS, "--all").returncode == 0
     expected = written(threads)
     assert len(expected[1]["vault"]) > 500
+    assert {row[2] for row in expected[1]["archive_candidate"]} == {"cold", "vault"}
     for ranks in numbers:
         made = site_of(tmp_path / str(ranks), scans, volumes, ranks)
         done = made.run(*ALL_REPORTS, "--all")
@@ -113,11 +115,11 @@ def test_ranks_write_into_a_server_too(tmp_path: Path, table: DatabaseTable) -> 
         tmp_path, database=table.url, password_file=table.password_file, retry_seconds=10, ranks=4
     )
     made.add_scan(volume(1, 2000), "/lustre/s1")
-    assert [each["status"] for each in made.outcomes(*ALL_REPORTS)] == ["written"] * 5
+    assert [each["status"] for each in made.outcomes(*ALL_REPORTS)] == ["written"] * 6
     by_ranks = dump(table)
     made.ranks = 0
     again = made.outcomes(*ALL_REPORTS, "--force")
-    assert [each["status"] for each in again] == ["written"] * 5
+    assert [each["status"] for each in again] == ["written"] * 6
     assert dump(table) == by_ranks
     assert len(by_ranks["directory"]) > 50
 

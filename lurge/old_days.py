@@ -113,7 +113,7 @@ def _of_day(
     if splitter and day.lacking:
         yield from map(Result, _without_folder(day))
     wanted = splitter() if splitter and not day.lacking else None
-    yield from replace(night, splitter=wanted).run(day.scans, progress)
+    yield from replace(night, splitter=wanted, day=day.day).run(day.scans, progress)
 
 
 def _without_folder(day: Day) -> Iterator[Outcome]:

@@ -50,16 +50,26 @@ def store(
 
     Raises DatabaseFailed, and AlreadyRecorded unless the rows that are there shall be replaced.
     """
+    store_days(database, of, [(run, rows)], replace=replace)
+
+
+def store_days(
+    database: Database,
+    of: Volume,
+    days: Sequence[tuple[Run, Sequence[GroupReport]]],
+    *,
+    replace: bool,
+) -> None:
+    """The same for several runs of a volume, all of them or none."""
     token = secrets.token_hex(16)
     volume_id, owners = database.transaction(
         lambda connection: (
             names.volume_id(connection, of),
-            names.owners(connection, [row.group for row in rows]),
+            names.owners(connection, [row.group for _, rows in days for row in rows]),
         )
     )
-    values = [_values(row, run.record_date, volume_id, owners[row.group.gid]) for row in rows]
 
-    def write(connection: Connection) -> None:
+    def write(connection: Connection, run: Run, rows: Sequence[GroupReport]) -> None:
         if not runs.claim(connection, run, volume_id, token, replace=replace):
             return
         if replace:
@@ -70,10 +80,15 @@ def store(
                 )
             )
         runs.record(connection, run, volume_id, token)
-        if values:
+        day = run.record_date
+        if values := [_values(row, day, volume_id, owners[row.group.gid]) for row in rows]:
             connection.execute(sql.insert(lustre_usage), values)
 
-    database.transaction(write)
+    def write_all(connection: Connection) -> None:
+        for run, rows in days:
+            write(connection, run, rows)
+
+    database.transaction(write_all)
 
 
 def _values(row: GroupReport, day: date, volume_id: int, owner: names.Owner) -> dict[str, object]:

@@ -132,6 +132,16 @@ def test_days_and_volumes_stay_apart(database: Database) -> None:
         assert stored(database, day, volume) == nights.rows(5, volume, used_bytes=number)
 
 
+def test_several_days_are_stored_together_or_not_at_all(database: Database) -> None:
+    days = [(nights.run(day), nights.rows(count)) for count, day in ((3, YESTERDAY), (5, DAY))]
+    usage.store_days(database, VOLUME, days, replace=False)
+    assert [stored(database, run.record_date) for run, _ in days] == [rows for _, rows in days]
+    more = [(nights.run(TOMORROW), nights.rows(1)), days[1]]
+    with pytest.raises(AlreadyRecorded):
+        usage.store_days(database, VOLUME, more, replace=False)
+    assert recorded(database, TOMORROW) is None
+
+
 def test_more_rows_than_fit_into_one_statement_are_stored(database: Database) -> None:
     rows = [
         nights.row(nights.group(gid, name=f"{gid}" + "\U0001f4be" * 1000)) for gid in range(1, 1001)

@@ -25,6 +25,7 @@ from lurge import doctor, nightly, old_days, outcomes
 from lurge import tree as trees
 from lurge.backtest import NothingToJudge
 from lurge.candidates.report import Candidates
+from lurge.demo.history import write as write_history
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
 from lurge.doctor import Patient, Point
@@ -79,6 +80,9 @@ REPORTS = {
     "candidates": "What could be archived, largest and coldest first.",
 }
 """The reports that may be named together, each with what `--help` says of it."""
+
+WORTH_TRYING = ("reporter inspector users puppeteer candidates", "backtest", "doctor")
+"""What a made-up site has something to show for."""
 
 IN_MEMORY = "sqlite://"
 DOCTOR_WAITS_SECONDS = 5
@@ -723,7 +727,8 @@ def demo(folder: Path, entries: int, seed: int) -> int:
     """
     Make up a site in DIR: scans of three volumes over three nights, groups, users, quotas, vaults.
 
-    Try `lurge --config DIR/lurge.toml reporter inspector users puppeteer` on it.
+    In its database is a year of history before these nights, so that there is something to foretell
+    from. In the end it says what to try.
     """
     try:
         made = make_site(folder, entries, seed, datetime.now(UTC).date())
@@ -733,9 +738,19 @@ def demo(folder: Path, entries: int, seed: int) -> int:
         return complain(f"{error.filename}: {error.strerror}: name another DIR", SOMETHING_FAILED)
     print(
         f"{folder}: {len(made.scans)} scans of {', '.join(made.volumes)}; {made.entries:,} entries "
-        f"of {made.groups} groups and {made.users} users in the newest\n"
-        f"now try: lurge --config {made.config} reporter inspector users puppeteer"
+        f"of {made.groups} groups and {made.users} users in the newest",
+        flush=True,
     )
+    settings = config_file.read(made.config)
+    database = open_database(
+        settings.database, dry_run=False, waiting=partial(print, file=sys.stderr)
+    )
+    rows = write_history(database, settings, *sources(settings), made.pasts)
+    database.close()
+    print(f"{settings.database.url}: {rows:,} rows of what the groups used in the year before")
+    print("now try:")
+    for words in WORTH_TRYING:
+        print(f"lurge --config {made.config} {words}")
     return FINE
 
 

@@ -1,10 +1,11 @@
 """
 The numbers of made-up entries, drawn for thousands at a time, and their lines in today's form.
 
-A file that is younger than a night's scan is absent from it; all else is the same every night.
+A file that is younger than a night's scan is absent from it. A file that is marked in a vault on
+some nights has a link more on these. All else is the same every night.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -57,14 +58,20 @@ class Entries(NamedTuple):
     """
     Entries of a volume in the order of their paths.
 
-    paths: quoted. numbers: as in a batch. night: the first night that has each entry.
-    again: whether it is a further name of a file that was counted.
+    paths: quoted; a path may come again, on other nights. numbers: as in a batch.
+    first, last: the nights that have each entry. again: whether it is a further name of a file
+    that was counted.
     """
 
     paths: list[bytes]
     numbers: Columns
-    night: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
     again: NDArray[np.bool_]
+
+    def on(self, night: int) -> NDArray[np.bool_]:
+        """Which of the entries a night has."""
+        return (self.first <= night) & (night <= self.last)
 
     def lines(self) -> list[bytes]:
         """The entries as lines in today's form."""
@@ -110,18 +117,18 @@ class Numbers:
 
     def _entries(self, paths: list[bytes], runs: list[Run]) -> Entries:
         kinds = np.fromiter(chain.from_iterable(run.kinds for run in runs), np.int64, len(paths))
-        owners = np.array([(run.uid, run.gid, run.born) for run in runs]).T
+        owners = np.array([(run.uid, run.gid, run.born, run.until) for run in runs]).T
         owned = np.repeat(owners, [len(run.names) for run in runs], axis=1)
         marked = dict(_marked(runs))
         for place, file in marked.items():
-            owned[:, place] = file.uid, file.gid, file.born
-        uid, gid, born = owned
+            owned[:, place] = file.uid, file.gid, file.born, file.until
+        uid, gid, born, until = owned
         numbers = np.empty((len(NUMBER_COLUMNS), len(paths)), np.int64)
         numbers[UID], numbers[GID] = uid, gid
         numbers[DEVICE] = self._device
         self._draw_types(numbers, kinds)
         self._draw_inodes(numbers)
-        night = self._draw_times(numbers, kinds, born)
+        night = self._draw_times(numbers, kinds, born, until)
         again = np.zeros(len(paths), np.bool_)
         for place, file in marked.items():
             again[place] = self._mark(numbers[:, place], file)
@@ -136,7 +143,8 @@ class Numbers:
             numbers[LINKS, files] = files.shape[1]
             again[files[:, 1:]] = True
             self._owed -= files.size
-        return Entries(paths, numbers, night, again)
+        last = np.full(len(paths), len(self._nights) - 1)
+        return self._while_marked(Entries(paths, numbers, night, last, again), marked)
 
     def _mark(self, numbers: Columns, file: Marked) -> bool:
         """Let an entry be a name of a marked file; whether it is the second one."""
@@ -147,6 +155,22 @@ class Numbers:
         if file.links > 1:
             self._marked[file.inode] = numbers.copy()
         return False
+
+    def _while_marked(self, made: Entries, marked: Mapping[int, Marked]) -> Entries:
+        """
+        Let files be in a vault only on the nights on which they are marked.
+
+        The vault's name is there on these; the other name has one link before and afterwards.
+        """
+        newest = len(self._nights) - 1
+        alone = []
+        for place, file in marked.items():
+            born, last = int(made.first[place]), min(file.last, newest)
+            made.first[place], made.last[place] = max(born, file.first), last
+            if made.again[place]:
+                before, after = (born, file.first - 1), (max(born, last + 1), newest)
+                alone += [(place, *nights) for nights in (before, after) if nights[0] <= nights[1]]
+        return _with_alone(made, alone) if alone else made
 
     def _draw_types(self, numbers: Columns, kinds: NDArray[np.int64]) -> None:
         """Types and sizes; some common files become symbolic links."""
@@ -165,17 +189,23 @@ class Numbers:
         self._inode = numbers[INODE, -1]
 
     def _draw_times(
-        self, numbers: Columns, kinds: NDArray[np.int64], born: NDArray[np.int64]
+        self,
+        numbers: Columns,
+        kinds: NDArray[np.int64],
+        born: NDArray[np.int64],
+        until: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         """The times; the first night that has each entry. A night sees nothing that is later."""
         count = len(born)
         busy = self._dice.exponential(BUSY_DAYS * DAY, count)
         busy[kinds == DIRECTORY_KIND] = 0
-        modified = born + np.minimum(busy, (self._nights[-1] - born) * self._dice.random(count))
+        ends = np.minimum(until, self._nights[-1])
+        modified = born + np.minimum(busy, (ends - born) * self._dice.random(count))
         numbers[MTIME] = modified
         night: NDArray[np.int64] = np.searchsorted(self._nights, numbers[MTIME])
         for column, chance in (ATIME, READ_LATER), (CTIME, CHANGED_LATER):
-            later = (self._nights[night] - modified) * self._dice.random(count)
+            ends = np.minimum(until, self._nights[night])
+            later = (ends - modified) * self._dice.random(count)
             numbers[column] = modified + later * (self._dice.random(count) < chance)
         return night
 
@@ -209,3 +239,20 @@ def _marked(runs: Sequence[Run]) -> Iterator[tuple[int, Marked]]:
                 if name in run.marked:
                     yield place, run.marked[name]
         start += len(run.names)
+
+
+def _with_alone(made: Entries, alone: Sequence[tuple[int, int, int]]) -> Entries:
+    """Add entries with one link: like the one at a place, from one night to another."""
+    places, first, last = np.array(alone).T
+    numbers = made.numbers[:, places]
+    numbers[LINKS] = 1
+    paths = made.paths.copy()
+    for place in sorted(places.tolist(), reverse=True):
+        paths.insert(place, paths[place])
+    return Entries(
+        paths,
+        np.insert(made.numbers, places, numbers, axis=1),
+        np.insert(made.first, places, first),
+        np.insert(made.last, places, last),
+        np.insert(made.again, places, False),
+    )

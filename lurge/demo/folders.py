@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 from lurge.demo.words import DIRECTORY_KIND
 
+ALWAYS = 1 << 62
+"""Until when a directory is used that is in use, in seconds; and the night that has it last."""
+
 
 class Marked(NamedTuple):
     """
     A file that somebody marked in a vault, whichever of its names one looks at.
 
-    links: 2, or 1 where the vault has its only name. born: when its directory was made.
+    links: 2, or 1 where the vault has its only name. born: when its directory was made, and used
+    until. first, last: the nights on which it is marked.
     """
 
     inode: int
@@ -25,6 +29,9 @@ class Marked(NamedTuple):
     uid: int
     gid: int
     born: int
+    until: int
+    first: int = 0
+    last: int = ALWAYS
 
 
 class Run(NamedTuple):
@@ -33,6 +40,7 @@ class Run(NamedTuple):
 
     names: as they stand between the quotes of a Go literal; the directory's own is ``b""``.
     kinds: of each entry, as in `KINDS`. born: when the directory was made; entries came later.
+    until: when any of them was used last.
     marked: those of the directory's files that are in a vault, by name.
     """
 
@@ -42,6 +50,7 @@ class Run(NamedTuple):
     uid: int
     gid: int
     born: int
+    until: int
     marked: Mapping[bytes, Marked] | None
 
 
@@ -51,7 +60,7 @@ class Folder:
     A directory to be walked.
 
     path: quoted, with a trailing slash. below: how many entries `grow` has to make up below it,
-    which sets `names`, `kinds` and `folders`, all sorted by name. marked: as in a run.
+    which sets `names`, `kinds` and `folders`, all sorted by name. marked, until: as in a run.
     """
 
     path: bytes
@@ -64,6 +73,7 @@ class Folder:
     kinds: Sequence[int] = ()
     folders: Sequence["Folder"] = ()
     marked: dict[bytes, Marked] | None = None
+    until: int = ALWAYS
 
     def items(self) -> Iterator["Run | Folder"]:
         """The directory's own entry, its files and directories, in the order of their names."""
@@ -80,7 +90,8 @@ class Folder:
             yield self._run(names[start:], kinds[start:])
 
     def _run(self, names: Sequence[bytes], kinds: Sequence[int]) -> Run:
-        return Run(self.path, names, kinds, self.uid, self.gid, self.born, self.marked)
+        owned = self.uid, self.gid, self.born, self.until
+        return Run(self.path, names, kinds, *owned, self.marked)
 
 
 def walk(root: Folder) -> Iterator[Run]:

@@ -43,6 +43,10 @@ class People:
         """What a user is called."""
         return self.users[uid - FIRST_UID]
 
+    def named(self) -> range:
+        """The gids of groups that have a name: nobody knows the last group."""
+        return range(FIRST_GID, FIRST_GID + len(self.groups) - 1)
+
     def members(self, gid: int) -> list[int]:
         """The users in a group."""
         first = 7 * gid
@@ -51,9 +55,9 @@ class People:
     def group_lines(self) -> Iterator[str]:
         """The names as `getent group` prints them, but for the last group: nobody knows it."""
         yield "root:x:0:"
-        for group, name in enumerate(self.groups[:-1]):
-            users = ",".join(map(self.user_name, self.members(FIRST_GID + group)))
-            yield f"{name}:x:{FIRST_GID + group}:{users}"
+        for gid in self.named():
+            users = ",".join(map(self.user_name, self.members(gid)))
+            yield f"{self.group_name(gid)}:x:{gid}:{users}"
 
     def user_lines(self) -> Iterator[str]:
         """The names as `getent passwd` prints them, but for the last user: nobody knows them."""

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from isal import igzip
 
+from lurge.demo import quotas
+from lurge.demo.cold import Cold
 from lurge.demo.entries import HARD_LINKS, Entries, Numbers
 from lurge.demo.folders import walk
-from lurge.demo.people import FIRST_GID, FIRST_UID, People, people_for
+from lurge.demo.people import FIRST_UID, People, people_for
 from lurge.demo.tree import Wood
-from lurge_types.batch import GID, SIZE
+from lurge.demo.use import Counted, Past, grown
 from utils.quotas import HEADER
 from utils.scans import FULLWIDTH_SLASH
 
@@ -34,10 +36,6 @@ VAULTS = 0.9
 FEWEST = 300
 """With fewer entries a volume has no room for one of everything."""
 
-NO_QUOTA = 0.15
-OVER_QUOTA = 0.12
-ROUND_BYTES, LEAST_BYTES = 1 << 30, 1 << 40
-ROUND_INODES, LEAST_INODES = 1000, 1000
 COMPRESSION = 2
 
 
@@ -55,7 +53,7 @@ class Site:
     What was made.
 
     config: the configuration that uses all of it. scans: the scan files, the oldest night first.
-    entries: on the newest night, over all volumes.
+    entries: on the newest night, over all volumes. pasts: of each volume.
     """
 
     config: Path
@@ -64,6 +62,7 @@ class Site:
     entries: int
     groups: int
     users: int
+    pasts: tuple[Past, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +88,7 @@ class _Volume:
     def all_entries(self) -> Iterator[Entries]:
         """Its entries of the newest night."""
         scan_times = [_moment(night, FINISHED) for night in self.nights]
+        nights = len(scan_times)
         dice = np.random.default_rng([self.seed, self.number])
         wood = Wood(
             self.people,
@@ -97,9 +97,14 @@ class _Volume:
             scan_times[-1],
             dice,
             vaults=VAULTS if self.hard_links else 0,
+            nights=nights,
         )
+        cold = None
+        if nights > 1:
+            drawn = np.random.default_rng([self.seed, self.number, len(SHARES)])
+            cold = Cold(self.entries, scan_times[-1], nights, drawn)
         users = range(FIRST_UID + self.number % 2, FIRST_UID + len(self.people.users), 2)
-        root = wood.volume(self.entries, self.people.archived(self.number), users)
+        root = wood.volume(self.entries, self.people.archived(self.number), users, cold)
         return Numbers(self.number, scan_times, self.hard_links, dice).entries(walk(root))
 
 
@@ -120,14 +125,19 @@ def make(folder: Path, entries: int, seed: int, today: date) -> Site:
         for number, (name, budget) in enumerate(_budgets(entries).items())
     ]
     scans: list[Path] = []
-    quotas = [",".join(HEADER)]
+    pasts = []
+    limits = [",".join(HEADER)]
     for volume in volumes:
-        use = _Use(people)
-        scans += _write_nights(folder / "wrstat", volume, use)
-        quotas += use.quotas(volume.name, seed)
+        counted = Counted(people, len(nights))
+        scans += _write_nights(folder / "wrstat", volume, counted)
+        use = counted.use()
+        dice = np.random.default_rng([seed, len(SHARES), volume.number])
+        archived = frozenset(people.archived(volume.number))
+        pasts.append(grown(volume.name, nights[0], use, archived, dice))
+        limits += quotas.lines(people, pasts[-1], use, dice)
     _write(folder / "group", people.group_lines())
     _write(folder / "passwd", people.user_lines())
-    _write(folder / "quotas.csv", quotas)
+    _write(folder / "quotas.csv", limits)
     _write(folder / "lurge.toml", _config(volumes))
     return Site(
         folder / "lurge.toml",
@@ -136,6 +146,7 @@ def make(folder: Path, entries: int, seed: int, today: date) -> Site:
         entries,
         len(people.groups),
         len(people.users),
+        tuple(pasts),
     )
 
 
@@ -160,42 +171,13 @@ def _check(entries: int) -> None:
         raise SiteTooSmall(f"{entries} entries are too few to be shared out: {FEWEST} or more")
 
 
-class _Use:
-    """What each group uses of a volume."""
-
-    def __init__(self, people: People) -> None:
-        self._people = people
-        self._bytes = np.zeros(len(people.groups))
-        self._inodes = np.zeros(len(people.groups))
-
-    def add(self, entries: Entries) -> None:
-        """Count a file once, and what belongs to administrators not at all."""
-        counted = ~entries.again & (entries.numbers[GID] >= FIRST_GID)
-        group = entries.numbers[GID, counted] - FIRST_GID
-        self._bytes += np.bincount(group, entries.numbers[SIZE, counted], len(self._bytes))
-        self._inodes += np.bincount(group, minlength=len(self._inodes))
-
-    def quotas(self, volume: str, seed: int) -> Iterator[str]:
-        """A line of the quotas' file for most groups; some have no limit, some are above it."""
-        dice = np.random.default_rng([seed, len(SHARES), *volume.encode("ascii")])
-        for name, used, inodes in zip(self._people.groups, self._bytes, self._inodes, strict=True):
-            chance = dice.random()
-            fullness = dice.uniform(1.05, 1.3) if chance < OVER_QUOTA else dice.uniform(0.2, 1)
-            limit_bytes = used / fullness // ROUND_BYTES * ROUND_BYTES or LEAST_BYTES
-            limit_inodes = inodes / dice.uniform(0.1, 1) // ROUND_INODES * ROUND_INODES
-            if inodes and chance < 1 - NO_QUOTA:
-                yield f"{name},{volume},{limit_bytes:.0f},{limit_inodes or LEAST_INODES:.0f}"
-            elif inodes and chance < 1 - NO_QUOTA / 2:
-                yield f"{name},{volume},{limit_bytes:.0f},"
-
-
 def _budgets(entries: int) -> dict[str, int]:
     """How many entries each volume has."""
     ends = np.rint(np.cumsum([0, *SHARES.values()]) * entries).astype(int).tolist()
     return {name: end - start for name, (start, end) in zip(SHARES, pairwise(ends), strict=True)}
 
 
-def _write_nights(folder: Path, volume: _Volume, use: _Use) -> list[Path]:
+def _write_nights(folder: Path, volume: _Volume, counted: Counted) -> list[Path]:
     """Write the volume's scan of each night, each folder under a dot name until it is complete."""
     place = volume.mount.replace("/", FULLWIDTH_SLASH)
     folders = [folder / f"{night:%Y%m%d}-{STARTED:%H%M%S}_{place}" for night in volume.nights]
@@ -206,10 +188,10 @@ def _write_nights(folder: Path, volume: _Volume, use: _Use) -> list[Path]:
             each.mkdir(parents=True)
             texts.append(stack.enter_context(_compressed(each / "stats.gz")))
         for entries in volume.all_entries():
-            use.add(entries)
+            counted.add(entries)
             lines = entries.lines()
             for number, text in enumerate(texts):
-                text.write(b"".join(compress(lines, (entries.night <= number).tolist())))
+                text.write(b"".join(compress(lines, entries.on(number).tolist())))
     for each, hidden, night in zip(folders, unfinished, volume.nights, strict=True):
         _set_time(hidden / "stats.gz", night)
         hidden.rename(each)

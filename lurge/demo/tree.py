@@ -1,15 +1,16 @@
 """A made-up tree of directories, grown at random."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, cycle, islice, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lurge.demo.cold import Cold
 from lurge.demo.folders import Folder, in_order
 from lurge.demo.people import People
-from lurge.demo.vaults import Vaults
+from lurge.demo.vaults import Vaults, is_vault
 from lurge.demo.words import (
     KINDS,
     MARKER,
@@ -49,7 +50,7 @@ class Wood:
     Grows a volume's directories at random.
 
     groups: the gids of those who work there. now: when the newest scan is made; nothing is younger.
-    vaults: which share of the groups has one.
+    vaults: which share of the groups has one. nights: how many scans are made.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class Wood:
         dice: np.random.Generator,
         *,
         vaults: float,
+        nights: int = 1,
     ) -> None:
         self._people = people
         self._groups = groups
         self._mount = mount
         self._now = now
-        self._vaults = Vaults(dice, vaults)
+        self._vaults = Vaults(dice, vaults, nights)
+        self._cold: Mapping[int, Sequence[Folder]] = {}
         self._share = _endless(lambda: dice.random(DRAWN))
         self._weight = _endless(lambda: dice.lognormal(0, 1.2, DRAWN))
         self._breadth = _endless(lambda: dice.exponential(1, DRAWN))
@@ -74,10 +77,16 @@ class Wood:
             lambda: dice.lognormal(np.log(FILES_MEDIAN), FILES_SPREAD, DRAWN).astype(int)
         )
 
-    def volume(self, entries: int, archived: Iterable[int], users: Iterable[int]) -> Folder:
-        """The root of a volume of so many entries, itself counted."""
+    def volume(
+        self, entries: int, archived: Iterable[int], users: Iterable[int], cold: Cold | None = None
+    ) -> Folder:
+        """The root of a volume of so many entries, itself counted; with what is cold on it."""
         marked = [self._marked(gid) for gid in archived]
         working = [self._holder(gid) for gid in self._groups]
+        if cold:
+            self._cold = cold.folders(working, marked, self._vaults)
+            for folder in marked:
+                folder.folders = self._cold.get(folder.gid, ())
         private = [self._home(uid) for uid in users]
         odd = self._odd()
         teams = [folder for folder in marked + working if self._is_team(folder.gid)]
@@ -85,7 +94,8 @@ class Wood:
         humgen = [self._top(b"/humgen/projects/", projects), self._top(b"/humgen/teams/", teams)]
         tops = [self._top(b"/humgen/", humgen), self._top(b"/users/", [odd, *private])]
         fixed = 1 + len(humgen) + len(tops) + sum(1 + len(each.names) for each in [odd, *marked])
-        self._share_out(working + private, entries - fixed)
+        unused = sum(map(self._vaults.size, chain.from_iterable(self._cold.values())))
+        self._share_out(working + private, entries - fixed - unused)
         return self._top(b"/", tops)
 
     def _top(self, path: bytes, folders: Sequence[Folder] = ()) -> Folder:
@@ -102,8 +112,7 @@ class Wood:
         name = self._people.group_name(gid).encode("ascii")
         top = b"/humgen/teams/" if is_team else b"/humgen/projects/"
         path = b"%b%b%b/" % (self._mount, top, name)
-        grow = self._team if is_team else self._project
-        return Folder(path, self._people.members(gid)[0], gid, self._long_ago(), grow)
+        return Folder(path, self._people.members(gid)[0], gid, self._long_ago(), self._group)
 
     def _marked(self, gid: int) -> Folder:
         """The directory of a group whose files were archived."""
@@ -128,22 +137,29 @@ class Wood:
     def _long_ago(self) -> int:
         return self._now - 30 * DAY - int(next(self._share) * 5 * YEAR)
 
-    def _project(self, folder: Folder) -> None:
-        """A few directories by purpose, one for the users, and often a vault."""
+    def _group(self, folder: Folder) -> None:
+        """What a group works with, often a vault, and what it uses no more."""
+        cold = self._cold.get(folder.gid, ())
+        has_vault = any(is_vault(each) for each in cold)
+        if self._is_team(folder.gid):
+            self._in_common(folder)
+        else:
+            has_vault |= not self._by_purpose(folder)
+        if not has_vault:
+            self._vaults.add(folder)
+        folder.folders = in_order([*folder.folders, *cold])
+
+    def _by_purpose(self, folder: Folder) -> bool:
+        """A few directories by purpose, one for the users; False where that would be too much."""
         if folder.below < ENTRIES_PER_PART:
             self._plain(folder)
-            return
+            return False
         parts = PARTS[-(folder.below // ENTRIES_PER_PART) :]
         purposes = [self._child(folder, name, self._plain) for name in parts]
         users = self._child(folder, b"users/", self._in_common)
         folder.folders = in_order([users, *purposes])
         self._share_out(folder.folders, folder.below)
-        self._vaults.add(folder)
-
-    def _team(self, folder: Folder) -> None:
-        """A directory for each member of the group, and often a vault."""
-        self._in_common(folder)
-        self._vaults.add(folder)
+        return True
 
     def _in_common(self, folder: Folder) -> None:
         """A directory for each member of the group."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lurge.demo.folders import Folder, Marked, in_order
+from lurge.demo.folders import ALWAYS, Folder, Marked, in_order
 from lurge.demo.words import DIRECTORY_KIND, KINDS, NOTE
 from utils.vaults import VAULT, Key, encode
 
@@ -29,6 +29,8 @@ BROKEN = b"keep/README"
 """What somebody put into a vault by hand."""
 
 ONLY_THERE = 0.05
+NEWLY_MARKED = 0.1
+UNMARKED = 0.1
 LONG = 0.3
 LONG_ENDING = b".before_" + b"_and_".join([b"recalibration_of_base_qualities"] * 5)
 """What makes a path too long for one name of its key."""
@@ -46,16 +48,27 @@ class Mark(NamedTuple):
     file: Marked
 
 
+class Wish(NamedTuple):
+    """A file that shall be marked, by its directory and its place there; the nights it shall be."""
+
+    branch: bytes
+    folder: Folder
+    place: int
+    first: int = 0
+    last: int = ALWAYS
+
+
 class Vaults:
     """
     Makes the vaults of a volume. The first of them has a broken key, and a copy of a file.
 
-    share: of the groups that have one, of those with enough for it.
+    share: of the groups that have one, of those with enough for it. nights: how many are made.
     """
 
-    def __init__(self, dice: np.random.Generator, share: float) -> None:
+    def __init__(self, dice: np.random.Generator, share: float, nights: int) -> None:
         self._dice = dice
         self._share = share
+        self._newest = nights - 1
         self._inode = FIRST_INODE
         self._is_first = True
 
@@ -72,34 +85,60 @@ class Vaults:
         if files and self._dice.random() < LONG:
             _lengthen(files[0][0])
         marks = [self._mark(*file) for file in files[:: max(len(files) // wanted, 1)][:wanted]]
-        vault = self._vault(root, marks)
+        branches = self._dice.choice(list(BRANCHES), len(marks), p=list(BRANCHES.values()))
+        vault = self._vault(root, marks, branches.tolist())
         largest = max(waiting, key=lambda folder: folder.below, default=None)
         if largest is None or largest.below <= len(vault.names):
             return
-        largest.below -= 1 + len(vault.names)
+        largest.below -= self.size(vault)
         root.folders = in_order([vault, *root.folders])
-        for mark in marks:
-            if mark.file.links > 1:
-                mark.folder.marked = mark.folder.marked or {}
-                mark.folder.marked[mark.name] = mark.file
+        _tell(marks)
         self._is_first = False
+
+    def of(self, root: Folder, wishes: Sequence[Wish]) -> Folder:
+        """A vault of a directory in which just these files are marked."""
+        marks = [self._wished(wish) for wish in wishes]
+        vault = self._vault(root, marks, [wish.branch for wish in wishes])
+        _tell(marks)
+        self._is_first = False
+        return vault
+
+    def _wished(self, wish: Wish) -> Mark:
+        folder, place = wish.folder, wish.place
+        file = self._file(folder, 2)._replace(first=wish.first, last=wish.last)
+        return Mark(folder, folder.names[place], folder.kinds[place], file)
+
+    def size(self, folder: Folder) -> int:
+        """How many entries a directory that is made up already has on the newest night."""
+        marked = (folder.marked or {}).values() if is_vault(folder) else ()
+        gone = sum(file.last < self._newest for file in marked)
+        return 1 + len(folder.names) - gone + sum(map(self.size, folder.folders))
 
     def _mark(self, folder: Folder, place: int) -> Mark:
         """Mark a file, or one that is not there any more."""
         only_there = self._dice.random() < ONLY_THERE
         name = b"old_" + folder.names[place] if only_there else folder.names[place]
-        return Mark(folder, name, folder.kinds[place], self._file(folder, 2 - only_there))
+        file = self._file(folder, 1) if only_there else self._changing(self._file(folder, 2))
+        return Mark(folder, name, folder.kinds[place], file)
 
     def _file(self, folder: Folder, links: int) -> Marked:
         self._inode += int(self._dice.integers(2, INODE_STEP))
-        return Marked(self._inode, links, folder.uid, folder.gid, folder.born)
+        return Marked(self._inode, links, folder.uid, folder.gid, folder.born, folder.until)
 
-    def _vault(self, root: Folder, marks: Sequence[Mark]) -> Folder:
+    def _changing(self, file: Marked) -> Marked:
+        """Some files are marked only on the newest night, some only on the oldest one."""
+        if not self._newest:
+            return file
+        chance = self._dice.random()
+        if chance < NEWLY_MARKED:
+            return file._replace(first=self._newest)
+        return file._replace(last=0) if chance > 1 - UNMARKED else file
+
+    def _vault(self, root: Folder, marks: Sequence[Mark], branches: Sequence[bytes]) -> Folder:
         """A vault of a directory, in which these files are marked."""
         marked = {}
         kinds = {AUDIT: KINDS[NOTE]}
-        branches = self._dice.choice(list(BRANCHES), len(marks), p=list(BRANCHES.values()))
-        for branch, mark in zip(branches.tolist(), marks, strict=True):
+        for branch, mark in zip(branches, marks, strict=True):
             key = branch + encode(Key(mark.file.inode, _below(root, mark)))
             kinds[key], marked[key] = mark.kind, mark.file
         if self._is_first:
@@ -113,6 +152,11 @@ class Vaults:
         vault.kinds = [kinds[name] for name in vault.names]
         vault.marked = marked
         return vault
+
+
+def is_vault(folder: Folder) -> bool:
+    """Whether a directory is a vault."""
+    return folder.path.endswith(b"/" + VAULT + b"/")
 
 
 def _first_files(root: Folder, enough: int) -> tuple[list[tuple[Folder, int]], Sequence[Folder]]:
@@ -130,6 +174,14 @@ def _first_files(root: Folder, enough: int) -> tuple[list[tuple[Folder, int]], S
             files += [(folder, place) for place in reversed(range(len(folder.names)))]
         level = [below for folder in level for below in folder.folders]
     return files, level
+
+
+def _tell(marks: Iterable[Mark]) -> None:
+    """Let the directories know which of their files are marked."""
+    for mark in marks:
+        if mark.file.links > 1:
+            mark.folder.marked = mark.folder.marked or {}
+            mark.folder.marked[mark.name] = mark.file
 
 
 def _lengthen(folder: Folder) -> None:

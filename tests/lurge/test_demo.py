@@ -7,18 +7,26 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
 from twin import parse_lines
 
+from db import usage
+from db.schema import lustre_usage, vault
 from lurge.demo.entries import HARD_LINKS
 from lurge.demo.people import people_for
 from lurge.demo.site import FEWEST, FolderTaken, Site, SiteTooSmall, make, write_scan
+from lurge.forecast.foretell import days_needed
+from lurge.warned import judged
 from lurge_types.batch import Block, Entry
+from lurge_types.config import WarningsTable
 from lurge_types.scans import Volume
 from utils import config, vaults
 from utils.names import FileNames
@@ -182,15 +190,39 @@ def test_a_file_in_a_vault_is_the_one_that_its_key_tells(made: Site) -> None:
     assert odd.total() == 2
 
 
-def test_a_vault_holds_an_audit_and_no_more_folders_than_its_keys_need(made: Site) -> None:
-    for scan in newest(made):
+def test_a_vault_holds_an_audit_and_the_folders_that_its_keys_need(made: Site) -> None:
+    for scan in made.scans:
         inside = [entry for entry in entries(scan) if b"/.vault/" in entry.path]
         marked = files_in_vaults(entries(scan))
         roots = {place.root for place in marked.values()}
-        files = {entry.path for entry in marked} | {root + b"/.vault/.audit" for root in roots}
+        audits = {entry.path for entry in inside if entry.path.endswith(b"/.audit")}
+        assert audits >= {root + b"/.vault/.audit" for root in roots}
+        files = {entry.path for entry in marked} | audits
         assert {entry.path for entry in inside if entry.type == "f"} == files
         folders = {folder for file in files for folder in parents(file)}
-        assert {entry.path for entry in inside if entry.type == "d"} == folders
+        there = {entry.path for entry in inside if entry.type == "d"}
+        assert there >= folders
+        assert len(there) < 1.5 * len(folders)  # those of files that are not marked any more stay
+
+
+def test_files_are_marked_between_the_nights_and_marks_are_taken_away(made: Site) -> None:
+    seen: dict[bytes, list[set[bytes]]] = defaultdict(list)
+    for scan, mount in with_mounts(made):
+        seen[mount].append({entry.path for entry in files_in_vaults(entries(scan))})
+    for oldest, middle, newest_night in seen.values():
+        assert newest_night - middle
+        assert oldest - middle - newest_night
+        assert len(oldest & middle & newest_night) > len(newest_night) / 2
+
+
+def test_a_file_that_is_not_marked_any_more_is_there_with_one_link(made: Site) -> None:
+    links: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for scan in made.scans:
+        for inode, file in {(each.device, each.inode): each for each in entries(scan)}.items():
+            links[inode].append(file.links)
+    changes = Counter(tuple(each) for each in links.values() if len(set(each)) > 1)
+    assert set(changes) >= {(1, 1, 2), (2, 1, 1)}
+    assert set(changes) <= {(1, 1, 2), (2, 1, 1), (1, 2)}
 
 
 def parents(file: bytes) -> Iterator[bytes]:
@@ -217,8 +249,9 @@ def test_vaults_have_all_that_vaults_have(made: Site) -> None:
 def test_the_tree_grows_and_nothing_in_it_is_younger_than_its_scan(made: Site) -> None:
     older: dict[bytes, set[Entry]] = defaultdict(set)
     older_time: dict[bytes, float] = defaultdict(float)
+    marked = {each.inode for scan in made.scans for each in files_in_vaults(entries(scan))}
     for scan, mount in with_mounts(made):
-        found = set(entries(scan))
+        found = {entry for entry in entries(scan) if entry.inode not in marked}
         scan_time = scan.stat().st_mtime
         assert found > older[mount]
         assert max(max(entry.atime, entry.mtime, entry.ctime) for entry in found) <= scan_time
@@ -335,3 +368,195 @@ def test_a_single_scan_has_the_share_of_hard_links_asked_for(
     assert share_of_links(found) == pytest.approx(hard_links, abs=0.002)
     in_vaults = len(files_in_vaults(found)) / len(found)
     assert in_vaults == 0 if not hard_links else 0.002 < in_vaults < 0.02
+
+
+CLASSES = {"now": 730, "soon": 365, "watch": 180}
+
+
+class Directory:
+    """What lies in a directory of a group's directory, over all groups."""
+
+    def __init__(self) -> None:
+        self.by_age: Counter[int] = Counter()
+        self.by_gid: Counter[int] = Counter()
+        self.inodes: set[int] = set()
+
+    def add(self, entry: Entry, scan_time: int) -> None:
+        self.by_age[(scan_time - max(entry.atime, entry.mtime)) // 86_400] += entry.size
+        self.by_gid[entry.gid] += entry.size
+        self.inodes.add(entry.inode)
+
+    def kind(self, *, left_out: int = 0) -> str | None:
+        """The class of candidates, if so many bytes more were not there."""
+        size = self.by_age.total() - left_out
+        for kind, days in CLASSES.items():
+            cold = sum(count for age, count in self.by_age.items() if age >= days)
+            if size >= 1 << 30 and cold >= 0.95 * size:
+                return kind
+        return None
+
+
+def directories(scan: Path) -> dict[bytes, Directory]:
+    """The directories right below the groups' own, without vaults."""
+    found: dict[bytes, Directory] = defaultdict(Directory)
+    for entry in entries(scan):
+        path = b"/".join(entry.path.split(b"/")[:7])
+        if entry.type == "f" and b"/humgen/" in path and path != entry.path:
+            found[path].add(entry, int(scan.stat().st_mtime))
+    return {path: each for path, each in found.items() if not path.endswith(b"/.vault")}
+
+
+@pytest.mark.parametrize("count", [1000, 3000, ENTRIES])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_there_are_candidates_of_all_classes_and_such_as_only_look_so(
+    tmp_path: Path, count: int, seed: int
+) -> None:
+    made = make(tmp_path, count, seed, TODAY)
+    for scan in newest(made):
+        marked = files_in_vaults(entries(scan))
+        kept = {entry.inode for entry, place in marked.items() if place.branch == b"keep"}
+        archived = {entry.gid for entry in entries(scan) if entry.path.endswith(b"/.imirrored")}
+        found = directories(scan)
+        free = Counter(
+            each.kind()
+            for each in found.values()
+            if not each.inodes & kept and not each.by_gid.keys() & archived
+        )
+        assert set(free) >= set(CLASSES)
+        assert any(each.kind() and each.inodes & kept for each in found.values())
+        assert any(each.kind() and each.by_gid.keys() & archived for each in found.values())
+        assert any(
+            not each.kind() and each.kind(left_out=min(each.by_gid.values()))
+            for each in found.values()
+            if len(each.by_gid) > 1
+        )
+        assert b"archive" in {place.branch for place in marked.values()}
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site as the command makes it."""
+    folder = tmp_path_factory.mktemp("tried") / "site"
+    told = lurge("demo", folder, "--entries", "3000", "--seed", "1")
+    assert "candidates" in told
+    return folder
+
+
+def lurge(*words: object) -> str:
+    """What the command prints."""
+    run = subprocess.run(
+        [sys.executable, MANAGER, *map(str, words)], check=False, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@contextmanager
+def connected(folder: Path) -> Iterator[Connection]:
+    engine = sql.create_engine(f"sqlite:///{folder / 'lurge.db'}")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def nights(folder: Path) -> list[date]:
+    days = {each.name[:8] for each in (folder / "wrstat").iterdir()}
+    return [date.fromisoformat(day) for day in sorted(days)]
+
+
+def volumes(folder: Path) -> list[str]:
+    return [each.name for each in config.read(folder / "lurge.toml").volume]
+
+
+def test_there_is_a_year_of_history_up_to_the_oldest_night(tried: Path) -> None:
+    oldest = nights(tried)[0]
+    year = [oldest - timedelta(days) for days in range(365, 0, -1)]
+    with connected(tried) as connection:
+        for name in volumes(tried):
+            records = usage.history(connection, name, date.min, date.max)
+            days = defaultdict(list)
+            for gid, day in zip(records.gid.tolist(), records.day.tolist(), strict=True):
+                days[gid].append(date.fromordinal(day))
+            assert all(sorted(each) == year for each in days.values())
+            assert set(days) == set(used(tried, name, oldest))
+
+
+def used(folder: Path, volume: str, night: date) -> Counter[int]:
+    """What each group uses by the scan of a night."""
+    [scan] = (folder / "wrstat").glob(f"{night:%Y%m%d}-*{volume}/stats.gz")
+    files = {entry.inode: entry for entry in entries(scan)}
+    total: Counter[int] = Counter()
+    for entry in files.values():
+        total[entry.gid] += entry.size
+    return total
+
+
+def test_the_nights_follow_on_the_history_without_a_fall(tried: Path) -> None:
+    oldest, *later = nights(tried)
+    with connected(tried) as connection:
+        for name in volumes(tried):
+            last = usage.last_used(connection, name, oldest)
+            for night in (oldest, *later):
+                now = used(tried, name, night)
+                assert all(now[gid] >= 0.9 * before for gid, before in last.items())
+                last = now
+
+
+def test_there_are_groups_of_all_levels_with_forecasts_and_without(tried: Path) -> None:
+    today = nights(tried)[-1]
+    limited: Counter[tuple[bool, bool]] = Counter()
+    lurge("--config", tried / "lurge.toml", "reporter")
+    with connected(tried) as connection:
+        for name in volumes(tried):
+            rows = usage.read(connection, name, today)
+            levels = Counter(row.warning for row in rows)
+            assert set(levels) == {1, 2, 3}
+            foretold = [row.foretold_bytes for row in rows]
+            assert any(each.likely and each.likely > today for each in foretold)
+            assert any(each.earliest and each.earliest > today for each in foretold)
+            assert any(each.likely == today for each in foretold)
+            assert any(row.inodes > 0.85 * row.quota_inodes for row in rows if row.quota_inodes)
+            limited.update((bool(row.quota_bytes), bool(row.quota_inodes)) for row in rows)
+    assert set(limited) == {(True, True), (True, False), (False, False)}
+
+
+def test_rates_are_kept_of_the_days_that_forecasts_look_back_on(tried: Path) -> None:
+    oldest = nights(tried)[0]
+    with connected(tried) as connection:
+        for name in volumes(tried):
+            records = usage.history(connection, name, date.min, oldest)
+            rates = records.used_bytes.theil_sen
+            is_kept = records.day >= oldest.toordinal() - days_needed(WarningsTable())
+            assert not np.isnan(rates[is_kept]).any()
+            assert np.isnan(rates[~is_kept]).all()
+
+
+def test_what_was_foretold_would_be_foretold_again(tried: Path) -> None:
+    oldest = nights(tried)[0]
+    table = WarningsTable()
+    with connected(tried) as connection:
+        for name in volumes(tried):
+            for day in (oldest - timedelta(1), oldest - timedelta(days_needed(table) - 7)):
+                stored = usage.read(connection, name, day)
+                first = day - timedelta(days_needed(table))
+                before = usage.history(connection, name, first, day)
+                assert judged(stored, before, day, table) == stored
+
+
+def test_the_same_arguments_give_the_same_history(tried: Path, tmp_path: Path) -> None:
+    lurge("demo", tmp_path / "again", "--entries", "3000", "--seed", "1")
+    oldest = nights(tried)[0]
+    with connected(tried) as first, connected(tmp_path / "again") as second:
+        columns = [column for column in lustre_usage.c if column.name != "record_id"]
+        rows = sql.select(*columns).where(lustre_usage.c.record_date < oldest)
+        ordered = rows.order_by(lustre_usage.c.record_id)
+        assert first.execute(ordered).all() == second.execute(ordered).all()
+
+
+def test_vaults_have_rows_of_files_that_came_and_went(tried: Path) -> None:
+    for night in nights(tried):
+        lurge("--config", tried / "lurge.toml", "puppeteer", "--date", night)
+    oldest, _, today = nights(tried)
+    with connected(tried) as connection:
+        seen = connection.execute(sql.select(vault.c.first_seen, vault.c.last_seen)).all()
+    assert {tuple(row) for row in seen} == {(oldest, None), (oldest, oldest), (today, None)}

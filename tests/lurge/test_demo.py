@@ -502,6 +502,15 @@ def test_the_nights_follow_on_the_history_without_a_fall(tried: Path) -> None:
                 last = now
 
 
+def test_no_group_is_cleaned_up_in_the_days_before_the_oldest_night(tmp_path: Path) -> None:
+    fell = 0
+    for past in make(tmp_path, 100_000, 1, TODAY).pasts:
+        change = past.used_bytes[:, 1:] / np.maximum(past.used_bytes[:, :-1], 1)
+        assert change[:, -7:].min() > 0.9
+        fell += int(np.count_nonzero(change < 0.8))
+    assert fell > 100
+
+
 def test_there_are_groups_of_all_levels_with_forecasts_and_without(tried: Path) -> None:
     today = nights(tried)[-1]
     limited: Counter[tuple[bool, bool]] = Counter()

@@ -150,14 +150,15 @@ def test_a_night_that_is_run_again_finds_everything_done(cluster: Cluster) -> No
     assert cluster.tables() == before
 
 
-def test_one_job_and_two_give_the_same_tsv(tmp_path: Path) -> None:
-    one, two = cluster_in(tmp_path / "one"), cluster_in(tmp_path / "two")
+def test_one_job_and_three_give_the_same_tsv(tmp_path: Path) -> None:
+    one, three = cluster_in(tmp_path / "one"), cluster_in(tmp_path / "three")
     one.cron()
-    assert two.cron(SPLIT="yes").returncode == 0
-    assert two.outcomes() == [("lurge-reports", 0), ("lurge-inspector", 0)]
-    assert ["mpirun" in job["command"] for job in two.jobs()] == [False, True]
-    assert two.log("lurge-reports").count("event=written report=reporter") == 0
-    assert one.tables() == two.tables() != {}
+    assert three.cron(SPLIT="yes").returncode == 0
+    jobs = ("lurge-reports", "lurge-inspector", "lurge-candidates")
+    assert three.outcomes() == [(job, 0) for job in jobs]
+    assert ["mpirun" in job["command"] for job in three.jobs()] == [False, True, False]
+    assert three.log("lurge-reports").count("event=written report=reporter") == 0
+    assert one.tables() == three.tables() != {}
 
 
 def test_without_an_mpi_a_night_runs_in_threads(cluster: Cluster) -> None:

@@ -742,10 +742,9 @@ def demo(folder: Path, entries: int, seed: int) -> int:
         flush=True,
     )
     settings = config_file.read(made.config)
-    database = open_database(
-        settings.database, dry_run=False, waiting=partial(print, file=sys.stderr)
-    )
-    rows = write_history(database, settings, *sources(settings), made.pasts)
+    told = partial(print, file=sys.stderr)
+    database = open_database(settings.database, dry_run=False, waiting=told)
+    rows = write_history(database, settings, *sources(settings, told, told), made.pasts)
     database.close()
     print(f"{settings.database.url}: {rows:,} rows of what the groups used in the year before")
     print("now try:")

@@ -38,6 +38,7 @@ from lurge.puppeteer.report import Puppeteer
 from lurge.reporter import Reporter
 from lurge.scan import ScanFailed, absolute
 from lurge.scan import scan as write_scan
+from lurge.sources import sources
 from lurge.splitter.report import Splitter
 from lurge.tree import PathUnplaced, Tree, TreeFailed
 from lurge.users import UserReporter
@@ -54,13 +55,12 @@ from lurge_types.scans import Progress, Scan, Volume
 from utils import config as config_file
 from utils import show
 from utils.config import ConfigWrong
-from utils.ldap_names import LdapNames, NamesMissing
-from utils.lfs import LfsQuotas
+from utils.ldap_names import NamesMissing
 from utils.log import Log, open_log
-from utils.names import FileNames, Names, NamesWrong, SystemNames
+from utils.names import NamesWrong
 from utils.paths import raw, text
 from utils.progress import entry_counter, progress_bars, progress_log, upload_log
-from utils.quotas import CsvQuotas, FirstThatKnows, NoQuotas, Quotas, QuotasWrong
+from utils.quotas import QuotasWrong
 from utils.s3 import Bucket, S3Failed
 from utils.scanfile import STANDARD_INPUT
 from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_file
@@ -411,57 +411,6 @@ def at_a_terminal() -> bool:
     """Whether a person is there to see what happens."""
     streams = (sys.stdin, sys.stdout, sys.stderr)
     return not mpi.launched() and any(stream.isatty() for stream in streams)
-
-
-def sources(
-    settings: Config, waiting: Callable[[str], None], odd: Callable[[str], None]
-) -> tuple[Names, Quotas]:
-    """
-    Where names and quotas come from. An LDAP directory is read now; it tells why it waits for it,
-    and what is odd there.
-
-    Raises ConfigWrong with every problem of both, NamesMissing.
-    """
-    problems = []
-    names: Names = SystemNames()
-    quotas: Quotas = NoQuotas()
-    table = settings.names.ldap if settings.names.source == "ldap" else None
-    password = None
-    try:
-        if settings.names.source == "files" and settings.names.group_file:
-            names = FileNames(settings.names.group_file, settings.names.user_file)
-        if table:
-            password = config_file.ldap_password(table)
-    except (NamesWrong, ConfigWrong) as error:
-        problems.append(str(error))
-    try:
-        quotas = quota_sources(settings)
-    except QuotasWrong as error:
-        problems.append(str(error))
-    if problems:
-        raise ConfigWrong("\n".join(problems))
-    if table:
-        names = LdapNames(table, password=password, waiting=waiting)
-        for remark in names.remarks:
-            odd(remark)
-    return names, quotas
-
-
-def quota_sources(settings: Config) -> Quotas:
-    """
-    Where quotas come from, in the order in which sources are asked.
-
-    Raises QuotasWrong.
-    """
-    table = settings.quotas
-    pseudo = {group.gid for group in settings.pseudo_groups.values()}
-    chain: list[Quotas] = []
-    for source in table.source:
-        if source == "lfs":
-            chain.append(LfsQuotas(table.lfs_timeout, table.limit, left_out=pseudo))
-        elif table.csv_file:
-            chain.append(CsvQuotas(table.csv_file, [volume.name for volume in settings.volume]))
-    return FirstThatKnows(chain)
 
 
 def days_asked(

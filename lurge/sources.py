@@ -1,0 +1,62 @@
+"""Where names and quotas come from, as it is configured."""
+
+from collections.abc import Callable
+
+from lurge_types.config import Config
+from utils import config as config_file
+from utils.config import ConfigWrong
+from utils.ldap_names import LdapNames
+from utils.lfs import LfsQuotas
+from utils.names import FileNames, Names, NamesWrong, SystemNames
+from utils.quotas import CsvQuotas, FirstThatKnows, NoQuotas, Quotas, QuotasWrong
+
+
+def sources(
+    settings: Config, waiting: Callable[[str], None], odd: Callable[[str], None]
+) -> tuple[Names, Quotas]:
+    """
+    Where names and quotas come from. An LDAP directory is read now; it tells why it waits for it,
+    and what is odd there.
+
+    Raises ConfigWrong with every problem of both, NamesMissing.
+    """
+    problems = []
+    names: Names = SystemNames()
+    quotas: Quotas = NoQuotas()
+    table = settings.names.ldap if settings.names.source == "ldap" else None
+    password = None
+    try:
+        if settings.names.source == "files" and settings.names.group_file:
+            names = FileNames(settings.names.group_file, settings.names.user_file)
+        if table:
+            password = config_file.ldap_password(table)
+    except (NamesWrong, ConfigWrong) as error:
+        problems.append(str(error))
+    try:
+        quotas = quota_sources(settings)
+    except QuotasWrong as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigWrong("\n".join(problems))
+    if table:
+        names = LdapNames(table, password=password, waiting=waiting)
+        for remark in names.remarks:
+            odd(remark)
+    return names, quotas
+
+
+def quota_sources(settings: Config) -> Quotas:
+    """
+    Where quotas come from, in the order in which sources are asked.
+
+    Raises QuotasWrong.
+    """
+    table = settings.quotas
+    pseudo = {group.gid for group in settings.pseudo_groups.values()}
+    chain: list[Quotas] = []
+    for source in table.source:
+        if source == "lfs":
+            chain.append(LfsQuotas(table.lfs_timeout, table.limit, left_out=pseudo))
+        elif table.csv_file:
+            chain.append(CsvQuotas(table.csv_file, [volume.name for volume in settings.volume]))
+    return FirstThatKnows(chain)

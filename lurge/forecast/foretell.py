@@ -72,16 +72,19 @@ def outlook(known: Series, table: WarningsTable) -> Outlook:
     recent = slice(-1 - table.history_days, None)
     theil_sen = rates.theil_sen(known.used[:, recent], known.suspect[:, recent])
     two_point = rates.two_point(known.used[:, recent])
-    seen = past.past(known)
+    seen = past.past(known.newest(JUDGED_DAYS))
     method = _methods(seen, table)
     rate = np.choose(method, [np.zeros(len(method)), theil_sen, two_point])
     unknown = np.isnan(theil_sen + two_point)
+    spread = past.spread(seen, method)
+    for ends in (spread.low, spread.high):
+        ends[unknown] = np.nan
     return Outlook(
         np.where(unknown, 0, rate),
         np.where(unknown, -1, method),
         theil_sen,
         two_point,
-        past.spread(seen, method),
+        spread,
     )
 
 

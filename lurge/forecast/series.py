@@ -27,6 +27,16 @@ class Series:
     theil_sen: Floats
     two_point: Floats
 
+    def newest(self, days: int) -> "Series":
+        """The same of the last day and so many before it."""
+        part = slice(-1 - days, None)
+        return Series(
+            self.used[:, part],
+            self.suspect[:, part],
+            self.theil_sen[:, part],
+            self.two_point[:, part],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cells:

@@ -76,6 +76,20 @@ def test_with_one_earlier_record_or_none_nothing_is_expected_to_change(count: in
     assert found == Forecast()
 
 
+def test_after_a_gap_that_leaves_no_rate_there_is_no_interval_either() -> None:
+    days = line(147, lambda ago: 10**6 - 100 * ago + ago % 5 * 300, 100)
+    before = [record for record in days if record.days_ago > 32]
+    assert told(before, present(10**6, 10**6 + 5000)) == Forecast()
+
+
+def test_a_longer_history_for_rates_does_not_change_by_what_methods_are_judged() -> None:
+    flat = [Record(ago, 10**6, 0, 0) for ago in range(366, 120, -1)]
+    grown = [Record(ago, 10**6 + 10**4 * (120 - ago), 10**4, 10**4) for ago in range(120, 0, -1)]
+    longer = WarningsTable(history_days=366)
+    found = told([*flat, *grown], present(10**6 + 120 * 10**4, 10**8), table=longer)
+    assert found.method != "no-change"
+
+
 def test_two_earlier_records_make_a_rate_but_no_interval() -> None:
     found = told(line(2, lambda ago: 1000 - 100 * ago), present(1000, 2000))
     assert found == Forecast("theil-sen", 100, 100, 100, likely=after(10))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from pydantic import BaseModel
 from rich.table import Table
 
 from db.database import Database, DatabaseFailed, is_empty_file
@@ -57,10 +58,10 @@ from utils import show
 from utils.config import ConfigWrong
 from utils.ldap_names import NamesMissing
 from utils.log import Log, open_log
-from utils.names import NamesWrong
+from utils.names import Names, NamesWrong
 from utils.paths import raw, text
 from utils.progress import entry_counter, progress_bars, progress_log, upload_log
-from utils.quotas import QuotasWrong
+from utils.quotas import Quotas, QuotasWrong
 from utils.s3 import Bucket, S3Failed
 from utils.scanfile import STANDARD_INPUT
 from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_file
@@ -86,7 +87,7 @@ WORTH_TRYING = ("reporter inspector users puppeteer candidates", "backtest", "do
 
 IN_MEMORY = "sqlite://"
 DOCTOR_WAITS_SECONDS = 5
-"""For a database that is away."""
+"""For whoever does not answer."""
 
 FILE = click.Path(path_type=Path)
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -235,6 +236,12 @@ def report(
         )
     settings = config_file.read(path)
     log = open_log(sys.stderr, secrets.token_hex(4))
+    today = datetime.now(UTC).date()
+    asked = days_asked(first, last, today)
+    if asked and (day or scan_file):
+        raise click.UsageError("--from and --to exclude --date and --scan")
+    if scan_file:
+        check_scan(scan_file, volumes, day)
 
     def waiting(why: str) -> None:
         log.warning("waiting", why=why)
@@ -244,10 +251,6 @@ def report(
 
     names, quotas = sources(settings, waiting, odd)
     bucket = bucket_of(settings, upload, waiting) if "splitter" in reports else None
-    today = datetime.now(UTC).date()
-    asked = days_asked(first, last, today)
-    if asked and (day or scan_file):
-        raise click.UsageError("--from and --to exclude --date and --scan")
     days = old_days.find(settings, volumes, asked, today) if asked else None
     wanted = (
         scans_to_read(settings, volumes, day.date() if day else None, scan_file, today)
@@ -255,15 +258,7 @@ def report(
         else []
     )
     database = open_database(settings.database, dry_run, waiting)
-    reporter = Reporter(settings, database, names, quotas)
-    inspector = Inspector(settings, database, names)
-    puppeteer = Puppeteer(settings, database, names)
-    programs: dict[str, Report] = {
-        "reporter": reporter,
-        "inspector": inspector,
-        "puppeteer": puppeteer,
-        "users": UserReporter(settings.report_dir, database, names),
-    }
+    programs, candidates = programs_of(settings, database, names, quotas, today)
     read, threads = how_to_read(settings, ctx.obj.post)
     if "splitter" in reports:
         check_budget(settings, threads)
@@ -278,14 +273,6 @@ def report(
         everyone=everyone,
         force=force,
         dry_run=dry_run,
-    )
-    candidates = Candidates(
-        settings,
-        database,
-        names,
-        reporter=reporter,
-        inspector=inspector,
-        puppeteer=puppeteer,
     )
     night = Night(
         config=settings,
@@ -307,6 +294,26 @@ def report(
 
 for _name, _words in REPORTS.items():
     suite.add_command(click.Command(_name, params=report.params, short_help=_words), _name)
+
+
+def programs_of(
+    settings: Config, database: Database, names: Names, quotas: Quotas, today: date
+) -> tuple[dict[str, Report], Candidates]:
+    """The reports that are made of scans by their names, and the one that is made of two others."""
+    reporter = Reporter(settings, database, names, quotas, today=today)
+    inspector = Inspector(settings, database, names)
+    puppeteer = Puppeteer(settings, database, names)
+    candidates = Candidates(
+        settings,
+        database,
+        names,
+        reporter=reporter,
+        inspector=inspector,
+        puppeteer=puppeteer,
+    )
+    users = UserReporter(settings.report_dir, database, names)
+    made: tuple[Report, ...] = (reporter, inspector, puppeteer, users)
+    return {each.name: each for each in made}, candidates
 
 
 def run_night(night: Night, wanted: Sequence[Scan | ScanMissing], log: Log, as_json: bool) -> int:
@@ -429,16 +436,20 @@ def days_asked(
     return begin, end
 
 
-def scans_to_read(
-    settings: Config, volumes: Sequence[str], day: date | None, file: Path | None, today: date
-) -> list[Scan | ScanMissing]:
-    """The scan of each volume, or the one that --scan names."""
-    if file is None:
-        return nightly.wanted(settings, volumes, day, today)
+def check_scan(file: Path, volumes: Sequence[str], day: datetime | None) -> None:
+    """See that it is told of what --scan is a scan, and that it can be read."""
     if len(volumes) != 1 or day is None:
         raise click.UsageError("--scan FILE needs one --volume and a --date")
     if file == STANDARD_INPUT and mpi.launched():
         raise click.UsageError("--scan -: mpirun does not pass standard input on; give a file")
+
+
+def scans_to_read(
+    settings: Config, volumes: Sequence[str], day: date | None, file: Path | None, today: date
+) -> list[Scan | ScanMissing]:
+    """The scan of each volume, or the one that --scan names."""
+    if file is None or day is None:
+        return nightly.wanted(settings, volumes, day, today)
     tables = [table for table in settings.volume if table.name == volumes[0]]
     try:
         volume = nightly.volume(tables[0]) if tables else Volume(volume_name(volumes[0]))
@@ -720,7 +731,10 @@ def examine(ctx: click.Context, config: Path | None, as_json: bool, defaults: bo
     named = text(bytes(path)) if path else "none: the defaults are taken"
     try:
         settings = config_file.read(path)
-        points = [Point("configuration", "ok", named), *doctor.examine(patient_of(settings))]
+        points = [
+            Point("configuration", "ok", named),
+            *doctor.examine(patient_of(in_a_hurry(settings))),
+        ]
     except ConfigWrong as error:
         points = [Point("configuration", "fails", line) for line in str(error).splitlines()]
     if as_json:
@@ -728,6 +742,21 @@ def examine(ctx: click.Context, config: Path | None, as_json: bool, defaults: bo
     else:
         show.console().print(doctor.table(points))
     return SOMETHING_FAILED if any(point.state == "fails" for point in points) else FINE
+
+
+def in_a_hurry(settings: Config) -> Config:
+    """The same, but nobody is waited for longer than a person would."""
+
+    def quick(table: BaseModel, *keys: str) -> BaseModel:
+        waits = {key: min(getattr(table, key), DOCTOR_WAITS_SECONDS) for key in keys}
+        return table.model_copy(update=waits)
+
+    names = settings.names
+    if names.ldap:
+        ldap = quick(names.ldap, "retry_seconds", "timeout_seconds")
+        names = names.model_copy(update={"ldap": ldap})
+    database = quick(settings.database, "retry_seconds")
+    return settings.model_copy(update={"database": database, "names": names})
 
 
 def patient_of(settings: Config) -> Patient:
@@ -738,18 +767,11 @@ def patient_of(settings: Config) -> Patient:
     }
     if settings.splitter.upload:
         needs["splitter.upload"] = partial(bucket_of, settings, None, lambda _: None)
-    waits = min(settings.database.retry_seconds, DOCTOR_WAITS_SECONDS)
-    database = settings.database.model_copy(update={"retry_seconds": waits})
-    hurried = settings
-    if ldap := settings.names.ldap:
-        waits = min(ldap.retry_seconds, DOCTOR_WAITS_SECONDS)
-        quick = {"ldap": ldap.model_copy(update={"retry_seconds": waits})}
-        hurried = settings.model_copy(update={"names": settings.names.model_copy(update=quick)})
     return Patient(
         config=settings,
         today=datetime.now(UTC).date(),
-        sources=lambda: sources(hurried, lambda _: None, lambda _: None),
-        database=lambda: database_of(database, lambda _: None),
+        sources=partial(sources, settings, lambda _: None),
+        database=lambda: database_of(settings.database, lambda _: None),
         needs=needs,
         failures=WRONG + MISSING,
     )

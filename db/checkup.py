@@ -1,6 +1,6 @@
 """What is asked of a database before it is needed: may it be written, and how large does it get."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sql
@@ -46,7 +46,7 @@ class Size(NamedTuple):
 def size(connection: Connection) -> Size:
     """What the database takes now, and what each night adds."""
     added = {table: _rows_of_newest(connection, table) for table in REPORTS}
-    added[vault] = _vault_rows(connection) // NIGHTS_LOOKED_AT
+    added[vault] = _added_to_vaults(connection)
     volumes = connection.scalar(sql.select(sql.func.count(report_run.c.volume_id.distinct())))
     return Size(
         dialects.size(connection),
@@ -72,25 +72,23 @@ def _rows_of_newest(connection: Connection, table: sql.Table) -> int:
     return rows or 0
 
 
-def _vault_rows(connection: Connection) -> int:
-    """How many rows vaults have added of late, but for those of a volume's first date."""
+def _added_to_vaults(connection: Connection) -> int:
+    """How many rows vaults add a night of late, but for what was there on a volume's first date."""
+    seen = vault.c.first_seen
     days = sql.select(
-        vault.c.volume_id,
-        sql.func.min(vault.c.first_seen).label("first"),
-        sql.func.max(vault.c.first_seen).label("last"),
+        vault.c.volume_id, sql.func.min(seen).label("first"), sql.func.max(seen).label("last")
     ).group_by(vault.c.volume_id)
-    rows = 0
-    for volume_id, first, last in connection.execute(days).all():
-        since = max(first, last - timedelta(NIGHTS_LOOKED_AT))
-        rows += (
-            connection.scalar(
-                sql.select(sql.func.count()).where(
-                    vault.c.volume_id == volume_id, vault.c.first_seen > since
-                )
-            )
-            or 0
+    return sum(_added(connection, *row) for row in connection.execute(days).all())
+
+
+def _added(connection: Connection, volume_id: int, first: date, last: date) -> int:
+    since = max(first, last - timedelta(NIGHTS_LOOKED_AT))
+    rows = connection.scalar(
+        sql.select(sql.func.count()).where(
+            vault.c.volume_id == volume_id, vault.c.first_seen > since
         )
-    return rows
+    )
+    return (rows or 0) // max(1, (last - since).days)
 
 
 def try_rights(connection: Connection) -> None:

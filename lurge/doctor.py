@@ -18,7 +18,7 @@ from typing import Literal
 from rich.table import Table
 
 from db import checkup
-from db.database import Database, DatabaseFailed, is_empty_file
+from db.database import Database, is_empty_file
 from lurge import nightly
 from lurge_types.config import Config
 from lurge_types.scans import Scan
@@ -61,13 +61,14 @@ class Patient:
     """
     What a run would start with.
 
-    sources: gives names and quotas. database: opens it, without making its tables. needs: what else
-    a run sees to before it starts, by the configuration's key. failures: what these may raise.
+    sources: gives names and quotas, and tells what is odd. database: opens it, without making its
+    tables. needs: what else a run sees to before it starts, by the configuration's key. failures:
+    what these may raise.
     """
 
     config: Config
     today: date
-    sources: Callable[[], tuple[Names, Quotas]]
+    sources: Callable[[Callable[[str], None]], tuple[Names, Quotas]]
     database: Callable[[], Database]
     needs: dict[str, Callable[[], object]]
     failures: tuple[type[Exception], ...]
@@ -150,10 +151,12 @@ def _size(config: Config, found: checkup.Size) -> Point:
 def _sources(patient: Patient) -> Iterator[Point]:
     """Whether names and quotas can be had."""
     started = time.monotonic()
-    names, quotas = patient.sources()
+    odd: list[str] = []
+    names, quotas = patient.sources(odd.append)
     seconds = time.monotonic() - started
     source = patient.config.names.source
     yield Point("names", "ok", f"names.source = {source} answers in {seconds:.1f} s")
+    yield from (Point("names", "look", remark) for remark in odd)
     yield from _pseudo_groups(patient.config, names)
     yield from _quotas(patient, names, quotas)
 
@@ -172,16 +175,18 @@ def _pseudo_groups(config: Config, names: Names) -> Iterator[Point]:
 
 def _quotas(patient: Patient, names: Names, quotas: Quotas) -> Iterator[Point]:
     """What the sources of quotas say of a few groups on each volume."""
-    source = patient.config.quotas.source
-    named = source if isinstance(source, str) else ", ".join(source)
-    if named == "none":
+    config = patient.config
+    if not config.quotas.source:
         yield Point("quotas", "ok", "quotas.source = none: no group has a limit")
         return
     asked = list(names.groups(_some_gids(patient)).values())
-    for volume in map(nightly.volume, patient.config.volume):
+    of = ", ".join(group.name for group in asked)
+    for volume in (each.volume for each in nightly.wanted(config, (), None, patient.today)):
         answer = quotas.limits(volume, asked)
-        of = ", ".join(group.name for group in asked)
-        words = f"quotas.source = {named}: asked for {of}, it knows {len(answer.limits)} of them"
+        words = (
+            f"quotas.source = {', '.join(config.quotas.source)}: asked for {of}, it knows "
+            f"{len(answer.limits)} of them"
+        )
         state: State = "look" if answer.remarks else "ok"
         yield Point(f"quotas of {volume.name}", state, "; ".join((words, *answer.remarks)))
 
@@ -190,14 +195,13 @@ def _some_gids(patient: Patient) -> list[int]:
     """A few groups that the last nights have met; one's own where there is no database."""
     if is_empty_file(patient.config.database.url):
         return [os.getgid()]
-    database = patient.database()
     try:
+        database = patient.database()
         met = database.transaction(partial(checkup.largest_gids, most=GROUPS_ASKED))
-        return met or [os.getgid()]
-    except DatabaseFailed:  # which is a point of its own
-        return [os.getgid()]
-    finally:
         database.close()
+    except patient.failures:  # which are a point of their own
+        met = []
+    return met or [os.getgid()]
 
 
 def _need(key: str, need: Callable[[], object]) -> Iterator[Point]:
@@ -210,15 +214,9 @@ def _space(config: Config, today: date) -> Iterator[Point]:
     """Whether there is room for a night: group files take about as much as the scans."""
     scans = [each for each in nightly.wanted(config, (), None, today) if isinstance(each, Scan)]
     needed = sum(map(_bytes, scans))
-    for folder in _folders(config):
-        yield room(folder, needed)
-
-
-def _folders(config: Config) -> Iterator[Path]:
-    """Where a night writes."""
-    yield config.report_dir
+    yield room(config.report_dir, needed)
     if config.database.url.startswith(SQLITE):
-        yield Path(config.database.url.removeprefix(SQLITE)).parent
+        yield room(Path(config.database.url.removeprefix(SQLITE)).parent, 0)
 
 
 def room(folder: Path, needed: int) -> Point:
@@ -232,10 +230,10 @@ def room(folder: Path, needed: int) -> Point:
         words = f"{_shown(there)} cannot be written: {error.strerror}: see to its rights and room"
         return Point(point, "fails", words)
     free = shutil.disk_usage(there).free
-    words = f"{show.size(free)} free; tonight's scans have {show.size(needed)}"
+    words = f"{show.size(free)} free"
     if free < needed:
-        advice = "group files take about as much: make room, or put report_dir elsewhere"
-        return Point(point, "look", f"{words}, and {advice}")
+        advice = f"tonight's scans have {show.size(needed)}, and group files take about as much"
+        return Point(point, "look", f"{words}: {advice}: make room, or put report_dir elsewhere")
     return Point(point, "ok", words)
 
 
@@ -290,6 +288,9 @@ def ranks(mpirun: str | None) -> Iterator[Point]:
     except subprocess.TimeoutExpired:
         yield Point("ranks", "look", f"{mpirun} started nothing in {MPI_SECONDS} s")
         return
+    except OSError as error:
+        yield Point("ranks", "look", f"{mpirun} cannot be started: {error.strerror}")
+        return
     if done.returncode:
         said = done.stderr.decode(errors="backslashreplace").split("\n")
         reason = next((line.strip(" -") for line in said if line.strip(" -")), "it said nothing")
@@ -299,7 +300,11 @@ def ranks(mpirun: str | None) -> Iterator[Point]:
 
 
 def _bytes(scan: Scan) -> int:
-    return scan.path.stat().st_size
+    """The size of a scan; 0 of one that cannot be looked at, which is a point of its own."""
+    try:
+        return scan.path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _shown(path: Path) -> str:

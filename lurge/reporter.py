@@ -1,7 +1,8 @@
 """The reporter: what each group uses on a volume, against which quota, and when that is full."""
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import timedelta
+from dataclasses import replace as changed
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -33,10 +34,13 @@ from utils import tsv
 from utils.names import Names
 from utils.path_rules import real_paths
 from utils.paths import raw
-from utils.quotas import Quotas
+from utils.quotas import Answer, Quotas
 
 ARCHIVED_BELOW_BYTES = 100 << 20
 """A group that is marked as archived may still use this much."""
+
+STATED_DAYS = 1
+"""How many days a scan may be old to be compared with the use that the quota's server states."""
 
 COUNTED, MARKS = "owners with pseudo groups", "marks"
 
@@ -68,12 +72,19 @@ class Reporter:
     name = "reporter"
 
     def __init__(
-        self, config: Config, database: Database, group_names: Names, quotas: Quotas
+        self,
+        config: Config,
+        database: Database,
+        group_names: Names,
+        quotas: Quotas,
+        *,
+        today: date,
     ) -> None:
         self._config = config
         self._database = database
         self._names = group_names
         self._quotas = quotas
+        self._today = today
 
     def tallies(self, scan: Scan) -> Mapping[str, Maker]:
         """What makes its tallies of a scan: who owns what, and which groups are archived."""
@@ -102,7 +113,7 @@ class Reporter:
         marked = told[MARKS].tell(None)
         groups = shown_groups(self._config, self._names, [owner.gid for owner in sums])
         earlier, history = self._before(scan)
-        limits, remarks = self._quotas.limits(scan.volume, [groups[owner.gid] for owner in sums])
+        limits, remarks = self._limits(scan, [groups[owner.gid] for owner in sums])
         rows = [
             self._row(
                 scan,
@@ -118,6 +129,17 @@ class Reporter:
         pseudo = {group.gid for group in self._config.pseudo_groups.values()}
         judged = warned.judged(rows, history, scan.record_date, self._config.warnings)
         return judged, (*remarks, *gaps(rows, pseudo))
+
+    def _limits(self, scan: Scan, groups: Sequence[Group]) -> Answer:
+        """The quotas of now; the use that a server states now, only for a scan of these days."""
+        answer = self._quotas.limits(scan.volume, groups)
+        if scan.record_date >= self._today - timedelta(days=STATED_DAYS):
+            return answer
+        unstated = {
+            gid: changed(limits, stated_bytes=None, stated_inodes=None)
+            for gid, limits in answer.limits.items()
+        }
+        return answer._replace(limits=unstated)
 
     def _before(self, scan: Scan) -> tuple[Mapping[int, int], History]:
         """

@@ -8,7 +8,7 @@ from utils.config import ConfigWrong
 from utils.ldap_names import LdapNames
 from utils.lfs import LfsQuotas
 from utils.names import FileNames, Names, NamesWrong, SystemNames
-from utils.quotas import CsvQuotas, FirstThatKnows, NoQuotas, Quotas, QuotasWrong
+from utils.quotas import CsvQuotas, FirstThatKnows, Quotas, QuotasWrong
 
 
 def sources(
@@ -22,7 +22,7 @@ def sources(
     """
     problems = []
     names: Names = SystemNames()
-    quotas: Quotas = NoQuotas()
+    quotas: Quotas = FirstThatKnows(())
     table = settings.names.ldap if settings.names.source == "ldap" else None
     password = None
     try:

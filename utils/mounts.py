@@ -35,7 +35,8 @@ def mounts(lines: bytes | None = None) -> list[Mount]:
     [Mount(place='/lustre/a b', kind=b'lustre')]
     """
     found = []
-    for line in (MOUNTINFO.read_bytes() if lines is None else lines).splitlines():
+    whole = MOUNTINFO.read_bytes() if lines is None else lines
+    for line in filter(None, whole.split(b"\n")):  # a mount's name may hold a carriage return
         before, _, behind = line.partition(b" - ")
         place = before.split(b" ")[4]
         found.append(Mount(text(_unescaped(place)), behind.split(b" ")[0]))

@@ -36,16 +36,8 @@ class Quotas(Protocol):
         """The limits of groups on a volume."""
 
 
-class NoQuotas:
-    """No limits for anybody."""
-
-    def limits(self, volume: Volume, groups: Sequence[Group]) -> Answer:  # noqa: ARG002
-        """The limits of groups on a volume."""
-        return Answer({})
-
-
 class FirstThatKnows:
-    """Several sources; the first that knows a group counts, if only that it has no limit."""
+    """Some sources or none; the first that knows a group counts, if only that it has no limit."""
 
     def __init__(self, sources: Sequence[Quotas]) -> None:
         self._sources = sources

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from lurge.users import UserReporter
 from lurge_types.config import BaseDirectoryRule, BuildTable, Config, InspectorTable
 from lurge_types.scans import Scan, Volume
 from utils.names import SystemNames
-from utils.quotas import NoQuotas
+from utils.quotas import FirstThatKnows
 
 THREADS = 2
 FOUR = ("reporter", "users", "puppeteer", "inspector")
@@ -102,7 +103,7 @@ def programs(folder: Path) -> Sequence[Report]:
     rules = InspectorTable(base_directories=(BaseDirectoryRule(prefix="/lustre", depth=5),))
     config, names = Config(wrstat_dir=folder, inspector=rules), SystemNames()
     return (
-        Reporter(config, database, names, NoQuotas()),
+        Reporter(config, database, names, FirstThatKnows(()), today=datetime.now(UTC).date()),
         UserReporter(config.report_dir, database, names),
         Puppeteer(config, database, names),
         Inspector(config, database, names),

@@ -1,7 +1,7 @@
 """The doctor says of each thing that a run needs whether it is there, and what to do if not."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,14 +13,16 @@ from servers.mariadb import Mariadb
 from servers.nights import DAY, VOLUME
 
 import manager
-from db import checkup, usage
+from db import checkup, usage, vaults
 from db.database import Database
-from db.schema import metadata
+from db.schema import metadata, vault
 from lurge import doctor
 from lurge.demo.site import make
 from lurge.doctor import Point
 from lurge_types.config import DatabaseTable
 from lurge_types.forecasts import Forecast
+from lurge_types.reports import Run
+from lurge_types.vaults import VaultFile
 from utils import config
 from utils.mounts import mounts
 
@@ -104,6 +106,46 @@ def test_a_volume_whose_scan_is_old_is_to_be_looked_at(tmp_path: Path, said: Sai
     assert status == 0
     assert points["scan of humgen01"].state == "look"
     assert "THE NEWEST SCAN IS 4 DAYS OLD" in points["scan of humgen01"].words
+
+
+def test_a_scan_that_cannot_be_looked_at_fails_and_stops_no_other_point(
+    site: Path, said: Said
+) -> None:
+    (scan,) = (folder / "stats.gz" for folder in newest(site, "scratch123"))
+    scan.unlink()
+    scan.symlink_to("stats.gz")
+    status, points = said()
+    assert status == 1
+    assert points["scan of scratch123"].words.endswith("cannot be read: see to its rights")
+    assert "ranks" in points
+
+
+def newest(site: Path, volume: str) -> list[Path]:
+    return sorted(site.parent.glob(f"wrstat/*{volume}"))[-1:]
+
+
+def test_without_quotas_nobody_is_asked_for_any(site: Path, said: Said) -> None:
+    change(site, 'source = "csv"', 'source = "none"')
+    assert said()[1]["quotas"].words == "quotas.source = none: no group has a limit"
+
+
+def test_quotas_are_tried_on_volumes_that_are_found_by_their_scans(site: Path, said: Said) -> None:
+    change(site, 'source = "csv"', 'source = "lfs"')
+    text = site.read_text("utf-8")
+    begin, end = text.index("[[volume]]"), text.index("[inspector]")
+    site.write_text(text[:begin] + text[end:], "utf-8")
+    _, points = said()
+    found = [point for name, point in points.items() if name.startswith("quotas of ")]
+    assert len(found) == 3
+    assert all("lfs was not asked" in point.words for point in found)
+
+
+def test_a_password_that_cannot_be_read_is_one_point(site: Path, said: Said) -> None:
+    change(site, "[database]", '[database]\npassword_file = "nowhere"')
+    (site.parent / "lurge.db").write_bytes(b"x")
+    _, points = said()
+    assert points["database"].state == "fails"
+    assert "names" in points
 
 
 def test_no_scan_at_all_fails(site: Path, said: Said) -> None:
@@ -251,6 +293,24 @@ def test_the_size_that_is_foretold_is_about_what_comes(database: Database) -> No
     assert grown / 2 < 90 * first.bytes_a_night < grown * 2
 
 
+def test_what_vaults_add_is_counted_by_the_nights_there_were(database: Database) -> None:
+    for number in range(4):
+        run = nights.run(DAY + timedelta(days=number), report="puppeteer")
+        files = [nights.vault_file(each) for each in range((number + 1) * 10)]
+        store_vault(database, run, files)
+    assert database.transaction(checkup.size).bytes_a_night == 10 * checkup.ROW_BYTES[vault]
+
+
+def store_vault(database: Database, run: Run, files: Sequence[VaultFile]) -> None:
+    users = {each.uid: nights.user(each.uid) for each in files}
+    groups = {each.gid: nights.group(each.gid) for each in files}
+    files = sorted(files, key=VaultFile.state)
+    filling = vaults.begin(database, run, VOLUME, len(files), replace=False)
+    new = filling.changes(each.state() for each in files)
+    filling.add([files[place] for place in new], users, groups)
+    filling.finish()
+
+
 def test_the_groups_asked_for_are_the_largest(database: Database) -> None:
     assert database.transaction(lambda each: checkup.largest_gids(each, 3)) == []
     store(database, 2)
@@ -263,6 +323,7 @@ def test_the_groups_asked_for_are_the_largest(database: Database) -> None:
 MOUNTED = b"""\
 22 27 0:20 / /proc rw,nosuid - proc proc rw
 40 27 0:40 / /lustre/scratch\\040one rw shared:1 master:2 - lustre 10.0.0.1@tcp:/one rw,flock
+42 27 0:42 / /odd\rname rw - tmpfs none rw
 41 27 0:41 /home /nfs/back\\134slash rw - nfs4 server:/home rw
 """
 
@@ -272,6 +333,7 @@ def test_mounts_are_read_with_odd_names() -> None:
     assert [(mount.place, mount.is_shared) for mount in found] == [
         ("/proc", False),
         ("/lustre/scratch one", True),
+        ("/odd\\x0dname", False),
         ("/nfs/back\\\\slash", True),
     ]
 
@@ -304,6 +366,10 @@ def test_ranks_that_start_are_well(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ranks_that_do_not_start_are_to_be_looked_at(tmp_path: Path) -> None:
     broken = tmp_path / "mpirun"
+    broken.write_text("#!/no/such/shell\n")
+    broken.chmod(0o755)
+    [point] = doctor.ranks(str(broken))
+    assert point.words == f"{broken} cannot be started: No such file or directory"
     broken.write_text("#!/bin/sh\necho '-----' >&2; echo 'no slots left' >&2; exit 1\n")
     broken.chmod(0o755)
     [point] = doctor.ranks(str(broken))

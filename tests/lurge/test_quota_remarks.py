@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,19 @@ def report(site: Site, lfs: StandIn, quotas: str, *arguments: str) -> dict[str, 
     )
     (outcome,) = site.outcomes("reporter", *arguments)
     return outcome
+
+
+def test_what_lustre_states_now_is_not_stored_of_an_old_day(
+    site: Site, lfs: StandIn, database: Database
+) -> None:
+    old = TODAY - timedelta(days=5)
+    site.add_scan([entry("/lustre/s1/a", gid=71, size=50 * GIB)], day=old)
+    lfs.replies[71] = Reply(figures(MOUNT, Count(80 << 20, 90 << 20, 100 << 20), Count(5, 0, 7)))
+    outcome = report(site, lfs, 'source = "lfs"', "--date", old.isoformat())
+    (row,) = database.transaction(lambda connection: usage.read(connection, "s1", old))
+    assert (row.quota_bytes, row.quota_inodes) == (100 * GIB, 7)
+    assert (row.quota_used_bytes, row.quota_used_inodes) == (None, None)
+    assert outcome["remarks"] == []
 
 
 def test_what_lustre_states_is_stored_and_what_it_does_not_say_is_remarked(

@@ -66,7 +66,7 @@ class Nights:
     @property
     def reporter(self) -> Reporter:
         config = Config(report_dir=self.folder)
-        return Reporter(config, self.database, SystemNames(), self.quotas)
+        return Reporter(config, self.database, SystemNames(), self.quotas, today=FIRST)
 
     def of(self, volume: Volume) -> "Nights":
         return replace(self, volume=volume)

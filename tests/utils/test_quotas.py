@@ -13,7 +13,6 @@ from utils.quotas import (
     Answer,
     CsvQuotas,
     FirstThatKnows,
-    NoQuotas,
     Quotas,
     QuotasWrong,
 )
@@ -45,7 +44,7 @@ def problems(folder: Path, text: str) -> list[str]:
 
 
 def test_without_a_source_nobody_has_a_limit() -> None:
-    assert limits_of(TEAM, NoQuotas()) is None
+    assert limits_of(TEAM, FirstThatKnows(())) is None
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,16 @@ how long a night of 5,000 groups takes to foretell.
 import sys
 import time
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from grown import as_history, grow
+
 from lurge.backtest import AHEAD, CONTENDERS, Score, replay
-from lurge.demo.histories import KINDS, as_history, grow
+from lurge.demo.histories import KINDS
 from lurge.forecast.foretell import days_needed, foretell
 from lurge_types.config import WarningsTable
 from lurge_types.forecasts import Present

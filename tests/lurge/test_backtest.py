@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from grown import as_history, grow
 from servers import nights
 from servers.databases import on_sqlite
 from site_of_tests import Site
@@ -15,7 +16,7 @@ from db import usage
 from db.database import Database
 from lurge import backtest
 from lurge.backtest import Score, Sizes, replay
-from lurge.demo.histories import KINDS, as_history, grow
+from lurge.demo.histories import KINDS
 from lurge.forecast.foretell import foretell
 from lurge.forecast.past import METHODS
 from lurge_types.config import DatabaseTable, WarningsTable

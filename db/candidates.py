@@ -184,25 +184,30 @@ def _delete_some(connection: Connection, of: Unseen, last: int) -> bool:
 
 
 def read(database: Database, run: Run) -> Iterator[Candidate] | None:
-    """The rows of a run, by rank; None where they are not kept. Raises DatabaseFailed."""
+    """
+    The rows of a run, by rank; None where they are not kept.
+
+    Raises DatabaseFailed, and RowsReplaced at the end where they are not all of one run.
+    """
     stored = database.transaction(partial(newest, report=run.report, volume_name=run.volume))
     if stored is None or stored.run.record_date != run.record_date or not stored.keeps_rows:
         return None
-    return _ranked(database, stored.run_id)
+    return _ranked(database, stored)
 
 
-def _ranked(database: Database, run_id: int) -> Iterator[Candidate]:
+def _ranked(database: Database, stored: "Stored") -> Iterator[Candidate]:
     rank = 0
     while True:
         select = (
             sql.select(archive_candidate)
-            .where(archive_candidate.c.run_id == run_id, archive_candidate.c.rank > rank)
+            .where(archive_candidate.c.run_id == stored.run_id, archive_candidate.c.rank > rank)
             .order_by(archive_candidate.c.rank)
             .limit(PAGE_ROWS)
         )
         rows = database.transaction(partial(_all, select=select))
         yield from map(_candidate, rows)
         if len(rows) < PAGE_ROWS:
+            check(database, [stored])
             return
         rank = rows[-1].rank
 

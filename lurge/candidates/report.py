@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from db import candidates
-from db.candidates import Stored
+from db.candidates import RowsReplaced, Stored
 from db.database import Database, DatabaseFailed
 from lurge.candidates.find import Found, Terms
 from lurge.candidates.judge import Rules
@@ -31,7 +31,7 @@ from utils import tsv
 from utils.names import Names
 from utils.path_rules import ShownPaths
 from utils.paths import raw
-from utils.tsv import Prepared
+from utils.tsv import Prepared, TsvFailed
 
 COLUMNS = (
     "rank",
@@ -234,7 +234,11 @@ class Candidates:
         return self.tsv(run).exists()
 
     def restore(self, run: Run, told: Told | None) -> bool:
-        """Write the TSV of a recorded run again: from its rows, else from what was found again."""
+        """
+        Write the TSV of a recorded run again: from its rows, else from what was found again.
+
+        Raises DatabaseFailed, and TsvFailed: also where the rows are replaced meanwhile.
+        """
         if told is None:
             rows = candidates.read(self._database, run)
         else:
@@ -242,7 +246,10 @@ class Candidates:
             rows = (row for chunk in found.chunks() for row in chunk)
         if rows is None:
             return False
-        tsv.publish(self._prepare(run, rows))
+        try:
+            tsv.publish(self._prepare(run, rows))
+        except RowsReplaced as error:
+            raise TsvFailed(f"{self.tsv(run)} is not written: {error}") from error
         return True
 
     def tsv(self, run: Run) -> Path:

@@ -19,6 +19,9 @@ from dump import dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import nights
+from servers.databases import on_mariadb
+from servers.mariadb import Mariadb
+from servers.wire import wire_to
 from site_of_tests import TODAY, Site, entry, text, wait_for
 
 from db import candidates as stored_rows
@@ -38,6 +41,7 @@ from lurge_types.batch import Block, Entry
 from lurge_types.candidates import Candidate, Held
 from lurge_types.config import CandidatesTable, DatabaseTable
 from lurge_types.names import Group
+from lurge_types.reports import Run
 from utils.config import password
 from utils.path_rules import ShownPaths
 from utils.vaults import Key, encode
@@ -640,6 +644,26 @@ def test_a_tsv_that_is_missing_is_written_from_the_rows(site: Site) -> None:
     assert restored(site, TODAY) == "the TSV was missing: written from the database"
 
 
+@on_mariadb
+def test_a_missing_tsv_is_left_to_another_run_that_replaces_the_rows_meanwhile(
+    site: Site, table: DatabaseTable, mariadb: Mariadb
+) -> None:
+    site.add_scan(tree(), at=AT)
+    outcome(site, *ALL)
+    path = site.tsv(program="candidates")
+    path.unlink()
+    with wire_to(mariadb.port) as wire:
+        slower = replace(site, database=wire.url(table.url))
+        wire.before(b"archive_candidate.run_id", act=lambda: outcome(site, "candidates", "--force"))
+        said = outcome(slower, "candidates")
+    assert said["status"] == "failed"
+    assert said["reason"] == (
+        f"{path} is not written: the rows of candidates of s1 were replaced meanwhile: run again"
+    )
+    assert answer(site) == ANSWER
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_tsv_of_an_older_day_that_is_missing_is_written_from_the_scan(small: Site) -> None:
     for day in (YESTERDAY, TODAY):
         small.add_scan(tree(), day=day, at=AT)
@@ -808,3 +832,30 @@ def test_rows_that_are_replaced_while_they_are_read_are_told(database: Database)
     gone = stored_rows.Stored(run, 1, "token", keeps_rows=True)
     with pytest.raises(stored_rows.RowsReplaced, match="inspector of scratch1 were replaced"):
         stored_rows.check(database, [gone])
+
+
+def put_candidates(database: Database, run: Run, count: int) -> None:
+    """Store so many rows, and delete those that they replace."""
+    candidates = [
+        Candidate(rank, "now", "cold", "one", None, 1, 1, 1, None, "/s/d", "/r/d", None)
+        for rank in range(1, count + 1)
+    ]
+    filling = stored_rows.begin(database, run, nights.VOLUME, count, replace=True)
+    filling.add(candidates)
+    filling.finish()
+    stored_rows.sweep(database, run.report, run.volume)
+
+
+def test_rows_that_are_replaced_between_two_pages_are_told(database: Database) -> None:
+    run = nights.run(report="candidates")
+    count = stored_rows.PAGE_ROWS + 1
+    put_candidates(database, run, count)
+    rows = stored_rows.read(database, run)
+    assert rows is not None
+    assert len(list(rows)) == count
+    rows = stored_rows.read(database, run)
+    assert rows is not None
+    assert next(rows).rank == 1
+    put_candidates(database, run, 2)
+    with pytest.raises(stored_rows.RowsReplaced, match="candidates of scratch1 were replaced"):
+        list(rows)

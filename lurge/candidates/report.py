@@ -56,7 +56,7 @@ class RowsMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Stored rows of one volume and date, and the scan that they were made of."""
+    """Stored rows of one volume, and the one scan that they were made of."""
 
     scan: Scan
     inspected: Stored
@@ -144,15 +144,11 @@ class Candidates:
         inspected, kept = runs
         if inspected is None or kept is None:
             raise RowsMissing(f"no rows of {' and '.join(missing)} of {of.name}: run that first")
-        dates = [each.run.record_date for each in (inspected, kept)]
-        if dates[0] != dates[1]:
+        _check_scans(inspected.run, kept.run)
+        is_of = inspected.run.record_date
+        if day not in (None, is_of):
             raise RowsMissing(
-                f"the newest rows of inspector are of {dates[0]}, those of puppeteer of "
-                f"{dates[1]}: run the older one of the two first"
-            )
-        if day not in (None, dates[0]):
-            raise RowsMissing(
-                f"the rows of inspector that are kept are of {dates[0]}, not of {day}: "
+                f"the rows of inspector that are kept are of {is_of}, not of {day}: "
                 f"run inspector puppeteer candidates --date {day} --force"
             )
         rows = Rows(_scan(of, inspected.run), inspected, kept)
@@ -263,6 +259,22 @@ class Candidates:
 
 def _made(volume: str, found: Found, path: Path | None) -> Made:
     return Made(len(found), found.top(volume), path, tuple(found.remarks()))
+
+
+def _check_scans(inspected: Run, kept: Run) -> None:
+    """See that two runs were made of one scan, which its time tells. Raises RowsMissing."""
+    days = inspected.record_date, kept.record_date
+    if days[0] != days[1]:
+        raise RowsMissing(
+            f"the newest rows of inspector are of {days[0]}, those of puppeteer of {days[1]}: "
+            "run the older one of the two first"
+        )
+    if inspected.scan_time != kept.scan_time:
+        raise RowsMissing(
+            f"the rows of inspector are of another scan, {inspected.scan_file} of "
+            f"{inspected.scan_time}, than those of puppeteer, {kept.scan_file} of "
+            f"{kept.scan_time}: run inspector puppeteer candidates --date {days[0]} --force"
+        )
 
 
 def _scan(of: Volume, run: Run) -> Scan:

@@ -84,7 +84,7 @@ class Tallies:
 
 
 class StoredRows:
-    """The rows of one date in the database."""
+    """The rows of one scan in the database."""
 
     def __init__(self, database: Database, inspected: rows.Stored, kept: rows.Stored) -> None:
         self._database = database

@@ -715,6 +715,20 @@ def test_rows_of_two_dates_are_no_base_for_candidates(small: Site) -> None:
     )
 
 
+def test_rows_of_two_scans_of_a_day_are_no_base_for_candidates(small: Site) -> None:
+    first = small.add_scan(tree(), at=AT)
+    small.outcomes("inspector", "puppeteer")
+    second = small.add_scan(tree(), at=clock(1, 2, 4))
+    small.outcomes("inspector", "--force")
+    assert outcome(small, "candidates")["reason"] == (
+        f"the rows of inspector are of another scan, {second} of {TODAY} 01:02:04, than those of "
+        f"puppeteer, {first} of {TODAY} 01:02:03: "
+        f"run inspector puppeteer candidates --date {TODAY} --force"
+    )
+    said = outcome(small, *ALL[1:], "--date", str(TODAY), "--force")
+    assert (said["status"], said["run"]["scan_file"]) == ("written", str(second))
+
+
 def test_candidates_of_stored_rows_have_the_date_of_these(small: Site) -> None:
     small.add_scan(tree(), day=YESTERDAY, at=AT)
     small.outcomes(*ALL[:3], "--date", str(YESTERDAY))

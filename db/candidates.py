@@ -314,7 +314,7 @@ def large(database: Database, inspected: Stored, least: int) -> Iterator[Sequenc
     for ids in _large_ids(database, inspected.run_id, least):
         yield [
             held
-            for rows in database.transaction(partial(_of_one_path, ids=ids))
+            for rows in database.transaction(partial(_by_path, ids=ids))
             if (held := _held(rows, gids, folded)).size_bytes >= least
         ]
 
@@ -358,17 +358,17 @@ def _large_ids(database: Database, run_id: int, least: int) -> Iterator[list[int
         digest = blake2b(row.real_path.encode(), digest_size=8).digest()
         digests.append(int.from_bytes(digest, "little"))
         sizes.append(row.size)
-    path, starts = np.unique(np.array(digests, np.uint64), return_inverse=True)
-    total = np.zeros(len(path), np.int64)
-    np.add.at(total, starts, np.array(sizes, np.int64))
-    chosen = np.flatnonzero((total >= least)[starts]) if len(path) else starts
-    chosen = chosen[np.argsort(starts[chosen], kind="stable")]
-    number = np.array(ids, np.int64)[chosen].tolist()
-    ends = np.flatnonzero(np.diff(starts[chosen], append=-1)) + 1
+    distinct, digest_of = np.unique(np.array(digests, np.uint64), return_inverse=True)
+    total = np.zeros(len(distinct), np.int64)
+    np.add.at(total, digest_of, np.array(sizes, np.int64))
+    chosen = np.flatnonzero((total >= least)[digest_of]) if len(distinct) else digest_of
+    chosen = chosen[np.argsort(digest_of[chosen], kind="stable")]
+    chosen_ids = np.array(ids, np.int64)[chosen].tolist()
+    ends = np.flatnonzero(np.diff(digest_of[chosen], append=-1)) + 1
     first = 0
     for end in ends.tolist():
-        if end - first >= CHUNK_ROWS or end == len(number):
-            yield number[first:end]
+        if end - first >= CHUNK_ROWS or end == len(chosen_ids):
+            yield chosen_ids[first:end]
             first = end
 
 
@@ -392,7 +392,7 @@ def _paths(database: Database, run_id: int) -> Iterator[sql.Row[Any]]:
         last = rows[-1].directory_id
 
 
-def _of_one_path(connection: Connection, ids: Sequence[int]) -> list[list[_Part]]:
+def _by_path(connection: Connection, ids: Sequence[int]) -> list[list[_Part]]:
     """The rows with some ids, those of each path together."""
     ages: dict[int, dict[int, int]] = defaultdict(dict)
     found = sql.select(directory_age).where(directory_age.c.directory_id.in_(ids))

@@ -34,13 +34,13 @@ HASH = sql.LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
 MYSQL: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
-class Days(sql.TypeDecorator[Decimal]):
-    """Days with one decimal: exact where the database is, a float's shortest digits in SQLite."""
+class Decimals(sql.TypeDecorator[Decimal]):
+    """Some decimals: exact where the database is, a float's shortest digits in SQLite."""
 
-    impl = DAYS
+    impl = sql.Numeric
     cache_ok = True
-    exact: sql.Numeric[Any] = DAYS
-    step = Decimal("0.1")
+    exact: sql.Numeric[Any]
+    step: Decimal
 
     def load_dialect_impl(self, dialect: Dialect) -> sql.types.TypeEngine[Any]:
         """A float in SQLite, which has no decimals."""
@@ -56,7 +56,15 @@ class Days(sql.TypeDecorator[Decimal]):
         return None if value is None else Decimal(str(value)).quantize(self.step)
 
 
-class Cost(Days):
+class Days(Decimals):
+    """Days with one decimal."""
+
+    cache_ok = True
+    exact = DAYS
+    step = Decimal("0.1")
+
+
+class Cost(Decimals):
     """Money with two decimals, in whatever currency."""
 
     cache_ok = True

@@ -10,9 +10,9 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from db import candidates
-from db.candidates import RowsReplaced, Stored
+from db import candidate_sources, candidates, pages
 from db.database import Database, DatabaseFailed
+from db.pages import RowsReplaced, Stored
 from lurge.candidates.find import Found, Terms
 from lurge.candidates.judge import Rules
 from lurge.candidates.sources import Source, StoredRows, Tallies
@@ -137,7 +137,7 @@ class Candidates:
         Raises RowsMissing, DatabaseFailed, BasedirsUnreadable.
         """
         runs = [
-            self._database.transaction(partial(candidates.newest, report=name, volume_name=of.name))
+            self._database.transaction(partial(pages.newest, report=name, volume_name=of.name))
             for name in self.needed
         ]
         missing = [name for name, run in zip(self.needed, runs, strict=True) if run is None]
@@ -169,7 +169,9 @@ class Candidates:
 
     def _archived(self, scan: Scan) -> set[int]:
         return self._database.transaction(
-            lambda connection: candidates.archived(connection, scan.volume.name, scan.record_date)
+            lambda connection: candidate_sources.archived(
+                connection, scan.volume.name, scan.record_date
+            )
         )
 
     def _find(self, scan: Scan, source: Source, archived: Set[int]) -> Found:

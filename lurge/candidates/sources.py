@@ -5,9 +5,10 @@ from typing import Protocol
 
 import numpy as np
 
-from db import candidates as rows
-from db.candidates import MarkedFiles
+from db import candidate_sources, pages
+from db.candidate_sources import MarkedFiles
 from db.database import Database
+from db.pages import Stored
 from lurge.candidates.judge import Judged
 from lurge.inspector.rows import Freed as AskFreed
 from lurge.inspector.rows import Holdings, Large
@@ -86,7 +87,7 @@ class Tallies:
 class StoredRows:
     """The rows of one scan in the database."""
 
-    def __init__(self, database: Database, inspected: rows.Stored, kept: rows.Stored) -> None:
+    def __init__(self, database: Database, inspected: Stored, kept: Stored) -> None:
         self._database = database
         self._runs = (inspected, kept)
         volume = inspected.run.volume
@@ -99,7 +100,7 @@ class StoredRows:
 
     def directories(self, least: int) -> Iterator[Held]:
         """The directories that hold so many bytes."""
-        for some in rows.large(self._database, self._runs[0], least):
+        for some in candidate_sources.large(self._database, self._runs[0], least):
             yield from some
 
     def freed(self, candidates: Sequence[Judged]) -> Freed:
@@ -116,4 +117,4 @@ class StoredRows:
 
     def check(self) -> None:
         """See that the rows are still those that readers see."""
-        rows.check(self._database, self._runs)
+        pages.check(self._database, self._runs)

@@ -23,7 +23,7 @@ from bench.bench_database import fill_directories, url_on_mariadb
 from servers import nights
 from servers.mariadb import DURABLE
 
-from db import candidates as rows
+from db import candidate_sources, pages
 from db.database import Database
 from lurge.candidates.find import Found, Terms
 from lurge.candidates.judge import Rules
@@ -115,13 +115,13 @@ def measure_stored(url: str, number: int, large: int) -> None:
     database.init()
     fill_directories(database, nights.run(report="inspector"), number)
     stored = database.transaction(
-        partial(rows.newest, report="inspector", volume_name=nights.VOLUME.name)
+        partial(pages.newest, report="inspector", volume_name=nights.VOLUME.name)
     )
     assert stored
     before = peak()
     start = time.perf_counter()
     least = nights.directory(number - large, nights.group(1), nights.base()).size_bytes
-    held = sum(1 for some in rows.large(database, stored, least) for _ in some)
+    held = sum(1 for some in candidate_sources.large(database, stored, least) for _ in some)
     taken = time.perf_counter() - start
     assert held == large, held
     print(

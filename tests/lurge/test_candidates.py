@@ -24,8 +24,8 @@ from servers.mariadb import Mariadb
 from servers.wire import wire_to
 from site_of_tests import TODAY, Site, entry, text, wait_for
 
+from db import candidate_sources, pages, usage
 from db import candidates as stored_rows
-from db import usage
 from db.database import Database
 from db.schema import archive_candidate, archive_candidate_now
 from lurge.candidates.find import Found, Terms
@@ -834,7 +834,7 @@ def test_a_group_is_archived_by_its_last_row_of_that_date_or_before(database: Da
 
     def archived(day: int, volume: str = "scratch1") -> set[int]:
         return database.transaction(
-            lambda connection: stored_rows.archived(connection, volume, date(2026, 3, day))
+            lambda connection: candidate_sources.archived(connection, volume, date(2026, 3, day))
         )
 
     assert [archived(day) for day in (1, 2, 3, 4, 5)] == [{2}, {2}, {1, 2}, {1, 2}, set()]
@@ -843,9 +843,9 @@ def test_a_group_is_archived_by_its_last_row_of_that_date_or_before(database: Da
 
 def test_rows_that_are_replaced_while_they_are_read_are_told(database: Database) -> None:
     run = nights.run(report="inspector")
-    gone = stored_rows.Stored(run, 1, "token", keeps_rows=True)
-    with pytest.raises(stored_rows.RowsReplaced, match="inspector of scratch1 were replaced"):
-        stored_rows.check(database, [gone])
+    gone = pages.Stored(run, 1, "token", keeps_rows=True)
+    with pytest.raises(pages.RowsReplaced, match="inspector of scratch1 were replaced"):
+        pages.check(database, [gone])
 
 
 def put_candidates(database: Database, run: Run, count: int) -> None:
@@ -862,7 +862,7 @@ def put_candidates(database: Database, run: Run, count: int) -> None:
 
 def test_rows_that_are_replaced_between_two_pages_are_told(database: Database) -> None:
     run = nights.run(report="candidates")
-    count = stored_rows.PAGE_ROWS + 1
+    count = pages.PAGE_ROWS + 1
     put_candidates(database, run, count)
     rows = stored_rows.read(database, run)
     assert rows is not None
@@ -871,5 +871,5 @@ def test_rows_that_are_replaced_between_two_pages_are_told(database: Database) -
     assert rows is not None
     assert next(rows).rank == 1
     put_candidates(database, run, 2)
-    with pytest.raises(stored_rows.RowsReplaced, match="candidates of scratch1 were replaced"):
+    with pytest.raises(pages.RowsReplaced, match="candidates of scratch1 were replaced"):
         list(rows)

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db import names, pages, runs
+from db import names, pages, runs, sweeping
 from db.database import Database
 from db.dialects import insert_rows
 from db.pages import PAGE_ROWS, Stored
@@ -127,30 +127,15 @@ class Filling:
 
 
 def sweep(database: Database, report: str, volume_name: str) -> None:
-    """
-    Delete the rows that readers of a volume see no longer, in chunks, and what killed runs left.
-
-    Raises DatabaseFailed; what is deleted by then stays deleted.
-    """
-    find = partial(runs.unseen, report=report, volume_name=volume_name)
-    for of in database.transaction(find):
-        _delete(database, of)
+    """Delete the rows that readers of a volume see no longer; see `db.sweeping`."""
+    sweeping.sweep(database, report, volume_name, _delete, SWEPT_ROWS)
 
 
-def _delete(database: Database, of: Unseen) -> None:
-    for last in range(SWEPT_ROWS, len(of.ids) + SWEPT_ROWS, SWEPT_ROWS):
-        if not database.transaction(partial(_delete_some, of=of, last=last)):
-            return
-    database.transaction(partial(runs.forget, of=of))
-
-
-def _delete_some(connection: Connection, of: Unseen, last: int) -> bool:
-    """Delete a run's rows up to a rank; False if the run_id is no longer its own."""
-    if not runs.hold(connection, of):
-        return False
+def _delete(connection: Connection, of: Unseen, ids: range) -> None:
+    """Delete the rows up to a rank, for which the ids up to the last of these are kept."""
+    last = ids.stop - of.ids.start
     theirs = archive_candidate.c.run_id == of.run_id, archive_candidate.c.rank <= last
     connection.execute(sql.delete(archive_candidate).where(*theirs))
-    return True
 
 
 def read(database: Database, run: Run) -> Iterator[Candidate] | None:

@@ -14,7 +14,7 @@ from functools import partial
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db import names, runs
+from db import names, runs, sweeping
 from db.database import Database
 from db.dialects import insert_rows
 from db.names import Owner
@@ -214,32 +214,15 @@ class Filling:
 
 
 def sweep(database: Database, report: str, volume_name: str) -> None:
-    """
-    Delete the rows that readers of a volume see no longer, in chunks, and what killed runs left.
-
-    Raises DatabaseFailed; what is deleted by then stays deleted.
-    """
-    find = partial(runs.unseen, report=report, volume_name=volume_name)
-    for of in database.transaction(find):
-        _delete(database, of)
+    """Delete the rows that readers of a volume see no longer; see `db.sweeping`."""
+    sweeping.sweep(database, report, volume_name, _delete, SWEPT_ROWS)
 
 
-def _delete(database: Database, of: Unseen) -> None:
-    for first in range(of.ids.start, of.ids.stop, SWEPT_ROWS):
-        ids = range(first, min(first + SWEPT_ROWS, of.ids.stop))
-        if not database.transaction(partial(_delete_some, of=of, ids=ids)):
-            return
-    database.transaction(partial(runs.forget, of=of))
-
-
-def _delete_some(connection: Connection, of: Unseen, ids: range) -> bool:
-    """Delete the rows with some of a run's ids, the details first; False if the ids are not its."""
-    if not runs.hold(connection, of):
-        return False
+def _delete(connection: Connection, of: Unseen, ids: range) -> None:  # noqa: ARG001 - ids suffice
+    """Delete directories, their details first."""
     for table in (file_size, directory_age, directory):
         where = table.c.directory_id.between(ids.start, ids.stop - 1)
         connection.execute(sql.delete(table).where(where))
-    return True
 
 
 def _sizes(first: int, reports: Sequence[DirectoryReport], kinds: Sequence[int]) -> Iterator[Row]:

@@ -15,7 +15,7 @@ CHUNK_ROWS = 2000
 NOT_SWEPT = "rows that nobody sees any more are left for the next run to delete"
 
 Sweep = Callable[[Database, str, str], None]
-"""Deletes what nobody sees any more of a report of a volume; see `db.directories.sweep`."""
+"""Deletes what nobody sees any more of a report of a volume; see `db.sweeping`."""
 
 
 class Filling(Protocol):

@@ -873,3 +873,5 @@ def test_rows_that_are_replaced_between_two_pages_are_told(database: Database) -
     put_candidates(database, run, 2)
     with pytest.raises(pages.RowsReplaced, match="candidates of scratch1 were replaced"):
         list(rows)
+    count_rows = sql.select(sql.func.count()).select_from(archive_candidate)
+    assert database.transaction(lambda connection: connection.scalar(count_rows)) == 2

@@ -722,8 +722,8 @@ def examine(ctx: click.Context, config: Path | None, as_json: bool, defaults: bo
     """
     Look at everything that a run needs, and say what to do about each thing that is missing.
 
-    Of each point it says ok, look (a run goes through, but somebody should see to it) or fails (no
-    run would go through). Nothing is written.
+    Of each point it says ok, look (a run goes through, but somebody should see to it) or fails (a
+    run, or a part of it, would fail). It leaves nothing written.
 
     Exit status: 0 a run would go through; 1 it would fail.
     """

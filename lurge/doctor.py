@@ -27,7 +27,7 @@ from utils.mounts import Mount, mounts, nearest
 from utils.names import Names
 from utils.paths import raw, text
 from utils.quotas import Quotas
-from utils.scans import ScanMissing
+from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable
 
 State = Literal["ok", "look", "fails"]
 
@@ -43,7 +43,8 @@ class Point:
     """
     One thing that a run needs.
 
-    state: `ok`; `look`: a run goes through, but somebody should see to it; `fails`: none would.
+    state: `ok`; `look`: a run goes through, but somebody should see to it; `fails`: a run, or a
+        part of it, would fail.
     words: what was found, and what to do about it.
     """
 
@@ -181,7 +182,7 @@ def _quotas(patient: Patient, names: Names, quotas: Quotas) -> Iterator[Point]:
         return
     asked = list(names.groups(_some_gids(patient)).values())
     of = ", ".join(group.name for group in asked)
-    for volume in (each.volume for each in nightly.wanted(config, (), None, patient.today)):
+    for volume in (each.volume for each in _newest(config, patient.today)):
         answer = quotas.limits(volume, asked)
         words = (
             f"quotas.source = {', '.join(config.quotas.source)}: asked for {of}, it knows "
@@ -212,8 +213,7 @@ def _need(key: str, need: Callable[[], object]) -> Iterator[Point]:
 
 def _space(config: Config, today: date) -> Iterator[Point]:
     """Whether there is room for a night: group files take about as much as the scans."""
-    scans = [each for each in nightly.wanted(config, (), None, today) if isinstance(each, Scan)]
-    needed = sum(map(_bytes, scans))
+    needed = sum(_bytes(each) for each in _newest(config, today) if isinstance(each, Scan))
     yield room(config.report_dir, needed)
     if config.database.url.startswith(SQLITE):
         yield room(Path(config.database.url.removeprefix(SQLITE)).parent, 0)
@@ -297,6 +297,14 @@ def ranks(mpirun: str | None) -> Iterator[Point]:
         yield Point("ranks", "look", f"{mpirun} -n {MPI_RANKS} fails: {reason}")
     else:
         yield Point("ranks", "ok", f"{mpirun} starts {MPI_RANKS} ranks")
+
+
+def _newest(config: Config, today: date) -> Sequence[Scan | ScanMissing]:
+    """The newest scan of each volume; none where that cannot be told, which is a point too."""
+    try:
+        return nightly.wanted(config, (), None, today)
+    except (NoScans, ScansUnreadable, MountsAlike):
+        return ()
 
 
 def _bytes(scan: Scan) -> int:

@@ -31,6 +31,9 @@ from lurge_types.reports import (
 from utils import show
 from utils.paths import text
 
+WARNED_SHOWN = 20
+"""Of the groups that are warned, how many are shown: those over their quota come first."""
+
 STATUSES = {
     "written": "written",
     "already": "recorded already",
@@ -157,15 +160,15 @@ def _warnings(results: Sequence[Result]) -> Iterator[Table]:
     if found:
         found.sort(key=lambda each: warned.urgency(each[0]))
         yield show.table(
-            f"Warnings ({min(len(found), LARGEST_SHOWN)} of {len(found):,})",
+            f"Warnings ({min(len(found), WARNED_SHOWN)} of {len(found):,})",
             ("volume", "group", "PI", "level", "bytes %", "inodes %", "full", "in days"),
-            (_warned(row, day) for row, day in found[:LARGEST_SHOWN]),
+            (_warned(row, day) for row, day in found[:WARNED_SHOWN]),
             right=("bytes %", "inodes %"),
         )
 
 
 def _warned(row: GroupReport, day: date) -> tuple[str, ...]:
-    first = warned.first_full(row)
+    first = warned.soonest(row)
     return (
         row.volume,
         row.group.name,
@@ -173,8 +176,8 @@ def _warned(row: GroupReport, day: date) -> tuple[str, ...]:
         WARNINGS[row.warning],
         _share(row.used_bytes, row.quota_bytes),
         _share(row.inodes, row.quota_inodes),
-        str(first.likely or "-"),
-        in_days(first, day),
+        _full(row),
+        in_days(first.foretold, day),
     )
 
 
@@ -199,6 +202,13 @@ def in_days(of: Forecast, day: date) -> str:
     return f"{told} ({earliest} {'or more' if latest is None else f'to {latest}'})"
 
 
+def _full(row: GroupReport) -> str:
+    """The day on which a quota is likely to be full, and which quota if not that of bytes."""
+    first = warned.soonest(row)
+    of = "" if first.of == "bytes" else f" ({first.of})"
+    return f"{first.foretold.likely or '-'}{of}"
+
+
 def _share(used: int, limit: int | None) -> str:
     share = percent(used, limit)
     return "-" if share is None else str(share)
@@ -215,7 +225,7 @@ def _group(row: GroupReport) -> tuple[str, ...]:
         f"{row.inodes:,}",
         _ago(row.last_modified_days),
         WARNINGS[row.warning],
-        str(warned.first_full(row).likely or "-"),
+        _full(row),
     )
 
 

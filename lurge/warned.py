@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from fractions import Fraction
+from typing import NamedTuple
 
 from lurge.forecast.foretell import foretell
 from lurge.levels import OK, level, worst
@@ -76,23 +77,31 @@ def _earlier(days: Iterable[date | None]) -> date | None:
     return min((day for day in days if day), default=None)
 
 
-def first_full(row: GroupReport) -> Forecast:
-    """What is foretold of the quota that is likely to be reached first, or may be."""
-    return min(
-        row.foretold_bytes,
-        row.foretold_inodes,
-        key=lambda of: (of.likely or date.max, of.earliest or date.max),
-    )
+class Soonest(NamedTuple):
+    """What is foretold of the quota that may be reached first, and of which: bytes or inodes."""
+
+    of: str
+    foretold: Forecast
+
+    @property
+    def day(self) -> date:
+        """The first day on which it may be reached; the last of all where there is none."""
+        return self.foretold.earliest or self.foretold.likely or date.max
+
+
+def soonest(row: GroupReport) -> Soonest:
+    """What may be full first; bytes, where both are on the same day or none ever."""
+    both = Soonest("bytes", row.foretold_bytes), Soonest("inodes", row.foretold_inodes)
+    return min(both, key=lambda each: each.day)
 
 
 def urgency(row: GroupReport) -> tuple[object, ...]:
-    """By which the worst come first: the level, then who is full first, then the share in use."""
+    """By which the worst come first: the level, then who may be full first, then the share used."""
     share = max(
         _share(row.used_bytes, row.quota_bytes),
         _share(row.inodes, row.quota_inodes),
     )
-    first = first_full(row).likely or date.max
-    return -row.warning, first, -share, row.volume, row.group.gid
+    return -row.warning, soonest(row).day, -share, row.volume, row.group.gid
 
 
 def _share(used: int, quota: int | None) -> Fraction:

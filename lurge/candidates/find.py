@@ -155,7 +155,12 @@ class Found:
 
 
 def _none(judgement: Judgement, rules: Rules) -> str:
-    large = f"of {judgement.large:,} directories with {show.size(rules.min_bytes)} or more"
+    least = show.size(rules.min_bytes)
+    if not judgement.large:
+        return f"nothing is a candidate: no directory holds {least} or more"
+    large = f"of {judgement.large:,} directories with {least} or more"
+    if not judgement.cold:
+        return f"nothing is a candidate: {large} none is cold"
     return (
         f"nothing is a candidate: {large} {judgement.cold:,} are cold, and of these none is free "
         "of kept files, vaults, other base directories, archived and pseudo groups"

@@ -143,7 +143,8 @@ class Candidates:
         missing = [name for name, run in zip(self.needed, runs, strict=True) if run is None]
         inspected, kept = runs
         if inspected is None or kept is None:
-            raise RowsMissing(f"no rows of {' and '.join(missing)} of {of.name}: run that first")
+            named = " and ".join(missing)
+            raise RowsMissing(f"no rows of {named} of {of.name}: run {' '.join(missing)} first")
         _check_scans(inspected.run, kept.run)
         is_of = inspected.run.record_date
         if day not in (None, is_of):

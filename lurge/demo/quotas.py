@@ -32,11 +32,11 @@ SHARES = {
     Fate.DAYS: 0.03,
     Fate.SOON: 0.05,
     Fate.YEARS: 0.15,
-    Fate.OVER: 0.05,
+    Fate.OVER: 0.01,
     Fate.FULL_OF_FILES: 0.03,
     Fate.BYTES_ONLY: 0.08,
     Fate.NO_QUOTA: 0.1,
-    Fate.FREE: 0.51,
+    Fate.FREE: 0.55,
 }
 """Of the groups of a volume; and one at least is of each."""
 

@@ -252,7 +252,8 @@ class Splitter:
         left_out = [lines[gid] for gid in lines.keys() - groups.keys()]
         remarks = taken.remarks
         if left_out:
-            of = f"{sum(left_out):,} lines of {len(left_out):,} groups that nobody knows"
+            many = "1 group" if len(left_out) == 1 else f"{len(left_out):,} groups"
+            of = f"{sum(left_out):,} lines of {many} that nobody knows"
             remarks = (*remarks, f"{of} are left out: --all takes them")
         if dropped := self._replaced - {taken.run.volume for taken in self._taken}:
             names = ", ".join(sorted(dropped))

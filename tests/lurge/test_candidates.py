@@ -552,7 +552,7 @@ def test_of_reports_in_several_runs_candidates_are_made_when_all_rows_are_there(
 ) -> None:
     small.add_scan(tree(), at=AT)
     said = outcome(small, "inspector", "candidates")
-    assert said["reason"] == "no rows of puppeteer of s1: run that first"
+    assert said["reason"] == "no rows of puppeteer of s1: run puppeteer first"
     said = outcome(small, "puppeteer", "inspector", "candidates", "reporter")
     assert (said["status"], answer(small)) == ("written", ANSWER)
     assert AT_MOST in said["remarks"]
@@ -701,7 +701,7 @@ def test_rows_that_are_not_there_are_told_with_what_to_do(small: Site) -> None:
     small.add_scan(tree(), at=AT)
     done = small.run("candidates")
     assert done.returncode == 1
-    assert "no rows of inspector and puppeteer of s1: run that first" in done.stderr
+    assert "no rows of inspector and puppeteer of s1: run inspector puppeteer first" in done.stderr
 
 
 def test_rows_of_two_dates_are_no_base_for_candidates(small: Site) -> None:

@@ -62,8 +62,8 @@ def test_the_worst_come_first_of_all_volumes() -> None:
 
 def test_of_many_warnings_the_first_are_shown() -> None:
     lines = shown([row(gid, 3, gid) for gid in range(1, 31)])
-    assert lines[0].rstrip() == f"Warnings ({LARGEST_SHOWN} of 30)"
-    assert len(part(lines, "Warnings")) == 1 + LARGEST_SHOWN
+    assert lines[0].rstrip() == f"Warnings ({outcomes.WARNED_SHOWN} of 30)"
+    assert len(part(lines, "Warnings")) == 1 + outcomes.WARNED_SHOWN
 
 
 def test_without_warnings_there_is_no_table_of_them() -> None:
@@ -89,7 +89,26 @@ def test_a_warning_tells_the_quota_that_is_full_first_and_how_sure_that_is() -> 
         foretold_inodes=Forecast("theil-sen", 1, 1, 1, *days),
     )
     told = " ".join(part(shown([warning]), "Warnings")[1])
-    assert told == "scratch1 team11 Doe 11 Not OK 1.0 90.0 2026-06-10 101 (60 to 230)"
+    assert told == "scratch1 team11 Doe 11 Not OK 1.0 90.0 2026-06-10 (inodes) 101 (60 to 230)"
+
+
+def test_a_warning_tells_of_the_quota_that_may_be_full_in_days_not_of_one_that_will_in_years() -> (
+    None
+):
+    bytes_, inodes = ([DAY + timedelta(days=each) for each in some] for some in ((900, 800), (8,)))
+    warning = row(
+        11,
+        3,
+        None,
+        quota_inodes=100,
+        inodes=93,
+        foretold_bytes=Forecast("theil-sen", 1, 1, 1, *bytes_),
+        foretold_inodes=Forecast("no-change", 0, 1, 1, None, *inodes),
+    )
+    lines = shown([row(12, 3, 20), warning])
+    told = [" ".join(words) for words in part(lines, "Warnings")[1:]]
+    assert told[0].endswith("93.0 - (inodes) - (8 or more)")
+    assert "team12" in told[1]
 
 
 @pytest.mark.parametrize(

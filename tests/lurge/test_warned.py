@@ -317,7 +317,7 @@ def test_of_a_year_the_last_days_count(volume: Nights) -> None:
 
 def test_the_documents_question_who_will_be_full_soon_is_answered(volume: Nights) -> None:
     text = (Path(__file__).parents[2] / "docs" / "database.md").read_text("utf-8")
-    after = text.partition("full within the next 30 days")[2]
+    after = text.partition("be full within the next 30 days")[2]
     question = after.partition("```sql\n")[2].partition(";")[0]
     volume.quotas.of_all = Limits(1000, 100)
     for night in range(3):

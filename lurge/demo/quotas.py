@@ -38,7 +38,7 @@ SHARES = {
     Fate.NO_QUOTA: 0.1,
     Fate.FREE: 0.55,
 }
-"""Of the groups of a volume; and one at least is of each."""
+"""Of the groups of a volume; and one at least is of each, two are over."""
 
 AHEAD = {Fate.DAYS: (1, 7), Fate.YEARS: (300, 800)}
 """For how many days there is room, if it goes on as it does."""
@@ -73,11 +73,12 @@ def _rates(past: Past) -> NDArray[np.float64]:
 
 
 def _fates(growth: NDArray[np.float64], dice: np.random.Generator) -> Sequence[Fate]:
-    """The fate of each group. The first of each is for those who grow much: it shows there."""
+    """The fate of each group. Those who grow most have each fate, and two are over their quota."""
     fates = list(SHARES)
     drawn = dice.choice(len(fates), len(growth), p=list(SHARES.values()))
     by_growth = np.argsort(-growth, kind="stable")
-    drawn[by_growth[: len(fates)]] = np.arange(len(fates))[: len(growth)]
+    shown = [*range(len(fates)), fates.index(Fate.OVER)]
+    drawn[by_growth[: len(shown)]] = shown[: len(growth)]
     return [fates[number] for number in drawn]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from db.database import Database
-from db.pages import PAGE_ROWS, RowsReplaced, Stored, fetch
+from db.pages import RowsReplaced, Stored, fetch, through
 from db.schema import (
     directory,
     directory_age,
@@ -132,23 +132,10 @@ def _large_ids(database: Database, run_id: int, least: int) -> Iterator[list[int
 
 
 def _paths(database: Database, run_id: int) -> Iterator[sql.Row[Any]]:
-    last = 0
-    while True:
-        select = (
-            sql.select(directory.c.directory_id, directory.c.real_path, directory.c.size)
-            .where(
-                directory.c.run_id == run_id,
-                directory.c.directory_id > last,
-                directory.c.real_path.is_not(None),
-            )
-            .order_by(directory.c.directory_id)
-            .limit(PAGE_ROWS)
-        )
-        rows = database.transaction(partial(fetch, select=select))
-        yield from rows
-        if len(rows) < PAGE_ROWS:
-            return
-        last = rows[-1].directory_id
+    rows = sql.select(directory.c.directory_id, directory.c.real_path, directory.c.size).where(
+        directory.c.run_id == run_id, directory.c.real_path.is_not(None)
+    )
+    return through(database, rows, directory.c.directory_id)
 
 
 def _by_path(connection: Connection, ids: Sequence[int]) -> list[list[_Part]]:
@@ -244,19 +231,11 @@ class MarkedFiles:
 
 
 def _vault_rows(database: Database, volume_name: str) -> Iterator[sql.Row[Any]]:
-    last = 0
     columns = ("record_id", "inode", "size", "group_id")
-    while True:
-        select = (
-            sql.select(*(vault_now.c[name] for name in columns), vault_actions.c.action_name)
-            .join(vault_actions, vault_actions.c.vault_action_id == vault_now.c.vault_action_id)
-            .join(volume, volume.c.volume_id == vault_now.c.volume_id)
-            .where(volume.c.scratch_disk == volume_name, vault_now.c.record_id > last)
-            .order_by(vault_now.c.record_id)
-            .limit(PAGE_ROWS)
-        )
-        rows = database.transaction(partial(fetch, select=select))
-        yield from rows
-        if len(rows) < PAGE_ROWS:
-            return
-        last = rows[-1].record_id
+    rows = (
+        sql.select(*(vault_now.c[name] for name in columns), vault_actions.c.action_name)
+        .join(vault_actions, vault_actions.c.vault_action_id == vault_now.c.vault_action_id)
+        .join(volume, volume.c.volume_id == vault_now.c.volume_id)
+        .where(volume.c.scratch_disk == volume_name)
+    )
+    return through(database, rows, vault_now.c.record_id)

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from db import names, pages, runs, sweeping
 from db.database import Database
 from db.dialects import insert_rows
-from db.pages import PAGE_ROWS, Stored
+from db.pages import Stored
 from db.runs import Begun, Unseen
 from db.schema import archive_candidate
 from lurge_types.candidates import Candidate
@@ -151,20 +151,9 @@ def read(database: Database, run: Run) -> Iterator[Candidate] | None:
 
 
 def _ranked(database: Database, stored: Stored) -> Iterator[Candidate]:
-    rank = 0
-    while True:
-        select = (
-            sql.select(archive_candidate)
-            .where(archive_candidate.c.run_id == stored.run_id, archive_candidate.c.rank > rank)
-            .order_by(archive_candidate.c.rank)
-            .limit(PAGE_ROWS)
-        )
-        rows = database.transaction(partial(pages.fetch, select=select))
-        yield from map(_candidate, rows)
-        if len(rows) < PAGE_ROWS:
-            pages.check(database, [stored])
-            return
-        rank = rows[-1].rank
+    theirs = sql.select(archive_candidate).where(archive_candidate.c.run_id == stored.run_id)
+    yield from map(_candidate, pages.through(database, theirs, archive_candidate.c.rank))
+    pages.check(database, [stored])
 
 
 def _candidate(row: sql.Row[Any]) -> Candidate:

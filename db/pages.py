@@ -1,6 +1,6 @@
 """Rows of whole runs, read page by page: whether they are still those that readers see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -58,6 +58,24 @@ def check(database: Database, stored: Sequence[Stored]) -> None:
         now = database.transaction(partial(newest, report=report, volume_name=of))
         if now is None or now.token != each.token:
             raise RowsReplaced(f"the rows of {report} of {of} were replaced meanwhile: run again")
+
+
+def through(
+    database: Database, select: sql.Select[Any], key: sql.ColumnElement[int]
+) -> Iterator[sql.Row[Any]]:
+    """
+    All rows of a select that has a number above 0 of each, in its order, page by page.
+
+    Raises DatabaseFailed.
+    """
+    last = 0
+    while True:
+        page = select.where(key > last).order_by(key).limit(PAGE_ROWS)
+        rows = database.transaction(partial(fetch, select=page))
+        yield from rows
+        if len(rows) < PAGE_ROWS:
+            return
+        last = rows[-1]._mapping[key]
 
 
 def fetch(connection: Connection, select: sql.Select[Any]) -> Sequence[sql.Row[Any]]:

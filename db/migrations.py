@@ -7,8 +7,10 @@ from datetime import datetime
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db.dialects import add_column, make_view
+from db.dialects import add_column, insert_new, make_view
+from db.newest import ON_DASHBOARDS, note_newest
 from db.schema import (
+    ALL_VOLUMES,
     ARCHIVE_CANDIDATE_NOW,
     DIRECTORY_NOW,
     VAULT_NOW,
@@ -16,10 +18,12 @@ from db.schema import (
     directory_now,
     lustre_usage,
     metadata,
+    newest_date,
     report_run,
     schema_version,
     vault_actions,
     vault_now,
+    volume,
     warning,
 )
 from lurge_types.reports import WARNINGS
@@ -61,6 +65,17 @@ def _fourth(connection: Connection) -> None:
     make_view(connection, archive_candidate_now.name, ARCHIVE_CANDIDATE_NOW)
 
 
+def _fifth(connection: Connection) -> None:
+    """Imported history, newest dates for the views of dashboards, and volumes that have retired."""
+    _make_tables(connection)
+    _add_columns(connection, report_run)
+    _add_columns(connection, volume)
+    for report in ON_DASHBOARDS:
+        of_all = {"report": report, "volume_id": ALL_VOLUMES}
+        connection.execute(insert_new(connection, newest_date, "report", "volume_id"), of_all)
+        note_newest(connection, report)
+
+
 def _add_columns(connection: Connection, table: sql.Table) -> None:
     """Add the columns that a table has not yet."""
     present = {column["name"] for column in sql.inspect(connection).get_columns(table.name)}
@@ -88,7 +103,7 @@ def _fill(connection: Connection, table: sql.Table, names: Mapping[int, str]) ->
         connection.execute(sql.insert(table), rows)
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _third, _fourth)
+STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _third, _fourth, _fifth)
 NEWEST = len(STEPS)
 
 

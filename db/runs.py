@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from db import writers
 from db.database import Database, DatabaseFailed
+from db.newest import note_newest
 from db.schema import report_run, volume
 from db.writers import Writer
 from lurge_types.reports import Run
@@ -187,13 +188,14 @@ def _newest(connection: Connection, report: str, volume_id: int) -> date | None:
 
 
 def _mark_current(connection: Connection, run: Run, volume_id: int) -> None:
-    newest = _newest(connection, run.report, volume_id)
-    current = sql.and_(report_run.c.record_date == newest, report_run.c.done.is_not(None))
+    day = _newest(connection, run.report, volume_id)
+    current = sql.and_(report_run.c.record_date == day, report_run.c.done.is_not(None))
     connection.execute(
         sql.update(report_run)
         .where(*_of_volume(run.report, volume_id), report_run.c.current != current)
         .values(current=current)
     )
+    note_newest(connection, run.report)
 
 
 def _already(run: Run) -> AlreadyRecorded:

@@ -87,6 +87,7 @@ unix_group = sql.Table(
     "unix_group",
     metadata,
     sql.Column("group_id", sql.Integer, primary_key=True),
+    # Below 0 where only the name is known, from an imported database.
     sql.Column("gid", sql.BigInteger, nullable=False, unique=True),
     sql.Column("group_name", NAME, nullable=False),
     sql.Column("is_humgen", sql.Boolean, nullable=False),
@@ -110,6 +111,9 @@ volume = sql.Table(
     sql.Column("volume_id", sql.Integer, primary_key=True),
     sql.Column("scratch_disk", sql.String(255), nullable=False, unique=True),
     sql.Column("mount", sql.Text),
+    # From when on nothing of it is expected any more, and the volume that has taken its place.
+    sql.Column("retired", sql.Date),
+    sql.Column("successor_id", sql.Integer),
     **MYSQL,
 )
 
@@ -210,7 +214,23 @@ report_run = sql.Table(
     sql.Column("process", sql.String(64)),
     sql.Column("touched", sql.DateTime),
     sql.Column("settings", sql.String(64)),
+    # The database that its rows were imported from; NULL where Lurge has counted.
+    sql.Column("imported_from", sql.String(255)),
     sql.UniqueConstraint("report", "volume_id", "record_date", "done", name="report_run_whole"),
+    **MYSQL,
+)
+
+ALL_VOLUMES = 0
+
+# Views of dashboards read the newest dates of each volume and of all here: one that looked for them
+# in the rows themselves would be computed as a whole before it is asked for anything.
+newest_date = sql.Table(
+    "newest_date",
+    metadata,
+    sql.Column("report", sql.String(32), primary_key=True),
+    sql.Column("volume_id", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("record_date", sql.Date),
+    sqlite_with_rowid=False,
     **MYSQL,
 )
 

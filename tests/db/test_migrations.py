@@ -19,6 +19,8 @@ from db.database import Database, DatabaseFailed, SchemaMissing
 from db.dialects import make_view
 from db.migrations import LOCK, NEWEST
 from db.schema import (
+    ALL_VOLUMES,
+    ARCHIVE_CANDIDATE_NOW,
     BIG,
     DIRECTORY_NOW,
     MYSQL,
@@ -27,6 +29,7 @@ from db.schema import (
     archive_candidate_now,
     directory_now,
     metadata,
+    newest_date,
     schema_version,
     vault_now,
     warning,
@@ -39,9 +42,11 @@ ADMINISTRATORS = "CREATE, CREATE VIEW, ALTER, INDEX, DROP, REFERENCES"
 
 Schema = Mapping[str, tuple[list[str], list[str], int]]
 
-# The tables of version 1 that are as they were, and those of the next two that have grown or were
-# new.
+# The tables of version 1 that are as they were but for later columns, and those of the next three
+# that have grown or were new.
 UNCHANGED = ("pi", "unix_group", "volume", "warning", "schema_version")
+LATER = {"volume": {"retired", "successor_id"}, "report_run": {"imported_from"}}
+FOURTH = ("lustre_usage", "archive_candidate")
 THIRD = ("user", "user_usage", "vault_actions", "vault")
 SECOND = (
     "report_run",
@@ -108,11 +113,35 @@ def make_third_version(database: Database) -> None:
     database.transaction(act)
 
 
+def make_fourth_version(database: Database) -> None:
+    """The tables of version 4, with a run that was recorded there."""
+    fourth = as_they_were(*UNCHANGED, *SECOND, *THIRD, *FOURTH)
+
+    def act(connection: sql.Connection) -> None:
+        make(connection, fourth, [1, 2, 3, 4])
+        actions = [
+            {"vault_action_id": number, "action_name": name}
+            for number, name in migrations.VAULT_ACTIONS.items()
+        ]
+        connection.execute(sql.insert(fourth.tables["vault_actions"]), actions)
+        make_view(connection, directory_now.name, DIRECTORY_NOW)
+        make_view(connection, vault_now.name, VAULT_NOW)
+        make_view(connection, archive_candidate_now.name, ARCHIVE_CANDIDATE_NOW)
+
+    database.transaction(act)
+
+
+def as_they_were(*names: str) -> sql.MetaData:
+    """Tables of today; `make` takes away the columns that came with version 5."""
+    tables = sql.MetaData()
+    for name in names:
+        metadata.tables[name].to_metadata(tables)
+    return tables
+
+
 def unchanged(*more: str) -> sql.MetaData:
     """The tables that are as they were, and use by group as it was before there were forecasts."""
-    tables = sql.MetaData()
-    for name in (*UNCHANGED, *more):
-        metadata.tables[name].to_metadata(tables)
+    tables = as_they_were(*UNCHANGED, *more)
     sql.Table(
         "lustre_usage",
         tables,
@@ -145,6 +174,10 @@ def make(
 ) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
     tables.create_all(connection)
+    for name, columns in LATER.items():
+        present = {column["name"] for column in sql.inspect(connection).get_columns(name)}
+        for column in sorted(columns & present):
+            connection.exec_driver_sql(f"ALTER TABLE {name} DROP COLUMN {column}")
     levels = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
     connection.execute(sql.insert(warning), levels)
     applied = [{"version": number, "applied": now} for number in versions]
@@ -158,7 +191,12 @@ def make(
     connection.execute(sql.insert(tables.tables["report_run"]), run)
 
 
-OLDER = {1: make_first_version, 2: make_second_version, 3: make_third_version}
+OLDER = {
+    1: make_first_version,
+    2: make_second_version,
+    3: make_third_version,
+    4: make_fourth_version,
+}
 
 
 def details(database: Database) -> Mapping[str, object]:
@@ -317,6 +355,22 @@ def test_what_an_older_version_has_recorded_stays(
     usage.store(connect(place.table), nights.run(), VOLUME, nights.rows(3), replace=True)
 
 
+@pytest.mark.parametrize("older", OLDER)
+def test_the_newest_dates_of_an_older_version_are_known(
+    place: Place, connect: Connect, older: int
+) -> None:
+    database = connect(place.admin)
+    OLDER[older](database)
+    database.init()
+    dates = sql.select(newest_date.c.report, newest_date.c.volume_id, newest_date.c.record_date)
+    found = database.transaction(lambda connection: set(map(tuple, connection.execute(dates))))
+    assert found == {
+        ("reporter", ALL_VOLUMES, DAY),
+        ("reporter", 1, DAY),
+        *((report, ALL_VOLUMES, None) for report in ("inspector", "puppeteer", "users")),
+    }
+
+
 @on_mariadb
 @pytest.mark.parametrize(
     "moment",
@@ -327,6 +381,9 @@ def test_what_an_older_version_has_recorded_stays(
         b"SECURITY INVOKER VIEW vault_now",
         b"ADD COLUMN rate_bytes",
         b"SECURITY INVOKER VIEW archive_candidate_now",
+        b"ADD COLUMN imported_from",
+        b"ADD COLUMN successor_id",
+        b"INSERT INTO newest_date",
     ],
 )
 @pytest.mark.parametrize("lost", ["server", "answer"])

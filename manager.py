@@ -3,6 +3,7 @@
 
 import errno
 import os
+import re
 import secrets
 import sys
 import traceback
@@ -14,13 +15,15 @@ from functools import partial
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 import click
 from pydantic import BaseModel
 from rich.table import Table
 
+from db import views
 from db.database import Database, DatabaseFailed, is_empty_file
+from db.views import Generation
 from lurge import backtest as backtests
 from lurge import doctor, nightly, old_days, outcomes
 from lurge import tree as trees
@@ -88,6 +91,8 @@ WORTH_TRYING = ("reporter inspector users puppeteer candidates", "backtest", "do
 IN_MEMORY = "sqlite://"
 DOCTOR_WAITS_SECONDS = 5
 """For whoever does not answer."""
+
+DATABASE_NAME = re.compile(r"[0-9A-Za-z_$-]{1,64}").fullmatch
 
 FILE = click.Path(path_type=Path)
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -780,14 +785,25 @@ def patient_of(settings: Config) -> Patient:
 @suite.command(short_help="Write a configuration, make the database's tables.")
 @with_config
 @click.option("--user", help="Database user for making the tables, instead of the configured one.")
+@click.option(
+    "--views",
+    "dashboards",
+    multiple=True,
+    metavar="weaver22=DATABASE",
+    help="Make the tables of older dashboards, weaver22 or weaver23, as views; may be repeated.",
+)
 @click.pass_context
-def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
+def init(
+    ctx: click.Context, config: Path | None, user: str | None, dashboards: tuple[str, ...]
+) -> int:
     """
     Write a commented configuration where there is none, and make or migrate the database's tables.
 
     An existing configuration is left as it is. On MySQL and MariaDB the tables need a user with
-    more rights than a night's run: give --user, and its password in LURGE_DATABASE_PASSWORD.
+    more rights than a night's run: give --user, and its password in LURGE_DATABASE_PASSWORD. The
+    views for older dashboards are read with the rights of that user, who has to stay.
     """
+    wanted = [view_database(each) for each in dashboards]
     path = config_file.find(config or ctx.obj.config) or config_file.CONFIG_NAME
     written = write_config(path)
     print(f"{path}: {'written' if written else 'there already, left as it is'}")
@@ -795,6 +811,8 @@ def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
     with suppress(OSError):  # a scan says what is wrong with its folder
         settings.wrstat_dir.mkdir(parents=True, exist_ok=True)
     table = settings.database
+    if wanted and table.url.startswith("sqlite:"):
+        raise click.UsageError("--views: SQLite has no views in other databases")
     database = Database(
         table.url,
         user=user,
@@ -803,9 +821,20 @@ def init(ctx: click.Context, config: Path | None, user: str | None) -> int:
         silent_seconds=None,
     )
     versions = database.init()
-    database.close()
     print(f"{table.url}: {f'made version {versions[-1]}' if versions else 'up to date'}")
+    for generation, name in wanted:
+        made = database.transaction(partial(views.make, generation=generation, database=name))
+        print(f"{generation}: {len(made)} views in {name}")
+    database.close()
     return FINE
+
+
+def view_database(given: str) -> tuple[Generation, str]:
+    """The generation of dashboards and the database that --views names."""
+    generation, _, name = given.partition("=")
+    if generation not in get_args(Generation) or not DATABASE_NAME(name):
+        raise click.UsageError(f"--views {given}: weaver22=DATABASE or weaver23=DATABASE")
+    return cast(Generation, generation), name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,8 +23,11 @@ from rich.table import Table
 
 from db import views
 from db.database import Database, DatabaseFailed, is_empty_file
+from db.growth import REPORTS as COMPARED
+from db.growth import By
 from db.views import Generation
 from lurge import backtest as backtests
+from lurge import diff as diffs
 from lurge import doctor, nightly, old_days, outcomes
 from lurge import tree as trees
 from lurge.backtest import NothingToJudge
@@ -32,6 +35,7 @@ from lurge.candidates.report import Candidates
 from lurge.demo.history import write as write_history
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
+from lurge.diff import Diff, NothingToCompare
 from lurge.doctor import Patient, Point
 from lurge.init import ConfigUnwritable, write_config
 from lurge.inspector.report import Inspector
@@ -73,7 +77,14 @@ FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 
 
 WRONG = (ConfigWrong, QuotasWrong, NamesWrong, S3Failed, UnknownVolume, MountsAlike, PathUnplaced)
 MISSING = (DatabaseFailed, NamesMissing, NoScans, ScansUnreadable)
-FAILED = (ConfigUnwritable, FolderTaken, NothingToJudge, ScanFailed, TreeFailed)
+FAILED = (
+    ConfigUnwritable,
+    FolderTaken,
+    NothingToCompare,
+    NothingToJudge,
+    ScanFailed,
+    TreeFailed,
+)
 
 REPORTS = {
     "reporter": "What each group uses, against which quota.",
@@ -623,6 +634,75 @@ def backtest(
     else:
         show.console().print(backtests.as_table(scores))
     return FINE
+
+
+@suite.command(short_help="Who grew and who shrank between two dates.")
+@click.argument("first", type=DAY, metavar="DATE")
+@click.argument("last", type=DAY, metavar="DATE")
+@with_config
+@click.option(
+    "--by",
+    type=click.Choice(list(COMPARED)),
+    default="group",
+    show_default=True,
+    help="Whose use is compared.",
+)
+@click.option("--volume", "volumes", multiple=True, help="Only this volume; may be repeated.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help=f"At a terminal, show all rows, not the {diffs.LARGEST_SHOWN} largest.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
+@with_defaults
+@click.pass_context
+def diff(
+    ctx: click.Context,
+    first: datetime,
+    last: datetime,
+    config: Path | None,
+    by: By,
+    volumes: tuple[str, ...],
+    everything: bool,
+    as_json: bool,
+    defaults: bool,
+) -> int:
+    """
+    Tell who grew and who shrank between two dates, YYYY-MM-DD, the largest change first.
+
+    Of each volume the newest records at or before the dates are compared. Nothing is written.
+
+    At a terminal the rows are a table. Elsewhere they are TSV, in bytes.
+
+    Exit status: 0 done; 1 nothing can be compared; 2 wrong arguments or configuration; 3 the
+    database cannot be used.
+    """
+    if first >= last:
+        raise click.UsageError(f"{first.date()} is not before {last.date()}: the older date first")
+    settings = config_file.read(chosen_config(config or ctx.obj.config, defaults))
+
+    def waiting(why: str) -> None:
+        print(why, file=sys.stderr)
+
+    database = open_database(settings.database, True, waiting)
+    found = diffs.run(database, by, volumes, first.date(), last.date())
+    complain("\n".join(found.remarks), FINE)
+    if as_json:
+        click.echo("".join(f"{line}\n" for line in diffs.as_json(found)), nl=False)
+    elif mpi.launched() or not sys.stdout.isatty():  # in UTF-8, whatever the locale
+        click.echo("".join(diffs.as_tsv(found)).encode(), nl=False)
+    else:
+        show_diff(found, None if everything else diffs.LARGEST_SHOWN)
+    return FINE
+
+
+def show_diff(found: Diff, most: int | None) -> None:
+    """Show changes at a terminal, and how many of them are left out."""
+    show.console().print(diffs.as_table(found, most))
+    left_out = len(found.changes) - most if most else 0
+    if left_out > 0:
+        print(f"... and {left_out:,} more: --all shows them")
 
 
 @suite.command(short_help="Write a scan of a tree.")

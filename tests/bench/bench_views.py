@@ -12,7 +12,9 @@ import statistics
 import sys
 import time
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -21,6 +23,7 @@ from sqlalchemy.engine import Connection
 
 from db import views
 from db.database import Database
+from db.views import Generation
 
 VOLUMES, USERS_EACH, USER_NIGHTS, FILES = 10, 10, 30, 200_000
 LAST = date(2026, 11, 28)
@@ -138,9 +141,9 @@ def main() -> None:
         database = Database(server.url("lurge"))
         database.init()
         database.transaction(lambda connection: fill(connection, groups))
-        for generation in ("weaver22", "weaver23"):
-            make = views.make
-            database.transaction(lambda c, of=generation: make(c, of, of))  # type: ignore[misc]
+        for generation in get_args(Generation):
+            make = partial(views.make, generation=generation, database=generation)
+            database.transaction(make)
         server.execute("analyze table lurge.lustre_usage, lurge.base_directory_usage, lurge.vault")
         print(f"{len(DAYS) * VOLUMES * groups:,} rows of groups\n")
         print("| views | question | rows | median | slowest |\n| --- | --- | --- | --- | --- |")

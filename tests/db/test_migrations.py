@@ -102,11 +102,7 @@ def make_third_version(database: Database) -> None:
 
     def act(connection: sql.Connection) -> None:
         make(connection, third, [1, 2, 3])
-        actions = [
-            {"vault_action_id": number, "action_name": name}
-            for number, name in migrations.VAULT_ACTIONS.items()
-        ]
-        connection.execute(sql.insert(third.tables["vault_actions"]), actions)
+        fill_actions(connection, third)
         make_view(connection, directory_now.name, DIRECTORY_NOW)
         make_view(connection, vault_now.name, VAULT_NOW)
 
@@ -119,16 +115,20 @@ def make_fourth_version(database: Database) -> None:
 
     def act(connection: sql.Connection) -> None:
         make(connection, fourth, [1, 2, 3, 4])
-        actions = [
-            {"vault_action_id": number, "action_name": name}
-            for number, name in migrations.VAULT_ACTIONS.items()
-        ]
-        connection.execute(sql.insert(fourth.tables["vault_actions"]), actions)
+        fill_actions(connection, fourth)
         make_view(connection, directory_now.name, DIRECTORY_NOW)
         make_view(connection, vault_now.name, VAULT_NOW)
         make_view(connection, archive_candidate_now.name, ARCHIVE_CANDIDATE_NOW)
 
     database.transaction(act)
+
+
+def fill_actions(connection: sql.Connection, tables: sql.MetaData) -> None:
+    actions = [
+        {"vault_action_id": number, "action_name": name}
+        for number, name in migrations.VAULT_ACTIONS.items()
+    ]
+    connection.execute(sql.insert(tables.tables["vault_actions"]), actions)
 
 
 def as_they_were(*names: str) -> sql.MetaData:

@@ -230,6 +230,8 @@ newest_date = sql.Table(
     sql.Column("report", sql.String(32), primary_key=True),
     sql.Column("volume_id", sql.Integer, primary_key=True, autoincrement=False),
     sql.Column("record_date", sql.Date),
+    # Of all volumes: views of a history show every day after this one, and only some before.
+    sql.Column("daily_after", sql.Date),
     sqlite_with_rowid=False,
     **MYSQL,
 )
@@ -265,6 +267,11 @@ base_directory_usage = sql.Table(
         "base_directory_id", "unix_id", "record_date", name="base_directory_usage_history"
     ),
     sql.Index("base_directory_usage_day", "volume_id", "record_date"),
+    # All that views need to find the newest date of each volume.
+    sql.Index(
+        *("base_directory_usage_shown", "base_directory_id", "record_date"),
+        *("unix_id", "volume_id"),
+    ),
     **MYSQL,
 )
 

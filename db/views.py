@@ -25,10 +25,8 @@ COLLATION = "utf8mb4_unicode_ci"
 GIB: Columns = sql.literal_column("1073741824e0")
 """A double: as integers, MySQL would divide to four decimals, and round these once more to two."""
 
-ALL_DAYS = sql.text("INTERVAL 8 MONTH")
-"""For so long before the newest date every day is shown, and one of EVERY before."""
-
-EVERY = 4
+EVERY_FOURTH = 4
+"""Of the days of a history that are older than some months, one of so many is shown."""
 
 
 class ViewsUnmakable(DatabaseFailed):
@@ -128,48 +126,56 @@ def _volumes(of: _Tables) -> View:
     return sql.select(volume.c.volume_id, _text(volume.c.scratch_disk)).where(in_use)
 
 
-def _shown(select: View, of: _Tables, rows: sql.Table, report: str) -> View:
-    """Only the last months of a history, its newest day, and every fourth before."""
-    newest, its = of.newest(report, rows.c.volume_id)
+def _shown(of: _Tables, rows: sql.Table, report: str) -> tuple[sql.FromClause, Columns]:
+    """What to select a history from, and which of its days: those of late, and every fourth."""
     newest_of_all, alls = of.newest(report, ALL_VOLUMES)
     day = rows.c.record_date
-    return (
-        select.join(newest, its)
-        .join(newest_of_all, alls)
-        .where(
-            sql.or_(
-                day > sql.func.date_sub(newest_of_all.c.record_date, ALL_DAYS),
-                day == newest.c.record_date,
-                sql.func.mod(sql.func.to_days(day), EVERY) == 0,
-            )
-        )
+    shown = sql.or_(
+        day > newest_of_all.c.daily_after, sql.func.mod(sql.func.to_days(day), EVERY_FOURTH) == 0
     )
+    return newest_of_all, sql.and_(alls, shown)
 
 
 def _usage22(of: _Tables) -> View:
-    rows = of.lustre_usage
-    select = sql.select(
-        *(rows.c[name] for name in ("record_id", "used", "quota", "record_date", "archived")),
-        _days(rows.c.last_modified),
-        *(rows.c[name] for name in ("pi_id", "unix_id", "volume_id", "warning_id")),
-    ).select_from(rows)
-    return _shown(select, of, rows, "reporter")
+    """
+    Use by volume.
+
+    The volume is told by its own table, which has few rows: so MariaDB sees that the newest dates
+    of all volumes are few, and begins with them.
+    """
+    rows, volume = of.lustre_usage, of.volume
+    newest_of_all, shown = _shown(of, rows, "reporter")
+    return (
+        sql.select(
+            *(rows.c[name] for name in ("record_id", "used", "quota", "record_date", "archived")),
+            _days(rows.c.last_modified),
+            *(rows.c[name] for name in ("pi_id", "unix_id")),
+            volume.c.volume_id,
+            rows.c.warning_id,
+        )
+        .select_from(rows.join(volume, volume.c.volume_id == rows.c.volume_id))
+        .join(newest_of_all, shown)
+    )
 
 
 def _usage23(of: _Tables) -> View:
     """Use by base directory; the quota and the warning are the group's on the volume."""
     rows, group = of.base_directory_usage, of.lustre_usage
     same = [rows.c[name] == group.c[name] for name in ("unix_id", "volume_id", "record_date")]
-    select = sql.select(
-        rows.c.record_id,
-        rows.c.used,
-        group.c.quota,
-        rows.c.record_date,
-        _days(rows.c.last_modified),
-        *(rows.c[name] for name in ("pi_id", "unix_id", "base_directory_id")),
-        sql.func.coalesce(group.c.warning_id, 1).label("warning_id"),
-    ).select_from(rows.outerjoin(group, sql.and_(*same)))
-    return _shown(select, of, rows, "inspector")
+    newest_of_all, shown = _shown(of, rows, "inspector")
+    return (
+        sql.select(
+            rows.c.record_id,
+            rows.c.used,
+            group.c.quota,
+            rows.c.record_date,
+            _days(rows.c.last_modified),
+            *(rows.c[name] for name in ("pi_id", "unix_id", "base_directory_id")),
+            sql.func.coalesce(group.c.warning_id, 1).label("warning_id"),
+        )
+        .select_from(rows.join(newest_of_all, shown))
+        .outerjoin(group, sql.and_(*same))
+    )
 
 
 def _directories(of: _Tables, *first: Columns) -> View:
@@ -201,13 +207,14 @@ def _directories23(of: _Tables) -> View:
 
 
 def _base_directories(of: _Tables) -> View:
+    """Their volume is told by its own table, as in `_usage22`."""
     rows, volume = of.base_directory, of.volume
     path = sql.case(
         (rows.c.directory_path == "-", sql.func.concat("/lustre/", volume.c.scratch_disk)),
         else_=rows.c.directory_path,
     )
     return sql.select(
-        rows.c.base_directory_id, _text(path, "directory_path"), rows.c.volume_id
+        rows.c.base_directory_id, _text(path, "directory_path"), volume.c.volume_id
     ).select_from(rows.join(volume, volume.c.volume_id == rows.c.volume_id))
 
 

@@ -68,7 +68,7 @@ VAULT = (
     "unhex(sha2(seq, 256)) from seq_1_to_{files}"
 )
 DATES = (
-    "replace into newest_date select r.report, v.seq - 1, '{last}' from (select 'reporter' report "
+    "replace into newest_date select r.report, v.seq - 1, '{last}', '{last}' - interval 245 day from (select 'reporter' report "
     "union select 'inspector' union select 'users' union select 'puppeteer') r, "
     "seq_1_to_{more} v"
 )

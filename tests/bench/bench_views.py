@@ -68,9 +68,9 @@ VAULT = (
     "unhex(sha2(seq, 256)) from seq_1_to_{files}"
 )
 DATES = (
-    "replace into newest_date select r.report, v.seq - 1, '{last}', '{last}' - interval 245 day from (select 'reporter' report "
-    "union select 'inspector' union select 'users' union select 'puppeteer') r, "
-    "seq_1_to_{more} v"
+    "replace into newest_date select r.report, v.seq - 1, '{last}', '{last}' - interval 245 day "
+    "from (select 'reporter' report union select 'inspector' union select 'users' "
+    "union select 'puppeteer') r, seq_1_to_{more} v"
 )
 NEWEST22 = "select max(record_date), volume_id from lustre_usage group by volume_id"
 QUESTIONS = {

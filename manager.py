@@ -20,8 +20,11 @@ from typing import Any, TypeVar, cast, get_args
 import click
 from pydantic import BaseModel
 from rich.table import Table
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from db import views
+from db.ancestor import Ancestor
 from db.database import Database, DatabaseFailed, is_empty_file
 from db.growth import REPORTS as COMPARED
 from db.growth import By
@@ -37,6 +40,8 @@ from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
 from lurge.diff import Diff, NothingToCompare
 from lurge.doctor import Patient, Point
+from lurge.importing import report as importing
+from lurge.importing.sums import table as table_of_sums
 from lurge.init import ConfigUnwritable, write_config
 from lurge.inspector.report import Inspector
 from lurge.nightly import Night, Pass, Report, Result, UnknownVolume
@@ -872,9 +877,19 @@ def patient_of(settings: Config) -> Patient:
     metavar="weaver22=DATABASE",
     help="Make the tables of older dashboards, weaver22 or weaver23, as views; may be repeated.",
 )
+@click.option(
+    "--import",
+    "older",
+    metavar="URL",
+    help="Take over the history in a database of the suite before Lurge, mysql+pymysql://...",
+)
 @click.pass_context
 def init(
-    ctx: click.Context, config: Path | None, user: str | None, dashboards: tuple[str, ...]
+    ctx: click.Context,
+    config: Path | None,
+    user: str | None,
+    dashboards: tuple[str, ...],
+    older: str | None,
 ) -> int:
     """
     Write a commented configuration where there is none, and make or migrate the database's tables.
@@ -882,8 +897,16 @@ def init(
     An existing configuration is left as it is. On MySQL and MariaDB the tables need a user with
     more rights than a night's run: give --user, and its password in LURGE_DATABASE_PASSWORD. The
     views for older dashboards are read with the rights of that user, who has to stay.
+
+    --import only reads the older database; the password for it is in LURGE_IMPORT_PASSWORD. It may
+    be run again at any time: what is here already is not written again. In the end the sums of both
+    databases are compared.
+
+    Exit status: 0 done; 1 the sums of an import differ; 2 wrong arguments or configuration; 3 a
+    database cannot be used.
     """
     wanted = [view_database(each) for each in dashboards]
+    ancestor_url = import_url(older) if older else None
     path = config_file.find(config or ctx.obj.config) or config_file.CONFIG_NAME
     written = write_config(path)
     print(f"{path}: {'written' if written else 'there already, left as it is'}")
@@ -905,8 +928,37 @@ def init(
     for generation, name in wanted:
         made = database.transaction(partial(views.make, generation=generation, database=name))
         print(f"{generation}: {len(made)} views in {name}")
+    status = take_over(settings, database, ancestor_url) if ancestor_url else FINE
     database.close()
-    return FINE
+    return status
+
+
+def take_over(settings: Config, database: Database, url: str) -> int:
+    """Import the history in an older database, and show the sums of both; the exit status."""
+    told = partial(print, file=sys.stderr)
+    names, _ = sources(settings, told, told)
+    ancestor = Ancestor(url, config_file.import_password(), told)
+    made = importing.run(settings, database, names, ancestor, told)
+    ancestor.close()
+    show.console().print(table_of_sums(made.taken))
+    complain("\n".join(made.remarks), FINE)
+    if made.same:
+        return FINE
+    return complain("the sums differ: see the lines that say so", SOMETHING_FAILED)
+
+
+def import_url(given: str) -> str:
+    """The URL of an older database, which must hold no password."""
+    form = "mysql+pymysql://user@host/database"
+    try:
+        parts = make_url(given)
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
+        parts = URL.create("")
+    if parts.drivername != "mysql+pymysql" or not parts.database:
+        raise click.UsageError(f"--import: must be like {form}")
+    if parts.password or parts.query.keys() & {"password", "passwd"}:
+        raise click.UsageError(f"--import: must be {form}, its password in LURGE_IMPORT_PASSWORD")
+    return given
 
 
 def view_database(given: str) -> tuple[Generation, str]:

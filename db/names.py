@@ -66,14 +66,19 @@ def _numbered_ids(
     The ids in a table that begins with an id and a gid or uid, by the latter.
 
     A name that was known stays when nobody knows it today: a directory that is down for a night
-    must not rename everybody.
+    must not rename everybody. A row that was imported with the name alone gets its number.
     """
-    id_, number = list(table.columns)[:2]
+    id_, number, called = list(table.columns)[:3]
     known = {row[1]: row._mapping for row in connection.execute(sql.select(table))}
+    unnumbered = {row[called.name]: key for key, row in known.items() if key < 0}
     new = []
     for key in sorted(rows):
         values = rows[key].values
-        if key not in known:
+        if key not in known and rows[key].known and values[called.name] in unnumbered:
+            mine = number == unnumbered.pop(str(values[called.name]))
+            numbered = {number.name: key, **values, "absent_since": None}
+            connection.execute(sql.update(table).where(mine).values(numbered))
+        elif key not in known:
             new.append({number.name: key, **values})
         elif rows[key].known and any(known[key][name] != values[name] for name in values):
             connection.execute(sql.update(table).where(number == key).values(values))
@@ -118,12 +123,16 @@ def base_ids(
     """
     The ids of a volume's base directories by their real path.
 
-    New ones are added; what is shown for one may change.
+    New ones are added; what is shown for one may change. One that was imported, as it was shown,
+    gets its real path.
     """
     by_hash = {sha256(raw(base.real)).digest(): base for base in bases}
     ids = {}
     for hashes in _slices(sorted(by_hash)):
         known = _known_bases(connection, volume_id, hashes)
+        if missing := [by_hash[hashed] for hashed in hashes if hashed not in known]:
+            _make_real(connection, volume_id, missing)
+            known = _known_bases(connection, volume_id, hashes)
         new = [
             {
                 "directory_path": by_hash[hashed].shown,
@@ -143,6 +152,23 @@ def base_ids(
                 _show(connection, base_directory_id, by_hash[hashed].shown)
             ids[by_hash[hashed].real] = base_directory_id
     return ids
+
+
+def shown_hash(path: str) -> bytes:
+    """What stands for the hash of a base directory whose real path nobody knows, but the shown."""
+    return sha256(b"shown: " + raw(path)).digest()
+
+
+def _make_real(connection: Connection, volume_id: int, bases: Sequence[BaseDirectory]) -> None:
+    """Let base directories take the place of those that were imported as they are shown."""
+    by_hash = {shown_hash(base.shown): base for base in bases}
+    for hashed in _known_bases(connection, volume_id, list(by_hash)):
+        real = by_hash[hashed].real
+        connection.execute(
+            sql.update(base_directory)
+            .where(base_directory.c.volume_id == volume_id, base_directory.c.path_hash == hashed)
+            .values(real_path=real, path_hash=sha256(raw(real)).digest())
+        )
 
 
 def _slices(hashes: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

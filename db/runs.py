@@ -6,6 +6,7 @@ chunks: its run is begun, filled and completed, and readers see it from then on.
 longer, and what a killed run left, is let go and deleted in chunks.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
@@ -93,6 +94,16 @@ def _one(
     return None if row is None else Run(volume=volume_name, **row._mapping)
 
 
+def origins(connection: Connection, report: str, volume_id: int) -> dict[date, str | None]:
+    """The dates of the whole runs of a report of a volume, and which database each came from."""
+    rows = connection.execute(
+        sql.select(report_run.c.record_date, report_run.c.imported_from).where(
+            *_of_volume(report, volume_id), report_run.c.done == 1
+        )
+    )
+    return {row.record_date: row.imported_from for row in rows}
+
+
 def rows_of(connection: Connection, report: str, volume_name: str, day: date) -> int:
     """
     How many rows a whole run had, whether they are kept or not.
@@ -159,10 +170,16 @@ def _whole(connection: Connection, run: Run, volume_id: int) -> tuple[int, str] 
 
 def record(connection: Connection, run: Run, volume_id: int, token: str) -> None:
     """Say that a run is whole, in the transaction that makes it so and has claimed its place."""
-    connection.execute(
-        sql.insert(report_run).values(_facts(run, volume_id, token=token, done=1, current=False))
-    )
-    _mark_current(connection, run, volume_id)
+    record_all(connection, [run], volume_id, token)
+
+
+def record_all(connection: Connection, of: Sequence[Run], volume_id: int, token: str) -> None:
+    """The same of several runs, in the transaction that has seen that their places are free."""
+    if of:
+        facts = [_facts(run, volume_id, token=token, done=1, current=False) for run in of]
+        connection.execute(sql.insert(report_run), facts)
+    for run in {run.report: run for run in of}.values():
+        _mark_current(connection, run, volume_id)
 
 
 def _facts(run: Run, volume_id: int, **more: Any) -> dict[str, Any]:
@@ -216,9 +233,12 @@ def begin(
     *,
     replace: bool,
     numbered: bool = False,
+    below_newer: bool = False,
 ) -> Begun:
     """
     Record a run that is to be filled; if they are numbered, ids are kept for its rows.
+
+    below_newer: rows are stored though there is a newer date: readers see them there, too.
 
     Raises AlreadyRecorded, unless what is recorded shall be replaced.
     """
@@ -236,7 +256,7 @@ def begin(
     newest = _newest(connection, run.report, volume_id)
     if not replace and _whole(connection, run, volume_id):
         raise _already(run)
-    is_stored = newest is None or newest <= run.record_date
+    is_stored = below_newer or newest is None or newest <= run.record_date
     writer = writers.me()
     connection.execute(
         sql.insert(report_run).values(
@@ -285,6 +305,31 @@ def complete(connection: Connection, run: Run, volume_id: int, begun: Begun) -> 
     if not _is_changed(connection, begun, done=1, host=None, process=None):
         raise _lost()
     _mark_current(connection, run, volume_id)
+
+
+def complete_import(
+    connection: Connection, run: Run, volume_id: int, begun: Begun, earlier: Sequence[Run]
+) -> None:
+    """
+    Say that a run is filled that stands for several days, and let go of an earlier import's.
+
+    earlier: a run without rows for each of these days but its own.
+
+    Raises RunLost.
+    """
+    theirs = (
+        *_of_volume(run.report, volume_id),
+        report_run.c.done == 1,
+        report_run.c.imported_from == run.imported_from,
+    )
+    if connection.scalar(
+        sql.select(report_run.c.run_id).where(*theirs, report_run.c.token == begun.token).limit(1)
+    ):
+        return  # it was committed, but the answer got lost
+    connection.execute(sql.delete(report_run).where(*theirs, report_run.c.row_count.is_(None)))
+    connection.execute(sql.update(report_run).where(*theirs).values(LEFT_OVER))
+    complete(connection, run, volume_id, begun)
+    record_all(connection, earlier, volume_id, begun.token)
 
 
 def restate(

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 from db import names, runs
 from db.database import Database, DatabaseFailed
 from db.dialects import insert_rows
-from db.runs import Begun, Unseen
+from db.runs import AlreadyRecorded, Begun, Unseen
 from db.schema import VAULT_IS_WHOLE, vault
 from lurge_types.names import Group, User
 from lurge_types.reports import Run
@@ -58,7 +58,8 @@ def begin(database: Database, run: Run, of: Volume, rows: int, *, replace: bool)
     """
     Record a run that found so many files.
 
-    Raises DatabaseFailed, and AlreadyRecorded unless what is recorded shall be replaced.
+    Raises DatabaseFailed, and AlreadyRecorded unless what is recorded shall be replaced; what was
+    imported never is, since its rows are of many days.
     """
     token = secrets.token_hex(16)
     volume_id, actions = database.transaction(
@@ -69,6 +70,8 @@ def begin(database: Database, run: Run, of: Volume, rows: int, *, replace: bool)
     )
 
     def record(connection: Connection) -> "Filling":
+        if origin := runs.origins(connection, run.report, volume_id).get(run.record_date):
+            raise AlreadyRecorded(f"{run.record_date} was imported from {origin}: it is kept")
         begun = runs.begin(connection, run, volume_id, token, rows, replace=replace)
         there = runs.stored(connection, run, volume_id)
         base = [(day, theirs) for day, theirs in there if day <= run.record_date]

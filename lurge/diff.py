@@ -17,6 +17,11 @@ from utils import show, tsv
 
 LARGEST_SHOWN = 20
 
+COUNTED_ANEW = (
+    "one of the records was imported: it has no inodes, and bytes of hard-linked files and of "
+    "directories were counted in another way"
+)
+
 NUMBERS: Mapping[By, tuple[str, ...]] = {"group": ("gid",), "user": ("uid",), "directory": ()}
 """The column of a number, where there is one."""
 
@@ -103,6 +108,10 @@ def run(database: Database, by: By, volumes: Sequence[str], first: date, last: d
             old, new = days
             if old and new and old != new:
                 compared = True
+                if growth.is_imported(connection, by, name, old) != growth.is_imported(
+                    connection, by, name, new
+                ):
+                    remarks.append(f"{name}: {COUNTED_ANEW}")
                 uses = (growth.read(connection, by, name, day) for day in (old, new))
                 changes += compare(name, *uses)
         if not compared:

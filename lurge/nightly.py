@@ -34,6 +34,10 @@ from utils.tsv import TsvFailed
 
 FROM_DATABASE = "the TSV was missing: written from the database"
 FROM_SCAN = "the TSV was missing: written from the scan again"
+GIVE_WAY = frozenset({"reporter", "inspector", "users"})
+"""The reports of which imported days are replaced; what vaults held is of all days together."""
+
+GAVE_WAY = "replaces what was imported of this day"
 OTHER_SETTINGS = "with other settings: --force makes it and its rows again"
 FRESH_DAYS = 1
 """How many days old the newest scan is without a remark."""
@@ -97,11 +101,17 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A report that needs tallies; of a recorded run only the TSV is to be written again."""
+    """
+    A report that needs tallies.
+
+    recorded: a run of which only the TSV is to be written again. gives_way: whether the rows of a
+    run that was imported are to be replaced.
+    """
 
     report: Report
     makers: Mapping[str, Maker]
     recorded: Run | None = None
+    gives_way: bool = False
 
 
 class UnknownVolume(Exception):
@@ -258,8 +268,11 @@ class Night:
     def _look(self, report: Report, scan: Scan) -> Result | Due:
         """What became of a report already, or that it is due."""
         run = None if self.force or self.dry_run else self._recorded(report, scan)
+        gives_way = bool(run and run.imported_from and report.name in GIVE_WAY)
+        if gives_way:
+            run = None
         try:
-            if run and not self._misses_tsv(report, run):
+            if run and (run.imported_from or not self._misses_tsv(report, run)):
                 return self._already(report, scan, run)
             if run and report.restore(run, None):
                 return self._already(report, scan, run, FROM_DATABASE)
@@ -268,7 +281,7 @@ class Night:
             if run and run.settings not in (None, report.settings(scan)):
                 why = f"{report.tsv(run)} is missing, and was made {OTHER_SETTINGS}"
                 return _failed(report, scan.volume, why)
-            return Due(report, report.tallies(scan), run)
+            return Due(report, report.tallies(scan), run, gives_way)
         except (TsvFailed, BasedirsUnreadable) as error:
             return _failed(report, scan.volume, str(error))
 
@@ -293,7 +306,9 @@ class Night:
     def _already(self, report: Report, scan: Scan, run: Run, *remarks: str) -> Result:
         """A report that is recorded."""
         remarks = (*scan.remarks, *remarks)
-        if not _is_of(run, scan):
+        if run.imported_from:
+            remarks = (*remarks, f"imported from {run.imported_from}")
+        elif not _is_of(run, scan):
             another = f"recorded from another scan, {run.scan_file} of {run.scan_time}"
             remarks = (*remarks, f"{another}: --force replaces it")
         if run.settings not in (None, report.settings(scan)):
@@ -406,16 +421,25 @@ class Night:
             return self._already(report, scan, due.recorded, FROM_SCAN)
         run = _run(report.name, read, started, report.settings(scan))
         remarks = (*scan.remarks, *bad_lines(read.bad), *too_few_lines(run, self._last(run)))
-        return self._put(report, run, scan, told, remarks)
+        if due.gives_way:
+            remarks = (*remarks, GAVE_WAY)
+        return self._put(report, run, scan, told, remarks, gives_way=due.gives_way)
 
     def _put(
-        self, report: Report, run: Run, scan: Scan, told: Told, remarks: tuple[str, ...]
+        self,
+        report: Report,
+        run: Run,
+        scan: Scan,
+        told: Told,
+        remarks: tuple[str, ...],
+        *,
+        gives_way: bool = False,
     ) -> Result:
         """Write what was made, or only show it."""
         if self.dry_run:
             return self._result(report, "read", run, report.preview(scan, told), remarks)
         try:
-            made = report.write(run, scan, told, replace=self.force)
+            made = report.write(run, scan, told, replace=self.force or gives_way)
         except AlreadyRecorded as error:
             remarks = (*remarks, str(error))
             return Result(Outcome(report.name, run.volume, "already", remarks=remarks))

@@ -1,6 +1,6 @@
 """The reporter: what each group uses on a volume, against which quota, and when that is full."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace as changed
 from datetime import date, timedelta
 from functools import partial
@@ -112,7 +112,7 @@ class Reporter:
         sums = told[COUNTED if self._config.pseudo_groups else OWNERS].tell(By.GROUP)
         marked = told[MARKS].tell(None)
         groups = shown_groups(self._config, self._names, [owner.gid for owner in sums])
-        earlier, history = self._before(scan)
+        earlier, history, cut = self._before(scan)
         limits, remarks = self._limits(scan, [groups[owner.gid] for owner in sums])
         rows = [
             self._row(
@@ -128,7 +128,15 @@ class Reporter:
         rows.sort(key=_order)
         pseudo = {group.gid for group in self._config.pseudo_groups.values()}
         judged = warned.judged(rows, history, scan.record_date, self._config.warnings)
-        return judged, (*remarks, *gaps(rows, pseudo))
+        return judged, (*remarks, *gaps(rows, pseudo), *self._cut_over(scan, cut))
+
+    def _cut_over(self, scan: Scan, cut: date) -> Iterator[str]:
+        """That there is less history than there would be, while that is so."""
+        if cut >= scan.record_date - timedelta(days=self._config.warnings.history_days):
+            yield (
+                f"what was imported, up to {cut}, was counted in another way: rates and what is "
+                "suspect go by later records"
+            )
 
     def _limits(self, scan: Scan, groups: Sequence[Group]) -> Answer:
         """The quotas of now; the use that a server states now, only for a scan of these days."""
@@ -141,9 +149,11 @@ class Reporter:
         }
         return answer._replace(limits=unstated)
 
-    def _before(self, scan: Scan) -> tuple[Mapping[int, int], History]:
+    def _before(self, scan: Scan) -> tuple[Mapping[int, int], History, date]:
         """
         The last use of each group, by gid, and the volume's history, before the record date.
+
+        And the date of the last record that was imported.
 
         Raises DatabaseFailed.
         """
@@ -153,6 +163,7 @@ class Reporter:
             lambda connection: (
                 usage.last_used(connection, name, day),
                 usage.history(connection, name, first, day),
+                usage.cut_over(connection, name, day),
             )
         )
 

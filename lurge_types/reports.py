@@ -156,6 +156,7 @@ class Run:
     A report of one volume and one record date: from which scan, when, and by which version.
 
     settings: a digest of those that its rows depend on, for a report that has such.
+    imported_from: the database that its rows came from; None where Lurge has counted.
     """
 
     report: str
@@ -169,6 +170,7 @@ class Run:
     finished: datetime
     version: str
     settings: str | None = None
+    imported_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ WORDS = {
 CONFIG_NAME = Path("lurge.toml")
 PASSWORD_VARIABLE = "LURGE_DATABASE_PASSWORD"  # noqa: S105 - the name of it
 LDAP_PASSWORD_VARIABLE = "LURGE_LDAP_PASSWORD"  # noqa: S105 - the name of it
+IMPORT_PASSWORD_VARIABLE = "LURGE_IMPORT_PASSWORD"  # noqa: S105 - the name of it
 
 
 class ConfigWrong(Exception):
@@ -73,6 +74,11 @@ def password(table: DatabaseTable) -> str | None:
     Raises ConfigWrong.
     """
     return _secret(PASSWORD_VARIABLE, "database.password_file", table.password_file)
+
+
+def import_password() -> str | None:
+    """The password of an older database that is imported, from the environment."""
+    return os.environ.get(IMPORT_PASSWORD_VARIABLE)
 
 
 def ldap_password(table: LdapTable) -> str | None:

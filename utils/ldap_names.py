@@ -144,6 +144,14 @@ class LdapNames:
         """A user for each number, with a name of their own."""
         return {uid: self._user(uid) for uid in uids}
 
+    def gids(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of groups, by name in the text form, of those that are known."""
+        return self._groups.numbers(names)
+
+    def uids(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of users, by name in the text form, of those that are known."""
+        return self._users.numbers(names)
+
     def _group(self, gid: int) -> Group:
         name, first = self._groups.name(gid)
         known = bool(name)

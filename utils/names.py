@@ -4,13 +4,14 @@ import grp
 import os
 import pwd
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
 from lurge_types.config import MAX_ID
 from lurge_types.names import Group, User
-from utils.paths import text
+from utils.paths import raw, text
 
 GROUP_LINE = "name:x:gid:members"
 USER_LINE = "name:x:uid:gid"
@@ -33,6 +34,12 @@ class Names(Protocol):
     def users(self, uids: Iterable[int]) -> dict[int, User]:
         """A user for each number, with a name of their own."""
 
+    def gids(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of groups, by name in the text form, of those that are known."""
+
+    def uids(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of users, by name in the text form, of those that are known."""
+
 
 class SystemNames:
     """The names that this system knows, from wherever it has them (NSS)."""
@@ -44,6 +51,14 @@ class SystemNames:
     def users(self, uids: Iterable[int]) -> dict[int, User]:
         """A user for each number, with a name of their own."""
         return {uid: self._user(uid) for uid in uids}
+
+    def gids(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of groups, by name in the text form, of those that are known."""
+        return _numbers(names, lambda name: grp.getgrnam(name).gr_gid)
+
+    def uids(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of users, by name in the text form, of those that are known."""
+        return _numbers(names, lambda name: pwd.getpwnam(name).pw_uid)
 
     def _group(self, gid: int) -> Group:
         try:
@@ -59,6 +74,14 @@ class SystemNames:
             return _user(uid, os.fsencode(user.pw_name), first_uid, user.pw_gid)
         except KeyError:
             return _user(uid, b"", uid, None)
+
+
+def _numbers(names: Iterable[str], ask: Callable[[str], int]) -> dict[str, int]:
+    numbers = {}
+    for name in names:
+        with suppress(KeyError):
+            numbers[name] = ask(os.fsdecode(raw(name)))
+    return numbers
 
 
 class FileNames:
@@ -88,6 +111,14 @@ class FileNames:
         gids = self._primary
         return {uid: _user(uid, *self._users.name(uid), gids.get(uid)) for uid in uids}
 
+    def gids(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of groups, by name in the text form, of those that are known."""
+        return self._groups.numbers(names)
+
+    def uids(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of users, by name in the text form, of those that are known."""
+        return self._users.numbers(names)
+
 
 class Known:
     """Names with their numbers. Of two with one number, or of one name, the first counts."""
@@ -103,6 +134,11 @@ class Known:
         """The name of a number, empty if there is none, and the first number of that name."""
         name = self._names.get(number, b"")
         return name, self._numbers.get(name, number)
+
+    def numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """The first number of each name in the text form that has any."""
+        found = ((name, self._numbers.get(raw(name))) for name in names)
+        return {name: number for name, number in found if number is not None}
 
 
 def _lines(

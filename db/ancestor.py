@@ -1,0 +1,451 @@
+"""
+The database of the suite before Lurge, of either of its two generations; it is only read.
+
+Generation 1 has what groups use by volume, generation 2 by base directory. Both have a row for each
+day, and of vaults a copy of every file for each day. Rows are read in the order of their ids, up to
+the ids that are there when the reading begins.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from itertools import repeat
+from typing import Any, Literal, NamedTuple
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from db.database import Database, DatabaseFailed
+from utils.paths import text
+
+Table = Literal["lustre_usage", "user_usage", "vault"]
+Place = tuple[int, date]
+"""A volume, by its id there, and a date."""
+
+NEEDED = {"lustre_usage": {"used", "record_date", "unix_id"}, "unix_group": {"group_name"}}
+SIZES: Mapping[Table, str] = {"lustre_usage": "used", "user_usage": "size", "vault": "size"}
+GROUP_IDS, USER_IDS = {"unix_id", "group_id"}, {"user_id", "file_owner"}
+"""What the columns are called that tell owners."""
+
+PAGE_ROWS = 10_000
+ASKED_AT_ONCE = 1_000
+
+STATE_BYTES, NUMBER_BYTES = 32, 8
+COPY_BYTES = STATE_BYTES + 2 * NUMBER_BYTES
+"""Of a file in a vault on a day: a digest of its state, its record_id and its size."""
+
+ROOM = 2 * PAGE_ROWS * COPY_BYTES
+"""For all copies of a page in one field; the server's default is 1 MB, or less."""
+
+
+class NoAncestor(DatabaseFailed):
+    """A database that has not the tables of the suite before Lurge."""
+
+
+class OldGroup(NamedTuple):
+    """A group; generation 2 does not tell which are the site's project groups."""
+
+    name: str
+    is_humgen: bool
+
+
+class OldBase(NamedTuple):
+    """A base directory, as it was shown."""
+
+    path: str
+    volume_id: int
+
+
+@dataclass(frozen=True)
+class Sum:
+    """How many rows, and the bytes that they tell of."""
+
+    rows: int
+    size_bytes: int
+
+    def __add__(self, other: "Sum") -> "Sum":
+        """Both together."""
+        return Sum(self.rows + other.rows, self.size_bytes + other.size_bytes)
+
+    def __bool__(self) -> bool:
+        """Whether there is any row."""
+        return bool(self.rows)
+
+
+NOTHING = Sum(0, 0)
+
+NOBODY = "-"
+"""The name of an owner who was not recorded; there the number of one is NULL, here 0."""
+
+
+class OldUse(NamedTuple):
+    """What a group used on a volume, or in a base directory, on a date; all ids are those there."""
+
+    record_id: int
+    record_date: date
+    volume_id: int
+    base_id: int | None
+    group_id: int
+    pi_id: int | None
+    size_bytes: int
+    quota_bytes: int | None
+    last_modified: Decimal | None
+    archived: bool
+    warning: int
+
+
+class OldUserUse(NamedTuple):
+    """What a user had in a group on a volume on a date; all ids are those there."""
+
+    record_id: int
+    record_date: date
+    volume_id: int
+    user_id: int
+    group_id: int
+    size_bytes: int
+    last_modified: date | None
+
+
+class OldFile(NamedTuple):
+    """A state of a file in a vault, with the names of its owners."""
+
+    record_id: int
+    path: str
+    group: str
+    user: str
+    action: str
+    size_bytes: int
+    last_modified: date | None
+
+
+class Copies(NamedTuple):
+    """Files of a vault's volume and day: `COPY_BYTES` of each, one after the other."""
+
+    place: Place
+    packed: bytes
+
+
+@dataclass(frozen=True)
+class OldNames:
+    """What is called how, by the ids there; names are in their text form."""
+
+    pis: Mapping[int, str]
+    groups: Mapping[int, OldGroup]
+    users: Mapping[int, str]
+    volumes: Mapping[int, str]
+    actions: Mapping[int, str]
+    bases: Mapping[int, OldBase] = field(default_factory=dict)
+
+
+class Ancestor:
+    """
+    A database of the suite before Lurge.
+
+    name: its server and name, whoever reads it. has: which of its histories are there.
+
+    Raises NoAncestor, DatabaseFailed.
+    """
+
+    def __init__(self, url: str, password: str | None, waiting: Callable[[str], None]) -> None:
+        address = sql.make_url(url)
+        self.name = f"{address.host or 'localhost'}/{address.database}"[:255]
+        self._database = database = Database(
+            url, password=password, silent_seconds=None, waiting=waiting
+        )
+        self._columns = database.transaction(_columns)
+        for table, needed in NEEDED.items():
+            if missing := needed - self._columns.get(table, set()):
+                raise NoAncestor(
+                    f"{self.name}: {table} has no {', '.join(sorted(missing))}: name the database "
+                    "that the suite before Lurge has written"
+                )
+        self.has = [table for table in SIZES if table in self._columns]
+        self._counted: dict[Table, Mapping[Place | None, Sum]] = {}
+        self._last = {table: database.transaction(partial(_last, table)) for table in self.has}
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._database.close()
+
+    @property
+    def by_base(self) -> bool:
+        """Whether this is generation 2, which has use by base directory."""
+        return "base_directory_id" in self._columns["lustre_usage"]
+
+    def names(self) -> OldNames:
+        """All names, once."""
+        return self._database.transaction(self._names)
+
+    def sums(self, table: Table) -> Mapping[Place | None, Sum]:
+        """What is there of each volume and date; of None what has no volume or no date."""
+        if table not in self._counted:
+            counted = self._database.transaction(partial(self._sums, table=table))
+            self._counted[table] = counted
+        return self._counted[table]
+
+    def uses(self) -> Iterator[list[OldUse]]:
+        """What groups used, in pages, of whatever has a volume and a date."""
+        of = self._table("lustre_usage")
+        columns = (
+            *(of.c.record_id, of.c.record_date),
+            of.c.base_directory_id if self.by_base else of.c.volume_id,
+            _number(of.c.unix_id),
+            *(of.c.pi_id, _number(of.c.used), of.c.quota, of.c.last_modified),
+            self._optional(of, "archived", 0),
+            self._optional(of, "warning_id", 1),
+        )
+        bases = {number: base.volume_id for number, base in self.names().bases.items()}
+        for page in self._pages("lustre_usage", columns):
+            placed = (
+                (row, bases.get(row[2]) if self.by_base else row[2])
+                for row in page
+                if row[1] is not None
+            )
+            yield [
+                OldUse(row[0], row[1], volume_id, row[2] if self.by_base else None, *row[3:])
+                for row, volume_id in placed
+                if volume_id is not None
+            ]
+
+    def user_uses(self) -> Iterator[list[OldUserUse]]:
+        """What users had, in pages."""
+        of = self._table("user_usage")
+        columns = (
+            *(of.c.record_id, of.c.record_date, of.c.volume_id),
+            *map(_number, (of.c.user_id, of.c.group_id, of.c.size)),
+            of.c.last_modified,
+        )
+        for page in self._pages("user_usage", columns):
+            made = map(OldUserUse._make, page)
+            yield [use for use in made if None not in (use.record_date, use.volume_id)]
+
+    def copies(self) -> Iterator[Copies]:
+        """
+        The files that vaults held, of some volume and day at a time.
+
+        The server packs them into one field: as rows they would take five times as long.
+        """
+        first = 0
+        while first < self._last["vault"]:
+            act = partial(self._packed, after=first, upto=first + PAGE_ROWS)
+            yield from self._database.transaction(act)
+            first += PAGE_ROWS
+
+    def files(self, record_ids: Sequence[int]) -> list[OldFile]:
+        """Files of vaults by their ids, of any number, in no order."""
+        of, joined, group, owner = self._vault()
+        actions = self._table("vault_actions")
+        select = (
+            sql.select(
+                *(of.c.record_id, of.c.filepath),
+                *(sql.func.coalesce(name, NOBODY) for name in (group, owner)),
+                *(actions.c.action_name, _number(of.c.size), of.c.last_modified),
+            )
+            .select_from(joined.join(actions, actions.c.vault_action_id == of.c.vault_action_id))
+            .where(of.c.record_id.in_(sql.bindparam("ids", expanding=True)))
+        )
+        found = []
+        for first in range(0, len(record_ids), ASKED_AT_ONCE):
+            ids = {"ids": list(record_ids[first : first + ASKED_AT_ONCE])}
+            found += self._database.transaction(partial(_rows, select=select, values=ids))
+        return [
+            OldFile(row[0], *(_text(row[1]), _text(row[2]), _text(row[3]), _text(row[4])), *row[5:])
+            for row in found
+        ]
+
+    def _table(self, name: str) -> sql.TableClause:
+        return sql.table(name, *map(sql.column, sorted(self._columns[name])))
+
+    def _optional(self, of: sql.TableClause, column: str, otherwise: int) -> sql.ColumnElement[Any]:
+        """A column that came later, and may be NULL."""
+        if column not in of.c:
+            return _as(otherwise)
+        return sql.func.coalesce(of.c[column], otherwise)
+
+    def _names(self, connection: Connection) -> OldNames:
+        def called(table: str, number: str, name: str) -> dict[int, str]:
+            if table not in self._columns:
+                return {}
+            of = self._table(table)
+            rows = connection.execute(sql.select(of.c[number], of.c[name]))
+            return {row[0]: _text(row[1]) for row in rows}
+
+        groups = self._table("unix_group")
+        humgen = self._optional(groups, "is_humgen", 1)
+        found = connection.execute(sql.select(groups.c.group_id, groups.c.group_name, humgen))
+        group_names = {row[0]: OldGroup(_text(row[1]), bool(row[2])) for row in found}
+        user_names = called("user", "user_id", "user_name") | self._file_owners(connection)
+        if any(map(partial(self._nameless, connection), self.has, repeat(GROUP_IDS))):
+            group_names[0] = OldGroup(NOBODY, is_humgen=False)
+        if any(map(partial(self._nameless, connection), self.has, repeat(USER_IDS))):
+            user_names[0] = NOBODY
+        return OldNames(
+            pis=called("pi", "pi_id", "pi_name"),
+            groups=group_names,
+            users=user_names,
+            volumes=called("volume", "volume_id", "scratch_disk"),
+            actions=called("vault_actions", "vault_action_id", "action_name"),
+            bases=self._bases(connection) if self.by_base else {},
+        )
+
+    def _bases(self, connection: Connection) -> dict[int, OldBase]:
+        of = self._table("base_directory")
+        columns = (of.c.base_directory_id, of.c.directory_path, of.c.volume_id)
+        rows = connection.execute(sql.select(*columns))
+        return {row[0]: OldBase(_text(row[1]), row[2]) for row in rows}
+
+    def _file_owners(self, connection: Connection) -> dict[int, str]:
+        """The names that an early form of vaults has instead of numbers; theirs are below 0."""
+        if "file_owner" not in self._columns.get("vault", ()):
+            return {}
+        of = self._table("vault")
+        owners = connection.scalars(
+            sql.select(of.c.file_owner).distinct().where(of.c.file_owner.is_not(None))
+        )
+        return {-number: _text(name) for number, name in enumerate(sorted(owners), start=1)}
+
+    def _nameless(self, connection: Connection, table: Table, columns: Set[str]) -> bool:
+        """Whether any row of a table has an owner, in one of some columns, who is not recorded."""
+        of = self._table(table)
+        missing = [of.c[name].is_(None) for name in sorted(columns & self._columns[table])]
+        return any(
+            connection.execute(sql.select(of.c.record_id).where(where).limit(1)).first()
+            for where in missing
+        )
+
+    def _sums(self, connection: Connection, table: Table) -> dict[Place | None, Sum]:
+        of = self._table(table)
+        rows: sql.FromClause = of
+        where = of
+        if table == "lustre_usage" and self.by_base:
+            where = self._table("base_directory")
+            rows = of.outerjoin(where, where.c.base_directory_id == of.c.base_directory_id)
+        found = connection.execute(
+            sql.select(
+                where.c.volume_id,
+                of.c.record_date,
+                sql.func.count(),
+                sql.func.sum(_number(of.c[SIZES[table]])),
+            )
+            .select_from(rows)
+            .where(of.c.record_id <= self._last[table])
+            .group_by(where.c.volume_id, of.c.record_date)
+        )
+        sums: dict[Place | None, Sum] = {}
+        for volume_id, day, count, size_bytes in found:
+            place = None if None in (volume_id, day) else (int(volume_id), day)
+            sums[place] = sums.get(place, NOTHING) + Sum(count, int(size_bytes))
+        return sums
+
+    def _pages(self, table: Table, columns: Sequence[Any]) -> Iterator[list[Any]]:
+        of = self._table(table)
+        after = 0
+        while True:
+            select = (
+                sql.select(*columns)
+                .where(of.c.record_id > after, of.c.record_id <= self._last[table])
+                .order_by(of.c.record_id)
+                .limit(PAGE_ROWS)
+            )
+            page = self._database.transaction(partial(_rows, select=select))
+            if page:
+                yield page
+                after = page[-1][0]
+            if len(page) < PAGE_ROWS:
+                return
+
+    def _vault(
+        self,
+    ) -> tuple[sql.TableClause, sql.FromClause, sql.ColumnElement[Any], sql.ColumnElement[Any]]:
+        """The vaults' table, with the names' tables, and the names of the group and the owner."""
+        of, groups = self._table("vault"), self._table("unix_group")
+        joined: sql.FromClause = of.outerjoin(groups, groups.c.group_id == of.c.group_id)
+        if "user_id" not in of.c:  # an early form has the name itself
+            return of, joined, groups.c.group_name, of.c.file_owner
+        users = self._table("user")
+        joined = joined.outerjoin(users, users.c.user_id == of.c.user_id)
+        return of, joined, groups.c.group_name, users.c.user_name
+
+    def _packed(self, connection: Connection, after: int, upto: int) -> list[Copies]:
+        """
+        The copies whose ids are above one number and not above another.
+
+        Owners are told by their names: generation 2 has many ids for one group.
+        """
+        of, joined, group, owner = self._vault()
+        facts = (of.c.vault_action_id, of.c.size, of.c.last_modified, group, owner, of.c.filepath)
+        state = sql.func.concat_ws(
+            "\0", *(sql.func.coalesce(sql.func.concat("=", fact), "-") for fact in facts)
+        )
+        packed = sql.func.concat(
+            sql.func.unhex(sql.func.sha2(state, 256)),
+            *map(_binary, (of.c.record_id, _number(of.c.size))),
+        )
+        connection.exec_driver_sql(f"SET SESSION group_concat_max_len = {ROOM}")
+        rows = connection.execute(
+            sql.select(
+                of.c.volume_id,
+                of.c.record_date,
+                sql.func.count(),
+                sql.func.group_concat(packed.op("SEPARATOR")(sql.literal_column("''"))),
+            )
+            .select_from(joined)
+            .where(
+                of.c.record_id > after,
+                of.c.record_id <= min(upto, self._last["vault"]),
+                of.c.volume_id.is_not(None),
+                of.c.record_date.is_not(None),
+            )
+            .group_by(of.c.volume_id, of.c.record_date)
+        )
+        copies = []
+        for volume_id, day, count, field_ in rows:
+            if len(field_) != count * COPY_BYTES:
+                raise DatabaseFailed(
+                    f"{self.name}: {len(field_)} bytes came of {count} files in vaults: "
+                    "see to its max_allowed_packet, which must be 1 MB at the least"
+                )
+            copies.append(Copies((int(volume_id), day), field_))
+        return copies
+
+
+def _columns(connection: Connection) -> dict[str, set[str]]:
+    at = sql.inspect(connection)
+    return {
+        table: {str(column["name"]) for column in at.get_columns(table)}
+        for table in at.get_table_names()
+    }
+
+
+def _last(table: str, connection: Connection) -> int:
+    """The last id."""
+    last = connection.scalar(
+        sql.select(sql.func.max(sql.column("record_id"))).select_from(sql.table(table))
+    )
+    return last or 0
+
+
+def _rows(
+    connection: Connection, select: sql.Select[Any], values: Mapping[str, Any] | None = None
+) -> list[Any]:
+    return list(connection.execute(select, values or {}))
+
+
+def _as(value: object) -> sql.ColumnElement[Any]:
+    """A column, or a number for all rows."""
+    return sql.literal_column(str(value)) if isinstance(value, int) else value  # type: ignore[return-value]
+
+
+def _number(column: sql.ColumnElement[Any]) -> sql.ColumnElement[Any]:
+    return sql.func.coalesce(column, 0)
+
+
+def _binary(number: sql.ColumnElement[Any]) -> sql.ColumnElement[Any]:
+    """A number in eight bytes, the highest first."""
+    return sql.func.unhex(sql.func.lpad(sql.func.hex(number), 2 * NUMBER_BYTES, "0"))
+
+
+def _text(name: object) -> str:
+    return text(str(name).encode())

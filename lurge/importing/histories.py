@@ -1,0 +1,249 @@
+"""
+What groups and users had, day by day, taken over from an older database.
+
+Its rows come in the order in which they were written. A day of a volume is held until all of it has
+come, which its count of rows tells.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from typing import Generic, TypeVar
+
+from db import imports, runs
+from db.ancestor import NOTHING, Ancestor, OldUse, OldUserUse, Place, Sum, Table
+from db.database import Database, DatabaseFailed
+from db.imports import Day, Row
+from db.schema import base_directory_usage, lustre_usage, user_usage
+from lurge.importing.plan import Plan
+from lurge.importing.sums import Taken
+
+BATCH_ROWS = 5_000
+"""Rows of a volume that are written at a time, at the least."""
+
+REPORTS = {
+    "groups": ("reporter", lustre_usage),
+    "base directories": ("inspector", base_directory_usage),
+    "users": ("users", user_usage),
+}
+"""What is taken over: the report that it is of, and the table of its rows."""
+
+USAGE_COLUMNS = lustre_usage.columns.keys()
+
+Old = TypeVar("Old", OldUse, OldUserUse)
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Made:
+    """The rows of a day, what they tell of, and what was added up to make them."""
+
+    rows: Sequence[Row]
+    sum: Sum
+    added_up: Sum
+
+
+Make = Callable[[Place, Sequence[Old]], Mapping[str, Made]]
+
+
+def usage(
+    database: Database, ancestor: Ancestor, plan: Plan, told: Callable[[int], None]
+) -> list[Taken]:
+    """
+    Take over what groups used; told: how many more rows have come.
+
+    Raises DatabaseFailed.
+    """
+    make = partial(_base_day if ancestor.by_base else _group_day, plan)
+    history = _History[OldUse](database, ancestor, plan, "lustre_usage")
+    return history.take(ancestor.uses(), make, told)
+
+
+def users(
+    database: Database, ancestor: Ancestor, plan: Plan, told: Callable[[int], None]
+) -> list[Taken]:
+    """The same of what users had."""
+    history = _History[OldUserUse](database, ancestor, plan, "user_usage")
+    return history.take(ancestor.user_uses(), partial(_user_day, plan), told)
+
+
+class _History(Generic[Old]):
+    """The days of a table of an older database."""
+
+    def __init__(self, database: Database, ancestor: Ancestor, plan: Plan, table: Table) -> None:
+        self._database = database
+        self._name = f"{ancestor.name}: {table}"
+        self._plan = plan
+        self._sums = ancestor.sums(table)
+        self._waiting: dict[int, list[Day]] = {}
+        self._taken: dict[tuple[str, int], Taken] = {}
+        self._origins: dict[tuple[str, int], Mapping[date, str | None]] = {}
+
+    def take(
+        self, pages: Iterable[Sequence[Old]], make: "Make[Old]", told: Callable[[int], None]
+    ) -> list[Taken]:
+        """Take over all days, each when it is whole."""
+        held: dict[Place, list[Old]] = {}
+        for page in pages:
+            touched = set()
+            for use in page:
+                if use.volume_id in self._plan.volumes:
+                    place = use.volume_id, use.record_date
+                    held.setdefault(place, []).append(use)
+                    touched.add(place)
+            for place in sorted(touched):
+                if len(held[place]) == self._sums[place].rows:
+                    self._add(place, make(place, held.pop(place)))
+            told(len(page))
+        for (_, day), uses in held.items():
+            raise DatabaseFailed(
+                f"{self._name} of {day}: {len(uses)} rows have come, and others were counted "
+                "before: run again when nobody writes there"
+            )
+        for volume_id in list(self._waiting):
+            self._write(volume_id)
+        return [self._compared(*key) for key in sorted(self._taken)]
+
+    def _add(self, place: Place, made: Mapping[str, Made]) -> None:
+        """Count a day, and let it be written unless it is here."""
+        volume_id = place[0]
+        waiting = self._waiting.setdefault(volume_id, [])
+        for kind, day in made.items():
+            report, table = REPORTS[kind]
+            run = self._plan.run(report, place)
+            taken = self._taken.setdefault((kind, volume_id), Taken(kind, run.volume))
+            origins = self._origins_of(report, volume_id)
+            taken.days += 1
+            taken.there += self._sums[place]
+            taken.added_up += day.added_up
+            if run.record_date not in origins:
+                waiting.append(Day(run, table, day.rows))
+            elif origins[run.record_date] != self._plan.origin:
+                taken.own += day.sum
+        if sum(len(day.rows) for day in waiting) >= BATCH_ROWS:
+            self._write(volume_id)
+
+    def _origins_of(self, report: str, volume_id: int) -> Mapping[date, str | None]:
+        key = report, volume_id
+        if key not in self._origins:
+            here = self._plan.ids.volumes[volume_id]
+            ask = partial(runs.origins, report=report, volume_id=here)
+            self._origins[key] = self._database.transaction(ask)
+        return self._origins[key]
+
+    def _write(self, volume_id: int) -> None:
+        days = self._waiting.pop(volume_id)
+        imports.store(self._database, self._plan.ids.volumes[volume_id], days)
+
+    def _compared(self, kind: str, volume_id: int) -> Taken:
+        taken = self._taken[kind, volume_id]
+        report, table = REPORTS[kind]
+        days = self._plan.days[volume_id].values()
+        taken.here = self._database.transaction(
+            partial(
+                imports.stored,
+                report=report,
+                table=table,
+                volume_id=self._plan.ids.volumes[volume_id],
+                origin=self._plan.origin,
+                days={day.record_date for day in days},
+            )
+        )
+        return taken
+
+
+def _latest(uses: Sequence[Old], key: Callable[[Old], object]) -> tuple[Sequence[Old], Sum]:
+    """Of rows of one key the last, and what the others amount to."""
+    last = {key(use): use for use in uses}
+    if len(last) == len(uses):
+        return uses, NOTHING
+    dropped = sum(use.size_bytes for use in uses) - sum(use.size_bytes for use in last.values())
+    return list(last.values()), Sum(len(uses) - len(last), dropped)
+
+
+def _made(rows: Mapping[object, Row], size_bytes: int, uses: int, dropped: Sum) -> Made:
+    """The rows that some uses became; those of one key were added up."""
+    added_up = dropped + Sum(uses - len(rows), 0)
+    return Made(list(rows.values()), Sum(len(rows), size_bytes), added_up)
+
+
+def _group_day(plan: Plan, place: Place, uses: Sequence[OldUse]) -> Mapping[str, Made]:
+    """A day of generation 1."""
+    kept, dropped = _latest(uses, lambda use: use.group_id)
+    return {"groups": _groups(plan, place, kept, dropped)}
+
+
+def _base_day(plan: Plan, place: Place, uses: Sequence[OldUse]) -> Mapping[str, Made]:
+    """A day of generation 2, which repeats a group's quota and warning in each base directory."""
+    kept, dropped = _latest(uses, lambda use: (use.group_id, use.base_id))
+    volume_id, day = plan.ids.volumes[place[0]], plan.days[place[0]][place[1]].record_date
+    rows: dict[object, Row] = {}
+    for key, some in _by(
+        kept, lambda use: (plan.ids.groups[use.group_id], plan.ids.bases[use.base_id or 0])
+    ).items():
+        rows[key] = (
+            *(None, day.isoformat(), *key, volume_id, _pi(plan, some)),
+            *(sum(use.size_bytes for use in some), 0, _least_days(some)),
+        )
+    size_bytes = sum(use.size_bytes for use in kept)
+    return {
+        "base directories": _made(rows, size_bytes, len(kept), dropped),
+        "groups": _groups(plan, place, kept, dropped),
+    }
+
+
+def _groups(plan: Plan, place: Place, uses: Sequence[OldUse], dropped: Sum) -> Made:
+    """What groups used on a volume; their inodes were not counted."""
+    volume_id, day = plan.ids.volumes[place[0]], plan.days[place[0]][place[1]].record_date
+    rows: dict[object, Row] = {}
+    for group_id, some in _by(uses, lambda use: plan.ids.groups[use.group_id]).items():
+        values = {
+            "record_date": day.isoformat(),
+            "volume_id": volume_id,
+            "unix_id": group_id,
+            "pi_id": _pi(plan, some),
+            "used": sum(use.size_bytes for use in some),
+            "quota": max(
+                (use.quota_bytes for use in some if use.quota_bytes is not None), default=None
+            ),
+            "inodes": 0,
+            "last_modified": _least_days(some),
+            "archived": any(use.archived for use in some),
+            "suspect": False,
+            "warning_id": max(use.warning for use in some),
+        }
+        rows[group_id] = tuple(values.get(name) for name in USAGE_COLUMNS)
+    return _made(rows, sum(use.size_bytes for use in uses), len(uses), dropped)
+
+
+def _user_day(plan: Plan, place: Place, uses: Sequence[OldUserUse]) -> Mapping[str, Made]:
+    """What users had in groups on a volume; their inodes were not counted."""
+    kept, dropped = _latest(uses, lambda use: (use.user_id, use.group_id))
+    volume_id, day = plan.ids.volumes[place[0]], plan.days[place[0]][place[1]].record_date
+    rows: dict[object, Row] = {}
+    for key, some in _by(
+        kept, lambda use: (plan.ids.users[use.user_id], plan.ids.groups[use.group_id])
+    ).items():
+        modified = max((use.last_modified for use in some if use.last_modified), default=None)
+        rows[key] = (
+            *(None, day.isoformat(), *key, volume_id),
+            *(sum(use.size_bytes for use in some), 0, modified and modified.isoformat()),
+        )
+    return {"users": _made(rows, sum(use.size_bytes for use in kept), len(kept), dropped)}
+
+
+def _by(uses: Sequence[Old], key: Callable[[Old], Key]) -> dict[Key, list[Old]]:
+    found: dict[Key, list[Old]] = {}
+    for use in uses:
+        found.setdefault(key(use), []).append(use)
+    return found
+
+
+def _pi(plan: Plan, uses: Sequence[OldUse]) -> int | None:
+    return next((plan.ids.pis[use.pi_id] for use in uses if use.pi_id is not None), None)
+
+
+def _least_days(uses: Sequence[OldUse]) -> Decimal | None:
+    return min((use.last_modified for use in uses if use.last_modified is not None), default=None)

@@ -161,6 +161,10 @@ class Ancestor:
                     f"{self.name}: {table} has no {', '.join(sorted(missing))}: name the database "
                     "that the suite before Lurge has written"
                 )
+        self._tables = {
+            name: sql.table(name, *map(sql.column, sorted(columns)))
+            for name, columns in self._columns.items()
+        }
         self.has = [table for table in SIZES if table in self._columns]
         self._counted: dict[Table, Mapping[Place | None, Sum]] = {}
         self._last = {table: database.transaction(partial(_last, table)) for table in self.has}
@@ -187,7 +191,7 @@ class Ancestor:
 
     def uses(self) -> Iterator[list[OldUse]]:
         """What groups used, in pages, of whatever has a volume and a date."""
-        of = self._table("lustre_usage")
+        of = self._tables["lustre_usage"]
         columns = (
             *(of.c.record_id, of.c.record_date),
             of.c.base_directory_id if self.by_base else of.c.volume_id,
@@ -211,7 +215,7 @@ class Ancestor:
 
     def user_uses(self) -> Iterator[list[OldUserUse]]:
         """What users had, in pages."""
-        of = self._table("user_usage")
+        of = self._tables["user_usage"]
         columns = (
             *(of.c.record_id, of.c.record_date, of.c.volume_id),
             *map(_number, (of.c.user_id, of.c.group_id, of.c.size)),
@@ -236,7 +240,7 @@ class Ancestor:
     def files(self, record_ids: Sequence[int]) -> list[OldFile]:
         """Files of vaults by their ids, of any number, in no order."""
         of, joined, group, owner = self._vault()
-        actions = self._table("vault_actions")
+        actions = self._tables["vault_actions"]
         select = (
             sql.select(
                 *(of.c.record_id, of.c.filepath),
@@ -255,9 +259,6 @@ class Ancestor:
             for row in found
         ]
 
-    def _table(self, name: str) -> sql.TableClause:
-        return sql.table(name, *map(sql.column, sorted(self._columns[name])))
-
     def _optional(self, of: sql.TableClause, column: str, otherwise: int) -> sql.ColumnElement[Any]:
         """A column that came later, and may be NULL."""
         if column not in of.c:
@@ -268,11 +269,11 @@ class Ancestor:
         def called(table: str, number: str, name: str) -> dict[int, str]:
             if table not in self._columns:
                 return {}
-            of = self._table(table)
+            of = self._tables[table]
             rows = connection.execute(sql.select(of.c[number], of.c[name]))
             return {row[0]: _text(row[1]) for row in rows}
 
-        groups = self._table("unix_group")
+        groups = self._tables["unix_group"]
         humgen = self._optional(groups, "is_humgen", 1)
         found = connection.execute(sql.select(groups.c.group_id, groups.c.group_name, humgen))
         group_names = {row[0]: OldGroup(_text(row[1]), bool(row[2])) for row in found}
@@ -291,7 +292,7 @@ class Ancestor:
         )
 
     def _bases(self, connection: Connection) -> dict[int, OldBase]:
-        of = self._table("base_directory")
+        of = self._tables["base_directory"]
         columns = (of.c.base_directory_id, of.c.directory_path, of.c.volume_id)
         rows = connection.execute(sql.select(*columns))
         return {row[0]: OldBase(_text(row[1]), row[2]) for row in rows}
@@ -300,7 +301,7 @@ class Ancestor:
         """The names that an early form of vaults has instead of numbers; theirs are below 0."""
         if "file_owner" not in self._columns.get("vault", ()):
             return {}
-        of = self._table("vault")
+        of = self._tables["vault"]
         owners = connection.scalars(
             sql.select(of.c.file_owner).distinct().where(of.c.file_owner.is_not(None))
         )
@@ -308,7 +309,7 @@ class Ancestor:
 
     def _nameless(self, connection: Connection, table: Table, columns: Set[str]) -> bool:
         """Whether any row of a table has an owner, in one of some columns, who is not recorded."""
-        of = self._table(table)
+        of = self._tables[table]
         missing = [of.c[name].is_(None) for name in sorted(columns & self._columns[table])]
         return any(
             connection.execute(sql.select(of.c.record_id).where(where).limit(1)).first()
@@ -316,11 +317,11 @@ class Ancestor:
         )
 
     def _sums(self, connection: Connection, table: Table) -> dict[Place | None, Sum]:
-        of = self._table(table)
+        of = self._tables[table]
         rows: sql.FromClause = of
         where = of
         if table == "lustre_usage" and self.by_base:
-            where = self._table("base_directory")
+            where = self._tables["base_directory"]
             rows = of.outerjoin(where, where.c.base_directory_id == of.c.base_directory_id)
         found = connection.execute(
             sql.select(
@@ -340,7 +341,7 @@ class Ancestor:
         return sums
 
     def _pages(self, table: Table, columns: Sequence[Any]) -> Iterator[list[Any]]:
-        of = self._table(table)
+        of = self._tables[table]
         after = 0
         while True:
             select = (
@@ -360,11 +361,11 @@ class Ancestor:
         self,
     ) -> tuple[sql.TableClause, sql.FromClause, sql.ColumnElement[Any], sql.ColumnElement[Any]]:
         """The vaults' table, with the names' tables, and the names of the group and the owner."""
-        of, groups = self._table("vault"), self._table("unix_group")
+        of, groups = self._tables["vault"], self._tables["unix_group"]
         joined: sql.FromClause = of.outerjoin(groups, groups.c.group_id == of.c.group_id)
         if "user_id" not in of.c:  # an early form has the name itself
             return of, joined, groups.c.group_name, of.c.file_owner
-        users = self._table("user")
+        users = self._tables["user"]
         joined = joined.outerjoin(users, users.c.user_id == of.c.user_id)
         return of, joined, groups.c.group_name, users.c.user_name
 

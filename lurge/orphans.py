@@ -18,6 +18,7 @@ from db.pages import Stored
 from lurge.groups import shown_groups
 from lurge_types.config import Config
 from lurge_types.names import Group
+from lurge_types.reports import NOWHERE
 from utils import show, tsv
 from utils.ldap_names import NamesMissing
 from utils.names import Names, shown
@@ -243,7 +244,7 @@ def _uses(
     for name, of in chosen.items():
         if stored := of.get("users"):
             uses = orphans.of_users(connection, stored.run, users.keys())
-            found += [Found(name, users[use.user_id], use) for use in uses if use.user_id]
+            found += [Found(name, users[user_id], use) for user_id, use in uses]
         if stored := of.get("reporter"):
             found += [Found(name, None, use) for use in orphans.of_groups(connection, stored.run)]
     return found
@@ -535,7 +536,9 @@ def _shown(by: By, row: Row) -> Sequence[str]:
         "known": group and group.known,
         "users": f"{row.users:,}",
         "groups": f"{row.groups:,}",
-        "directory": f"{row.base_directory}/{row.directory}",
+        "directory": row.directory
+        if row.base_directory == NOWHERE
+        else f"{row.base_directory}/{row.directory}",
         "used": show.size(row.used_bytes),
         "inodes": f"{row.inodes:,}",
         "files": f"{row.inodes:,}",

@@ -104,7 +104,12 @@ REPORTS = {
 }
 """The reports that may be named together, each with what `--help` says of it."""
 
-WORTH_TRYING = ("reporter inspector users puppeteer candidates", "backtest", "doctor")
+WORTH_TRYING = (
+    "reporter inspector users puppeteer candidates",
+    "orphans",
+    "backtest",
+    "doctor",
+)
 """What a made-up site has something to show for."""
 
 IN_MEMORY = "sqlite://"

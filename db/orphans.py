@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -22,8 +22,10 @@ from db.schema import (
 )
 from lurge_types.reports import Run
 
+T = TypeVar("T")
+
 ASKED_AT_ONCE = 5000
-"""How many users or groups a statement asks for."""
+"""How many users, groups or directories a statement asks for."""
 
 
 class Holder(NamedTuple):
@@ -186,19 +188,22 @@ def directories_of(
 
 def directories_called(
     connection: Connection, stored: Stored, parents: Sequence[str], children: Collection[str]
-) -> Iterator[tuple[str, Place]]:
+) -> list[tuple[str, Place]]:
     """
     The directories, of any group, that are or lie in `parent/child`, with the child.
 
     That is the end of a base directory, or stands directly below one.
     """
     wanted = {f"{parent}/{child}": child for parent in parents for child in children}
-    if not wanted:
-        return
-    columns = directory.c.directory_path, directory.c.project_name
+    bases = connection.execute(
+        sql.select(base_directory.c.base_directory_id, base_directory.c.directory_path)
+        .join(volume)
+        .where(volume.c.scratch_disk == stored.run.volume)
+    )
+    within = [row.base_directory_id for row in bases if _project(row.directory_path) in wanted]
     query = (
         sql.select()
-        # Row by row, as they lie: MariaDB would rather begin with the base directories.
+        # Row by row, as they lie: MariaDB would rather begin with all base directories.
         .prefix_with("STRAIGHT_JOIN", dialect="mysql")
         .select_from(
             directory.join(
@@ -206,20 +211,28 @@ def directories_called(
                 base_directory.c.base_directory_id == directory.c.base_directory_id,
             )
         )
-        .where(
-            sql.or_(
-                *(
-                    column.startswith(f"{parent}/", autoescape=True)
-                    for column in columns
-                    for parent in parents
-                )
-            )
-        )
     )
-    for place in _places(connection, stored, query):
-        project = "/".join(place.base.split("/")[-2:])
-        if child := wanted.get(place.directory) or wanted.get(project):
-            yield child, place
+    found = {}
+    for where in (
+        *(directory.c.base_directory_id.in_(ids) for ids in _slices(within)),
+        *(directory.c.directory_path.in_(paths) for paths in _slices(wanted)),
+    ):
+        for place in _places(connection, stored, query.where(where)):
+            # Below the base directory goes before its end; MariaDB takes `a` for `a ` here.
+            child = wanted.get(place.directory) or wanted.get(_project(place.base))
+            if child is not None:
+                found[place.directory_id] = child, place
+    return list(found.values())
+
+
+def _project(base: str) -> str:
+    """
+    The last two components of a base directory.
+
+    >>> _project("/lustre/scratch1/users/ann")
+    'users/ann'
+    """
+    return "/".join(base.split("/")[-2:])
 
 
 def _places(connection: Connection, stored: Stored, query: sql.Select[Any]) -> Iterator[Place]:
@@ -257,7 +270,7 @@ def _day(run: Run, days: Decimal | None) -> date | None:
     return None if days is None else (run.scan_time - timedelta(days=float(days))).date()
 
 
-def _slices(ids: Collection[int]) -> Iterator[Sequence[int]]:
-    every = sorted(ids)
+def _slices(of: Collection[T]) -> Iterator[Sequence[T]]:
+    every = list(of)
     for first in range(0, len(every), ASKED_AT_ONCE):
         yield every[first : first + ASKED_AT_ONCE]

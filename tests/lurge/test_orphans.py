@@ -51,6 +51,14 @@ class Directory:
         known = self.known_groups
         return {gid: a_group(gid) if gid in known else a_strange_group(gid) for gid in gids}
 
+    def uids(self, names: Iterable[str]) -> dict[str, int]:
+        numbers = {a_user(uid).name: uid for uid in self.known_users}
+        return {name: numbers[name] for name in names if name in numbers}
+
+    def gids(self, names: Iterable[str]) -> dict[str, int]:
+        numbers = {a_group(gid).name: gid for gid in self.known_groups}
+        return {name: numbers[name] for name in names if name in numbers}
+
 
 def a_user(uid: int) -> User:
     return User(uid, f"user{uid}")

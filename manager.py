@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, Protocol, TypeVar, cast, get_args
 
 import click
 from pydantic import BaseModel
@@ -32,13 +32,14 @@ from db.views import Generation
 from lurge import backtest as backtests
 from lurge import diff as diffs
 from lurge import doctor, nightly, old_days, outcomes
+from lurge import orphans as lost
 from lurge import tree as trees
 from lurge.backtest import NothingToJudge
 from lurge.candidates.report import Candidates
 from lurge.demo.history import write as write_history
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
-from lurge.diff import Diff, NothingToCompare
+from lurge.diff import NothingToCompare
 from lurge.doctor import Patient, Point
 from lurge.importing import report as importing
 from lurge.importing.sums import table as table_of_sums
@@ -47,13 +48,14 @@ from lurge.inspector.report import Inspector
 from lurge.nightly import Night, Pass, Report, Result, UnknownVolume
 from lurge.onepass import mpi, ranks, threads
 from lurge.onepass.mpi import MpiPost, NotStarted
+from lurge.orphans import NothingRecorded
 from lurge.puppeteer.report import Puppeteer
 from lurge.reporter import Reporter
 from lurge.scan import ScanFailed, absolute
 from lurge.scan import scan as write_scan
 from lurge.sources import sources
 from lurge.splitter.report import Splitter
-from lurge.tree import PathUnplaced, Tree, TreeFailed
+from lurge.tree import PathUnplaced, TreeFailed
 from lurge.users import UserReporter
 from lurge_types.config import (
     LEAST_BUDGET,
@@ -85,6 +87,7 @@ MISSING = (DatabaseFailed, NamesMissing, NoScans, ScansUnreadable)
 FAILED = (
     ConfigUnwritable,
     FolderTaken,
+    NothingRecorded,
     NothingToCompare,
     NothingToJudge,
     ScanFailed,
@@ -101,7 +104,12 @@ REPORTS = {
 }
 """The reports that may be named together, each with what `--help` says of it."""
 
-WORTH_TRYING = ("reporter inspector users puppeteer candidates", "backtest", "doctor")
+WORTH_TRYING = (
+    "reporter inspector users puppeteer candidates",
+    "orphans",
+    "backtest",
+    "doctor",
+)
 """What a made-up site has something to show for."""
 
 IN_MEMORY = "sqlite://"
@@ -114,6 +122,8 @@ FILE = click.Path(path_type=Path)
 DAY = click.DateTime(["%Y-%m-%d"])
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Answer = TypeVar("Answer")
+Answer_contra = TypeVar("Answer_contra", contravariant=True)
 
 Running = Callable[[Callable[[Progress], None]], Iterator[Result]]
 """Makes reports; it tells how the reading goes, and gives what becomes of each."""
@@ -491,6 +501,15 @@ def open_database(table: DatabaseTable, dry_run: bool, waiting: Callable[[str], 
     return database
 
 
+def database_to_ask(settings: Config) -> Database:
+    """
+    The database for a question; nothing is written, and why it waits is said on standard error.
+
+    Raises ConfigWrong, DatabaseFailed.
+    """
+    return open_database(settings.database, True, partial(print, file=sys.stderr))
+
+
 def database_of(
     table: DatabaseTable, waiting: Callable[[str], None], url: str | None = None
 ) -> Database:
@@ -579,21 +598,41 @@ def tree(
     with watching as progress:
         found = trees.read_tree(settings, chosen, wanted, how_to_read(settings, None)[0], progress)
     complain("\n".join(found.remarks), FINE)
-    if as_json:
-        click.echo("\n".join(trees.as_json(found)))
-    elif mpi.launched() or not sys.stdout.isatty():  # in UTF-8, whatever the locale
-        click.echo("".join(trees.as_tsv(found)).encode(), nl=False)
-    else:
-        show_tree(found, None if everything else trees.LARGEST_SHOWN)
+    tell(trees, found, len(found.directories), everything=everything, as_json=as_json)
     return FINE
 
 
-def show_tree(found: Tree, most: int | None) -> None:
-    """Show a tree at a terminal, and how many of its directories are left out."""
-    show.console().print(trees.as_table(found, most))
-    left_out = len(found.directories) - most if most else 0
-    if left_out > 0:
-        print(f"... and {left_out:,} more, none of them larger: --all shows them")
+class Form(Protocol[Answer_contra]):
+    """A module that puts answers to a question into rows."""
+
+    LARGEST_SHOWN: int
+
+    def as_json(self, found: Answer_contra, /) -> Iterator[str]:
+        """A line of JSON for each row."""
+
+    def as_tsv(self, found: Answer_contra, /) -> Iterator[str]:
+        """The lines of a TSV."""
+
+    def as_table(self, found: Answer_contra, most: int | None, /) -> Table:
+        """The largest rows for people, or all of them."""
+
+
+def tell(form: Form[Answer], found: Answer, rows: int, *, everything: bool, as_json: bool) -> None:
+    """
+    Give an answer of so many rows: to people as a table, with how many are left out; else as TSV.
+
+    everything: none are left out.
+    """
+    if as_json:
+        click.echo("".join(f"{line}\n" for line in form.as_json(found)), nl=False)
+    elif mpi.launched() or not sys.stdout.isatty():  # in UTF-8, whatever the locale
+        click.echo("".join(form.as_tsv(found)).encode(), nl=False)
+    else:
+        most = None if everything else form.LARGEST_SHOWN
+        show.console().print(form.as_table(found, most))
+        left_out = rows - most if most else 0
+        if left_out > 0:
+            print(f"... and {left_out:,} more, none of them larger: --all shows them")
 
 
 @suite.command(short_help="How good the forecasts were.")
@@ -628,11 +667,7 @@ def backtest(
     cannot be used.
     """
     settings = config_file.read(chosen_config(config or ctx.obj.config, defaults))
-
-    def waiting(why: str) -> None:
-        print(why, file=sys.stderr)
-
-    database = open_database(settings.database, True, waiting)
+    database = database_to_ask(settings)
     scores = backtests.run(database, volumes, days, settings.warnings)
     if as_json:
         print("\n".join(map(backtests.as_json, scores)))
@@ -686,28 +721,71 @@ def diff(
     if first >= last:
         raise click.UsageError(f"{first.date()} is not before {last.date()}: the older date first")
     settings = config_file.read(chosen_config(config or ctx.obj.config, defaults))
-
-    def waiting(why: str) -> None:
-        print(why, file=sys.stderr)
-
-    database = open_database(settings.database, True, waiting)
+    database = database_to_ask(settings)
     found = diffs.run(database, by, volumes, first.date(), last.date())
     complain("\n".join(found.remarks), FINE)
-    if as_json:
-        click.echo("".join(f"{line}\n" for line in diffs.as_json(found)), nl=False)
-    elif mpi.launched() or not sys.stdout.isatty():  # in UTF-8, whatever the locale
-        click.echo("".join(diffs.as_tsv(found)).encode(), nl=False)
-    else:
-        show_diff(found, None if everything else diffs.LARGEST_SHOWN)
+    tell(diffs, found, len(found.changes), everything=everything, as_json=as_json)
     return FINE
 
 
-def show_diff(found: Diff, most: int | None) -> None:
-    """Show changes at a terminal, and how many of them are left out."""
-    show.console().print(diffs.as_table(found, most))
-    left_out = len(found.changes) - most if most else 0
-    if left_out > 0:
-        print(f"... and {left_out:,} more: --all shows them")
+@suite.command(short_help="What belongs to users and groups that nobody knows.")
+@with_config
+@click.option(
+    "--by",
+    type=click.Choice(get_args(lost.By)),
+    default="owner",
+    show_default=True,
+    help="What a row is of.",
+)
+@click.option(
+    "--absent-since",
+    type=DAY,
+    metavar="YYYY-MM-DD",
+    help="Only whom nobody has known since this day or longer.",
+)
+@click.option("--volume", "volumes", multiple=True, help="Only this volume; may be repeated.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help=f"At a terminal, show all rows, not the {lost.LARGEST_SHOWN} largest.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
+@with_defaults
+@click.pass_context
+def orphans(
+    ctx: click.Context,
+    config: Path | None,
+    by: lost.By,
+    absent_since: datetime | None,
+    volumes: tuple[str, ...],
+    everything: bool,
+    as_json: bool,
+    defaults: bool,
+) -> int:
+    """
+    Tell what belongs to users and groups that nobody knows, the largest first.
+
+    Of each volume that is not retired the newest records count. Nothing is written.
+
+    --by owner: each user in each group, and each group. user: each user. group, pi: those in whose
+    space it lies. directory: the directories of groups, and those called like users.
+
+    At a terminal the rows are a table. Elsewhere they are TSV, in bytes.
+
+    Exit status: 0 done, also if nobody is unknown; 1 nothing is recorded; 2 wrong arguments or
+    configuration; 3 the database cannot be used, or nobody at all is known.
+    """
+    settings = config_file.read(chosen_config(config or ctx.obj.config, defaults))
+    told = partial(print, file=sys.stderr)
+    names, _ = sources(settings, told, told)
+    database = database_to_ask(settings)
+    day = absent_since.date() if absent_since else None
+    asked = lost.Question(by, volumes, day, datetime.now(UTC).date())
+    found = lost.run(database, settings, names, asked)
+    complain("\n".join(found.remarks), FINE)
+    tell(lost, found, len(found.rows), everything=everything, as_json=as_json)
+    return FINE
 
 
 @suite.command(short_help="Write a scan of a tree.")

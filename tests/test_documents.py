@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 import manager
 from db.schema import metadata
-from lurge import reporter, users
+from lurge import diff, orphans, reporter, tree, users
 from lurge.candidates import report as candidates
 from lurge.puppeteer import report as puppeteer
 from lurge.splitter import index
@@ -72,6 +72,16 @@ def test_every_tsv_column_is_documented() -> None:
         *users.COLUMNS,
         *index.HEADER,
     )
+    assert [column for column in columns if f"`{column}`" not in text] == []
+
+
+def test_every_column_of_an_answer_is_documented() -> None:
+    text = page("commands.md")
+    columns = {
+        *tree.COLUMNS,
+        *(column for by in diff.NUMBERS for column in diff.columns(by)),
+        *(column for by in orphans.COLUMNS.values() for column in by),
+    }
     assert [column for column in columns if f"`{column}`" not in text] == []
 
 

@@ -24,7 +24,7 @@ BSUB_OPTIONS=${BSUB_OPTIONS:-}
 MPIRUN=${MPIRUN-$LURGE/.venv/bin/mpirun}
 MPIRUN_OPTIONS=${MPIRUN_OPTIONS:-}
 # Ranks are 1 + volumes + volumes x workers, or RANKS where that is given. Volumes are those asked
-# for, else the [[volume]] tables of the configuration, but at least so many:
+# for, else the [[volume]] tables that have not retired, but at least so many:
 VOLUMES=${VOLUMES:-1}
 WORKERS_PER_VOLUME=${WORKERS_PER_VOLUME:-2}
 RANKS=${RANKS:-}
@@ -180,11 +180,14 @@ ranks() {
         volumes_there=$("$PYTHON" -I - "$LURGE_CONFIG" <<'END'
 import sys
 import tomllib
+from datetime import UTC, date, datetime
 
+today = datetime.now(UTC).date()
 try:
     with open(sys.argv[1], "rb") as file:
-        print(len(tomllib.load(file).get("volume", [])))
-except (OSError, ValueError, TypeError) as error:
+        volumes = tomllib.load(file).get("volume", [])
+    print(sum(volume.get("retired", date.max) > today for volume in volumes))
+except (OSError, ValueError, TypeError, AttributeError) as error:
     sys.exit(f"cron.sh: {sys.argv[1]}: {error}")
 END
         ) || exit 2

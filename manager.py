@@ -56,6 +56,7 @@ from lurge.scan import scan as write_scan
 from lurge.sources import sources
 from lurge.splitter.report import Splitter
 from lurge.tree import PathUnplaced, TreeFailed
+from lurge.upkeep import after_night
 from lurge.users import UserReporter
 from lurge_types.config import (
     LEAST_BUDGET,
@@ -317,10 +318,12 @@ def report(
         day=day.date() if day else None,
     )
     splitter = new_splitter if "splitter" in reports else None
+    after = () if dry_run else (partial(after_night, settings, database, names, today),)
     if days:
-        return fill_in(partial(old_days.run, night, days, splitter), days.gaps, log, as_json)
+        filling = followed(partial(old_days.run, night, days, splitter), *after)
+        return fill_in(filling, days.gaps, log, as_json)
     night = replace(night, splitter=splitter() if splitter else None)
-    return run_night(night, wanted, log, as_json)
+    return run_night(followed(partial(night.run, wanted), *after), log, as_json)
 
 
 for _name, _words in REPORTS.items():
@@ -347,9 +350,20 @@ def programs_of(
     return {each.name: each for each in made}, candidates
 
 
-def run_night(night: Night, wanted: Sequence[Scan | ScanMissing], log: Log, as_json: bool) -> int:
+def followed(run: Running, *steps: Callable[[], Iterator[Result]]) -> Running:
+    """The same with some steps behind it."""
+
+    def all_of_it(progress: Callable[[Progress], None]) -> Iterator[Result]:
+        yield from run(progress)
+        for step in steps:
+            yield from step()
+
+    return all_of_it
+
+
+def run_night(run: Running, log: Log, as_json: bool) -> int:
     """Make the reports and tell what became of them; the exit status."""
-    results = list(watched(partial(night.run, wanted), log, as_json))
+    results = list(watched(run, log, as_json))
     if not as_json:
         show_tables(outcomes.tables(results))
     failed = any(result.outcome.status == "failed" for result in results)

@@ -15,7 +15,9 @@ from db.schema import (
     unix_group,
     user_usage,
     vault,
+    volume,
 )
+from db.upkeep import in_use
 
 NIGHTS_LOOKED_AT = 30
 """For how many nights it is counted what vaults add."""
@@ -35,7 +37,7 @@ class Size(NamedTuple):
     What the database takes.
 
     bytes_now: as the database itself tells. bytes_a_night: that history adds, 0 where nothing is
-    recorded. volumes: how many have records.
+    recorded. volumes: how many have records. What has retired adds nothing, and does not count.
     """
 
     bytes_now: int
@@ -43,11 +45,15 @@ class Size(NamedTuple):
     volumes: int
 
 
-def size(connection: Connection) -> Size:
+def size(connection: Connection, today: date) -> Size:
     """What the database takes now, and what each night adds."""
-    added = {table: _rows_of_newest(connection, table) for table in REPORTS}
-    added[vault] = _added_to_vaults(connection)
-    volumes = connection.scalar(sql.select(sql.func.count(report_run.c.volume_id.distinct())))
+    added = {table: _rows_of_newest(connection, table, today) for table in REPORTS}
+    added[vault] = _added_to_vaults(connection, today)
+    volumes = connection.scalar(
+        sql.select(sql.func.count(report_run.c.volume_id.distinct()))
+        .join_from(report_run, volume)
+        .where(in_use(today))
+    )
     return Size(
         dialects.size(connection),
         sum(ROW_BYTES[table] * rows for table, rows in added.items()),
@@ -55,11 +61,11 @@ def size(connection: Connection) -> Size:
     )
 
 
-def _rows_of_newest(connection: Connection, table: sql.Table) -> int:
+def _rows_of_newest(connection: Connection, table: sql.Table, today: date) -> int:
     """How many rows a table has of each volume's newest date."""
     rows = connection.scalar(
         sql.select(sql.func.count())
-        .select_from(report_run)
+        .join_from(report_run, volume)
         .join(
             table,
             sql.and_(
@@ -67,17 +73,21 @@ def _rows_of_newest(connection: Connection, table: sql.Table) -> int:
                 table.c.record_date == report_run.c.record_date,
             ),
         )
-        .where(report_run.c.report == REPORTS[table], report_run.c.current)
+        .where(report_run.c.report == REPORTS[table], report_run.c.current, in_use(today))
     )
     return rows or 0
 
 
-def _added_to_vaults(connection: Connection) -> int:
+def _added_to_vaults(connection: Connection, today: date) -> int:
     """How many rows vaults add a night of late, but for what was there on a volume's first date."""
     seen = vault.c.first_seen
-    days = sql.select(
-        vault.c.volume_id, sql.func.min(seen).label("first"), sql.func.max(seen).label("last")
-    ).group_by(vault.c.volume_id)
+    days = (
+        sql.select(
+            vault.c.volume_id, sql.func.min(seen).label("first"), sql.func.max(seen).label("last")
+        )
+        .where(vault.c.volume_id.in_(sql.select(volume.c.volume_id).where(in_use(today))))
+        .group_by(vault.c.volume_id)
+    )
     return sum(_added(connection, *row) for row in connection.execute(days).all())
 
 
@@ -101,8 +111,8 @@ def try_rights(connection: Connection) -> None:
         trial.rollback()
 
 
-def largest_gids(connection: Connection, most: int) -> list[int]:
-    """The gids of groups that used most on the newest dates, the largest first."""
+def largest_gids(connection: Connection, most: int, today: date) -> list[int]:
+    """The gids of groups that use most of the volumes in use, the largest first."""
     of_newest = sql.and_(
         lustre_usage.c.volume_id == report_run.c.volume_id,
         lustre_usage.c.record_date == report_run.c.record_date,
@@ -111,10 +121,10 @@ def largest_gids(connection: Connection, most: int) -> list[int]:
     return list(
         connection.scalars(
             sql.select(unix_group.c.gid)
-            .select_from(report_run)
+            .join_from(report_run, volume)
             .join(lustre_usage, of_newest)
             .join(unix_group, unix_group.c.group_id == lustre_usage.c.unix_id)
-            .where(report_run.c.report == "reporter", report_run.c.current)
+            .where(report_run.c.report == "reporter", report_run.c.current, in_use(today))
             .group_by(unix_group.c.gid)
             .order_by(used.desc(), unix_group.c.gid)
             .limit(most)

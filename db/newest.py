@@ -50,7 +50,7 @@ def _daily_after(connection: Connection, newest: date, dates: Mapping[int, date 
     gone = sql.select(volume.c.volume_id).where(volume.c.retired <= newest)
     retired = set(connection.scalars(gone))
     last = [day for volume_id, day in dates.items() if day and volume_id not in retired]
-    return min(newest - SHOWN_DAILY, *(day - timedelta(1) for day in last))
+    return min([newest - SHOWN_DAILY, *(day - timedelta(1) for day in last)])
 
 
 def _dates(

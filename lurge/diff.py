@@ -9,7 +9,7 @@ from decimal import Decimal
 from rich.table import Table
 from sqlalchemy.engine import Connection
 
-from db import growth
+from db import growth, upkeep
 from db.database import Database
 from db.growth import By, Use
 from lurge_types.reports import percent
@@ -86,7 +86,7 @@ class Diff:
 
 def run(database: Database, by: By, volumes: Sequence[str], first: date, last: date) -> Diff:
     """
-    Compare two dates of some volumes, or of all.
+    Compare two dates of some volumes, or of all that had not retired by the first.
 
     Raises NothingToCompare, DatabaseFailed.
     """
@@ -98,11 +98,17 @@ def run(database: Database, by: By, volumes: Sequence[str], first: date, last: d
                 f"{', '.join(unknown)}: no record of {growth.REPORTS[by]}; there is one of "
                 f"{', '.join(stored) or 'no volume'}"
             )
+        retired = () if volumes else upkeep.retired(connection, first)
+        asked = volumes or [name for name in stored if name not in retired]
+        if stored and not asked:
+            raise NothingToCompare(
+                f"{', '.join(stored)}: retired by {first}: name with --volume what to compare"
+            )
         before, after = (growth.newest(connection, by, day) for day in (first, last))
         changes: list[Change] = []
         remarks: list[str] = []
         compared = False
-        for name in dict.fromkeys(volumes or stored):
+        for name in dict.fromkeys(asked):
             days = before.get(name), after.get(name)
             remarks += remarks_of(name, (first, last), days)
             old, new = days

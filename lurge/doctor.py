@@ -20,7 +20,7 @@ from rich.table import Table
 from db import checkup
 from db.database import Database, is_empty_file
 from lurge import nightly
-from lurge_types.config import Config
+from lurge_types.config import Config, VolumeTable
 from lurge_types.scans import Scan
 from utils import show
 from utils.mounts import Mount, mounts, nearest
@@ -84,8 +84,8 @@ def examine(patient: Patient) -> Iterator[Point]:
         "names and quotas": partial(_sources, patient),
         **{key: partial(_need, key, need) for key, need in patient.needs.items()},
         "space": partial(_space, config, patient.today),
-        "volumes": lambda: volumes(config, mounts()),
-        "directories": partial(_directories, config),
+        "volumes": lambda: volumes(config, mounts(), patient.today),
+        "directories": partial(_directories, config, patient.today),
         "ranks": lambda: ranks(mpirun()),
     }
     for point, check in checks.items():
@@ -131,17 +131,18 @@ def _database(patient: Patient) -> Iterator[Point]:
         database.check(make=False)
         database.transaction(checkup.try_rights)
         yield Point("database", "ok", f"{database.name} has its tables, and may be written")
-        yield _size(patient.config, database.transaction(checkup.size))
+        found = database.transaction(partial(checkup.size, today=patient.today))
+        yield _size(_in_use(patient.config, patient.today), found)
     finally:
         database.close()
 
 
-def _size(config: Config, found: checkup.Size) -> Point:
+def _size(tables: Sequence[VolumeTable], found: checkup.Size) -> Point:
     """What the database takes, and in a year; volumes that have no records yet are average ones."""
     now = f"{show.size(found.bytes_now)} now"
     if not found.bytes_a_night:
         return Point("database size", "ok", f"{now}; of what a night adds nothing is known yet")
-    volumes = max(len(config.volume), found.volumes)
+    volumes = max(len(tables), found.volumes)
     night = found.bytes_a_night * volumes // found.volumes
     year = found.bytes_now + NIGHTS_A_YEAR * night
     of = f"{volumes} volumes" if volumes > 1 else "1 volume"
@@ -198,7 +199,8 @@ def _some_gids(patient: Patient) -> list[int]:
         return [os.getgid()]
     try:
         database = patient.database()
-        met = database.transaction(partial(checkup.largest_gids, most=GROUPS_ASKED))
+        largest = partial(checkup.largest_gids, most=GROUPS_ASKED, today=patient.today)
+        met = database.transaction(largest)
         database.close()
     except patient.failures:  # which are a point of their own
         met = []
@@ -237,10 +239,10 @@ def room(folder: Path, needed: int) -> Point:
     return Point(point, "ok", words)
 
 
-def volumes(config: Config, mounted_here: Iterable[Mount]) -> Iterator[Point]:
+def volumes(config: Config, mounted_here: Iterable[Mount], today: date) -> Iterator[Point]:
     """Shared filesystems that are mounted here and not configured, and the other way round."""
     mounted = {mount.place: mount for mount in mounted_here}
-    configured = {table.mount: table.name for table in config.volume}
+    configured = {table.mount for table in config.volume}
     if not configured:
         words = "no [[volume]] is configured: every mount that has scans is taken"
         yield Point("volumes", "look", words)
@@ -249,15 +251,17 @@ def volumes(config: Config, mounted_here: Iterable[Mount]) -> Iterator[Point]:
             words = f"{mount.kind.decode()} on {place} has no [[volume]]: add one, or let it be"
             yield Point("volumes", "look", words)
     asks_lfs = "lfs" in config.quotas.source
-    for place, name in configured.items():
-        if place not in mounted and asks_lfs:
-            words = f"{place} of {name} is not mounted here, so lfs cannot tell its quotas"
+    for table in _in_use(config, today):
+        if table.mount not in mounted and asks_lfs:
+            words = (
+                f"{table.mount} of {table.name} is not mounted here, so lfs cannot tell its quotas"
+            )
             yield Point("volumes", "look", words)
 
 
-def _directories(config: Config) -> Iterator[Point]:
+def _directories(config: Config, today: date) -> Iterator[Point]:
     """Directories that the configuration names and that are not there, where the volume is."""
-    for table in config.volume:
+    for table in _in_use(config, today):
         if not os.path.isdir(raw(table.mount)):  # noqa: PTH112 - a path of bytes
             continue
         for directory in table.group_directories:
@@ -297,6 +301,12 @@ def ranks(mpirun: str | None) -> Iterator[Point]:
         yield Point("ranks", "look", f"{mpirun} -n {MPI_RANKS} fails: {reason}")
     else:
         yield Point("ranks", "ok", f"{mpirun} starts {MPI_RANKS} ranks")
+
+
+def _in_use(config: Config, today: date) -> list[VolumeTable]:
+    """The configured volumes that have not retired."""
+    retired = config.retired(today)
+    return [table for table in config.volume if table.name not in retired]
 
 
 def _newest(config: Config, today: date) -> Sequence[Scan | ScanMissing]:

@@ -31,6 +31,13 @@ TEMPLATE = """\
 # # Directories in which each group has one of its own name; a file .imirrored in a group's
 # # directory marks the group as archived.
 # group_directories = ["/lustre/scratch123/hgi/projects"]
+# # From this day on no scan of it is expected, and what is stored of it stays. successor: the
+# # volume that took its place.
+# retired = 2026-01-31
+# successor = "scratch124"
+# [[volume]]
+# name = "scratch124"
+# mount = "/lustre/scratch124"
 
 [database]
 # SQLite, or mysql+pymysql://user@host/name for MySQL and MariaDB. The password is taken from the

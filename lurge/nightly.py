@@ -124,7 +124,8 @@ def wanted(
     """
     The scan to read of each volume: the configured ones, or all that have scans.
 
-    names: only these volumes, if any are given. day: exactly that day's scans.
+    names: only these volumes, if any are given; else none that has retired. day: exactly that
+        day's scans.
 
     Raises UnknownVolume, ScansUnreadable, NoScans, MountsAlike.
     """
@@ -132,7 +133,7 @@ def wanted(
         scans.listing(config.wrstat_dir), day=day, today=today, max_days_ago=config.max_days_ago
     )
     reach = f"of {day}" if day else f"of the last {config.max_days_ago} days"
-    chosen = volumes_asked(config, names, found, reach)
+    chosen = volumes_asked(config, names, found, reach, day or today)
     newest = scans.newest(found, chosen, config.wrstat_dir, reach)
     return [
         each if isinstance(each, ScanMissing) else remarked(each, config, day, today)
@@ -141,10 +142,11 @@ def wanted(
 
 
 def volumes_asked(
-    config: Config, names: Sequence[str], found: Sequence[Found], reach: str
+    config: Config, names: Sequence[str], found: Sequence[Found], reach: str, day: date
 ) -> list[Volume]:
     """
-    The volumes of some names, or all: the configured ones, or those of some scan files.
+    The volumes of some names, or all: the configured ones that have not retired by a day, or those
+    of some scan files.
 
     Raises UnknownVolume, NoScans, MountsAlike.
     """
@@ -154,7 +156,14 @@ def volumes_asked(
     if unknown := sorted(set(names) - {volume.name for volume in volumes}):
         there = ", ".join(volume.name for volume in volumes)
         raise UnknownVolume(f"--volume {', '.join(unknown)}: the volumes are {there}")
-    return [volume for volume in volumes if not names or volume.name in names]
+    retired = config.retired(day)
+    if not names and len(retired) == len(volumes):
+        raise NoScans(
+            f"every [[volume]] has retired by {day}: add one that has not, or name one with "
+            "--volume"
+        )
+    chosen = names or {volume.name for volume in volumes} - retired
+    return [volume for volume in volumes if volume.name in chosen]
 
 
 def no_scan(config: Config, reach: str) -> NoScans:

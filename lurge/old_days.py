@@ -49,20 +49,27 @@ def find(config: Config, names: Sequence[str], range_: tuple[date, date], today:
     """
     The days of a range, both ends included.
 
-    names: only these volumes, if any are given.
+    names: only these volumes, if any are given; else each until it retires.
 
     Raises UnknownVolume, ScansUnreadable, NoScans, MountsAlike.
     """
     first, last = range_
     reach = f"from {first} to {last}"
     found = [each for each in scans.listing(config.wrstat_dir) if first <= each.record_date <= last]
-    volumes = volumes_asked(config, names, found, reach)
+    volumes = volumes_asked(config, names, found, reach, first)
+
+    def asked(day: date) -> list[Volume]:
+        left_out = () if names else config.retired(day)
+        return [volume for volume in volumes if volume.name not in left_out]
+
     by_day = groupby(found, key=attrgetter("record_date"))
-    newest_first = [_day(config, day, list(of_day), volumes, today) for day, of_day in by_day]
+    newest_first = [_day(config, day, list(of_day), asked(day), today) for day, of_day in by_day]
     days = [day for day in reversed(newest_first) if day.scans]
     if not days:
         raise no_scan(config, f"of {', '.join(names)} {reach}" if names else reach)
-    return OldDays(days, _gaps(days, first, last))
+    expected = {volume.name for volume in volumes}
+    every = (first + timedelta(days) for days in range((last - first).days + 1))
+    return OldDays(days, _gaps(days, [day for day in every if expected - config.retired(day)]))
 
 
 def _day(
@@ -70,16 +77,18 @@ def _day(
 ) -> Day:
     newest = scans.newest(found, volumes, config.wrstat_dir, f"of {day}")
     there = [each for each in newest if isinstance(each, Scan)]
-    lacking = [each.volume.name for each in newest if isinstance(each, ScanMissing)]
+    lacking = {each.volume.name for each in newest if isinstance(each, ScanMissing)}
     return Day(
-        day, tuple(remarked(each, config, day, today) for each in there), tuple(sorted(lacking))
+        day,
+        tuple(remarked(each, config, day, today) for each in there),
+        tuple(sorted(lacking - config.retired(day))),
     )
 
 
-def _gaps(days: Sequence[Day], first: date, last: date) -> Mapping[str, str]:
+def _gaps(days: Sequence[Day], expected: Sequence[date]) -> Mapping[str, str]:
+    """expected: the days of which there should be a scan of any volume."""
     there = {day.day for day in days}
-    every = (first + timedelta(days) for days in range((last - first).days + 1))
-    without = {ALL_VOLUMES: [day for day in every if day not in there]}
+    without = {ALL_VOLUMES: [day for day in expected if day not in there]}
     for day in days:
         for name in day.lacking:
             without.setdefault(name, []).append(day.day)

@@ -84,20 +84,20 @@ class Days:
         self._newest: list[Result] = []
 
     def add(self, result: Result) -> None:
-        """Take note of a result of a day; days come in their order."""
+        """Take note of a result of a day, or of none; days come in their order."""
         outcome = result.outcome
         day = outcome.day
-        if day is None:
-            raise ValueError(outcome)
-        if day not in self._figures:
-            self._newest.clear()
-        self._newest.append(result)
         self.failed |= outcome.status == "failed"
-        self._figures.setdefault(day, Counter()).update({outcome.status: 1, "rows": outcome.rows})
         for remark in _remarks(outcome):
             reports, days = self._remarks.setdefault((outcome.volume, remark), (set(), set()))
             reports.add(outcome.report)
-            days.add(day)
+            days.update({day} if day else ())
+        if day is None:
+            return
+        if day not in self._figures:
+            self._newest.clear()
+        self._newest.append(result)
+        self._figures.setdefault(day, Counter()).update({outcome.status: 1, "rows": outcome.rows})
 
     def tables(self, gaps: Mapping[str, str]) -> Iterator[Table]:
         """
@@ -122,7 +122,7 @@ class Days:
             yield show.table("No scan", ("volume", "days without a scan"), gaps.items())
         if self._remarks:
             told = (
-                (volume, ", ".join(sorted(reports)), in_ranges(sorted(days)), remark)
+                (volume, ", ".join(sorted(reports)), in_ranges(sorted(days)) or "-", remark)
                 for (volume, remark), (reports, days) in sorted(self._remarks.items())
             )
             yield show.table("Remarks", ("volume", "reports", "days", "remark"), told)

@@ -108,7 +108,8 @@ def find_scan(
 
     Raises PathUnplaced, UnknownVolume, ScansUnreadable, NoScans, MountsAlike.
     """
-    scans = nightly.wanted(config, [volume] if volume else [], day, today)
+    names = [volume] if volume else [table.name for table in config.volume]  # retired or not
+    scans = nightly.wanted(config, names, day, today)
     scan = _scan_around(wanted, scans)
     if isinstance(scan, ScanMissing):
         raise NoScans(scan.reason)

@@ -1,6 +1,7 @@
 """The configuration: its keys, their defaults, and what they may be."""
 
 import ipaddress
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -103,11 +104,28 @@ class Table(BaseModel):
 
 
 class VolumeTable(Table):
-    """A volume that is reported on."""
+    """
+    A volume that is reported on.
+
+    retired: from this day on no scan of it is expected. successor: the volume that took its place.
+    """
 
     name: Annotated[str, AfterValidator(volume_name)]
     mount: Mount
     group_directories: tuple[Mount, ...] = ()
+    retired: Annotated[date, Field(strict=True)] | None = None
+    successor: str | None = None
+
+    @field_validator("successor")
+    @classmethod
+    def _another(cls, successor: str | None, info: ValidationInfo) -> str | None:
+        if successor is None:
+            return None
+        if info.data.get("retired", "wrong itself") is None:
+            raise ValueError("is of no use without retired, the day from which on it counts")
+        if successor == info.data.get("name"):
+            raise ValueError("is the volume itself: name another [[volume]], or leave it out")
+        return successor
 
 
 class DatabaseTable(Table):
@@ -506,3 +524,30 @@ class Config(Table):
             if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise ValueError(f"two volumes of one {key}: {', '.join(twice)}")
         return volumes
+
+    @field_validator("volume")
+    @classmethod
+    def _succeeded(cls, volumes: tuple[VolumeTable, ...]) -> tuple[VolumeTable, ...]:
+        successors = {volume.name: volume.successor for volume in volumes}
+        for name, successor in successors.items():
+            if successor is not None and successor not in successors:
+                raise ValueError(
+                    f"{successor}, the successor of {name}, has no [[volume]]: add one, or leave "
+                    "the successor out"
+                )
+        for name in successors:
+            chain = [name]
+            while (successor := successors[chain[-1]]) is not None:
+                if successor in chain:
+                    circle = ", ".join(chain[chain.index(successor) :])
+                    raise ValueError(f"successors go round in a circle: {circle}")
+                chain.append(successor)
+        return volumes
+
+    def retired(self, day: date) -> frozenset[str]:
+        """The names of the volumes that have retired by a day."""
+        return frozenset(
+            volume.name
+            for volume in self.volume
+            if volume.retired is not None and volume.retired <= day
+        )

@@ -324,6 +324,13 @@ def test_ranks_are_counted_from_the_volumes(
     assert f"mpirun -n {ranks} " in job["command"]
 
 
+def test_a_volume_that_has_retired_takes_no_ranks(cluster: Cluster) -> None:
+    retired = ("", f"retired = {TODAY + timedelta(days=2)}\n", f"retired = {TODAY}\n")
+    tables = [VOLUME.format(f"s{number}") + line for number, line in enumerate(retired)]
+    cluster.site.config = "".join(tables)
+    assert cluster.job()["-n"] == "5"
+
+
 @pytest.mark.parametrize(
     ("settings", "memory", "reserved", "span"),
     [

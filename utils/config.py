@@ -12,6 +12,7 @@ from lurge_types.config import Config, DatabaseTable, LdapTable
 CONFIG_VARIABLE = "LURGE_CONFIG"
 WORDS = {
     "extra_forbidden": "unknown key",
+    "date_type": "must be a date without quotes, such as 2026-01-31",
     "tuple_type": "must be a list: [...]",
     "model_type": "must be a table: { ... }",
     "dict_type": "must be a table: { ... }",

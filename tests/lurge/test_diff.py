@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from servers import nights
 from servers.nights import DAY, VOLUME
 from site_of_tests import Site
 
-from db import directories, usage, user_usage
+from db import directories, upkeep, usage, user_usage
 from db.database import Database
 from db.growth import By
+from db.upkeep import Retirement
 from lurge import diff
 from lurge.diff import Change, NothingToCompare
 from lurge_types.config import DatabaseTable
@@ -132,6 +134,29 @@ def test_records_of_other_days_and_volumes_left_out_are_told(database: Database)
         f"scratch2: the record of {DAY} is the newest for both dates: left out",
         f"scratch3: no record at or before {DAY}: left out",
     ]
+
+
+def test_a_volume_that_has_retired_is_compared_until_then_or_if_it_is_named(
+    database: Database,
+) -> None:
+    store_week(database)
+    for day, used in ((DAY, 5), (WEEK, 6)):
+        store(database, day, {1: (used, used)}, OTHER)
+
+    def run(retired: date, last: date, *names: str) -> tuple[set[str], list[str]]:
+        retirement = {OTHER.name: Retirement(retired, None)}
+        database.transaction(partial(upkeep.retire, retirements=retirement))
+        found = diff.run(database, "group", names, DAY, last)
+        return {row.volume for row in found.changes}, list(found.remarks)
+
+    both = {"scratch1", "scratch2"}
+    assert run(WEEK, WEEK) == (both, [])
+    assert run(DAY, WEEK) == ({"scratch1"}, [])
+    assert run(DAY, WEEK, "scratch2") == ({"scratch2"}, [])
+    everyone = {name: Retirement(DAY, None) for name in both}
+    database.transaction(partial(upkeep.retire, retirements=everyone))
+    with pytest.raises(NothingToCompare, match=f"scratch1, scratch2: retired by {DAY}: name"):
+        compared(database)
 
 
 def test_nothing_to_compare_is_told(database: Database) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,17 @@ from servers.mariadb import Mariadb
 from servers.nights import DAY, VOLUME
 
 import manager
-from db import checkup, usage, vaults
+from db import checkup, upkeep, usage, vaults
 from db.database import Database
-from db.schema import metadata, vault
+from db.schema import lustre_usage, metadata, vault
+from db.upkeep import Retirement
 from lurge import doctor
 from lurge.demo.site import make
 from lurge.doctor import Point
 from lurge_types.config import DatabaseTable
 from lurge_types.forecasts import Forecast
 from lurge_types.reports import Run
+from lurge_types.scans import Volume
 from lurge_types.vaults import VaultFile
 from utils import config
 from utils.mounts import mounts
@@ -218,7 +221,7 @@ def measured(connection: sql.Connection) -> checkup.Size:
     """The size, of which a server looks up the newest only now and then unless it is told to."""
     word = "TABLE" if connection.dialect.name == "mysql" else ""
     connection.exec_driver_sql(f"ANALYZE {word} lustre_usage")
-    return checkup.size(connection)
+    return checkup.size(connection, DAY)
 
 
 def test_a_database_that_can_be_used_is_well(
@@ -298,7 +301,7 @@ def test_what_vaults_add_is_counted_by_the_nights_there_were(database: Database)
         run = nights.run(DAY + timedelta(days=number), report="puppeteer")
         files = [nights.vault_file(each) for each in range((number + 1) * 10)]
         store_vault(database, run, files)
-    assert database.transaction(checkup.size).bytes_a_night == 10 * checkup.ROW_BYTES[vault]
+    assert database.transaction(measured).bytes_a_night == 10 * checkup.ROW_BYTES[vault]
 
 
 def store_vault(database: Database, run: Run, files: Sequence[VaultFile]) -> None:
@@ -312,9 +315,80 @@ def store_vault(database: Database, run: Run, files: Sequence[VaultFile]) -> Non
 
 
 def test_the_groups_asked_for_are_the_largest(database: Database) -> None:
-    assert database.transaction(lambda each: checkup.largest_gids(each, 3)) == []
+    largest = partial(checkup.largest_gids, most=3, today=DAY)
+    assert database.transaction(largest) == []
     store(database, 2)
-    assert database.transaction(lambda each: checkup.largest_gids(each, 3)) == [50, 49, 48]
+    assert database.transaction(largest) == [50, 49, 48]
+
+
+def test_a_volume_that_has_retired_is_no_part_of_what_comes(database: Database) -> None:
+    store(database, 2)
+    gone = Volume("scratch2")
+    rows = [nights.row(nights.group(gid), gone) for gid in (51, 52)]
+    usage.store(database, nights.run(DAY, gone), gone, rows, replace=False)
+    files = [nights.vault_file(number) for number in range(10)]
+    store_vault(database, nights.run(DAY, VOLUME, report="puppeteer"), files)
+    of_two = database.transaction(measured)
+    assert of_two.volumes == 2
+    for retired, counted in ((DAY + timedelta(days=1), 52), (DAY, 50), (None, 52)):
+        retirement = {"scratch2": Retirement(retired, None)}
+        database.transaction(partial(upkeep.retire, retirements=retirement))
+        found = database.transaction(measured)
+        assert (found.bytes_a_night, found.volumes) == (
+            counted * checkup.ROW_BYTES[lustre_usage],
+            1 + (counted == 52),
+        )
+        largest = partial(checkup.largest_gids, most=1, today=DAY)
+        assert database.transaction(largest) == [counted]
+
+
+def test_what_the_vaults_of_a_retired_volume_added_does_not_count(database: Database) -> None:
+    for number in range(2):
+        run = nights.run(DAY + timedelta(days=number), report="puppeteer")
+        store_vault(database, run, [nights.vault_file(each) for each in range(10 + number)])
+    assert database.transaction(measured).bytes_a_night == checkup.ROW_BYTES[vault]
+    retirement = {VOLUME.name: Retirement(DAY, None)}
+    database.transaction(partial(upkeep.retire, retirements=retirement))
+    assert database.transaction(measured)[1:] == (0, 0)
+
+
+def test_the_doctor_expects_nothing_of_a_volume_that_has_retired(
+    site: Path, said: Said, tmp_path: Path
+) -> None:
+    today = datetime.now(UTC).date()
+    (tmp_path / "mount").mkdir()
+    for scan in site.parent.glob("wrstat/*humgen01"):
+        (scan / "stats.gz").unlink()
+    change(site, '"/lustre/humgen01"', f'"{tmp_path}/mount"')
+    change(site, 'source = "csv"', 'source = ["csv", "lfs"]')
+    status, points = said()
+    assert status == 1
+    assert "directories" in points
+    change(site, 'name = "humgen01"', f'name = "humgen01"\nretired = {today}')
+    status, points = said()
+    assert status == 0
+    assert "directories" not in points
+    assert {name for name in points if name.startswith("scan of ")} == {
+        "scan of scratch123",
+        "scan of scratch124",
+    }
+
+
+def test_a_retired_volume_that_is_not_mounted_and_one_that_still_is_are_passed_over(
+    site: Path,
+) -> None:
+    def words(*mounted: bytes) -> list[str]:
+        lines = b"".join(b"40 27 0:40 / %b rw - lustre x rw\n" % place for place in mounted)
+        found = doctor.volumes(config.read(site), mounts(lines), DAY)
+        return [point.words for point in found]
+
+    change(site, 'source = "csv"', 'source = "lfs"')
+    there = (b"/lustre/scratch123", b"/lustre/scratch124")
+    gone = "/lustre/humgen01 of humgen01 is not mounted here, so lfs cannot tell its quotas"
+    assert words(*there) == [gone]
+    change(site, 'name = "humgen01"', f'name = "humgen01"\nretired = {DAY}')
+    assert words(*there) == []
+    assert words(*there, b"/lustre/humgen01") == []
 
 
 # What is mounted.
@@ -346,7 +420,7 @@ def test_this_machines_mounts_are_read() -> None:
 
 def test_shared_filesystems_without_a_volume_are_told(site: Path) -> None:
     settings = config.read(site)
-    points = list(doctor.volumes(settings, mounts(MOUNTED)))
+    points = list(doctor.volumes(settings, mounts(MOUNTED), DAY))
     assert [point.words for point in points] == [
         "lustre on /lustre/scratch one has no [[volume]]: add one, or let it be",
         "nfs4 on /nfs/back\\\\slash has no [[volume]]: add one, or let it be",

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -19,6 +20,7 @@ from lurge.nightly import UnknownVolume
 from lurge_types.batch import Entry
 from lurge_types.config import DatabaseTable
 from utils.config import read
+from utils.scans import NoScans
 from utils.vaults import Key, encode
 
 ALL_REPORTS = ("reporter", "inspector", "puppeteer", "users", "splitter")
@@ -274,6 +276,51 @@ def test_volumes_that_nobody_configured_are_those_of_all_the_days(tmp_path: Path
     assert old.gaps == {"s1": str(DAYS[1]), "s2": str(DAYS[0])}
     with pytest.raises(UnknownVolume, match="s9: the volumes are s1, s2"):
         old_days.find(config, ["s9"], (DAYS[0], DAYS[1]), TODAY)
+
+
+# Volumes that have retired.
+
+
+def test_a_volume_is_filled_in_until_it_retires(tmp_path: Path) -> None:
+    site = with_days(new_site(tmp_path), DAYS[1:])
+    add_scans(site, DAYS[0], ["s1"])
+    site.config += f"retired = {DAYS[2]}\n"  # s2
+    before = DAYS[0] - timedelta(days=1)
+    done = site.run("users", "splitter", "--all", "--from", str(before), "--json")
+    assert done.returncode == 0, done.stderr
+    made = [json.loads(line) for line in done.stdout.splitlines()]
+    days = {name: [each["day"] for each in made if each["volume"] == name] for name in VOLUMES}
+    assert {name: sorted(set(days[name])) for name in VOLUMES} == {
+        "s1": list(map(str, DAYS)),
+        "s2": [str(DAYS[1])],
+    }
+    gaps = [line.partition("volume=")[2] for line in done.stderr.splitlines() if "no_scan" in line]
+    assert gaps == [f'- days="{before}, {TODAY}"', f"s2 days={DAYS[0]}"]
+    folders = sorted(path.name for path in (site.reports / "splitter").glob("2*"))
+    assert folders == [f"{day:%Y%m%d}" for day in DAYS[1:]]
+
+
+def test_a_retired_volume_that_is_named_is_filled_in_where_it_has_scans(tmp_path: Path) -> None:
+    site = new_site(tmp_path)
+    site.config += f"retired = {DAYS[1]}\n"  # s2
+    add_scans(site, DAYS[2])
+    config = read(site.write_config())
+    old = old_days.find(config, ["s2"], (DAYS[0], TODAY), TODAY)
+    assert [(day.day, len(day.scans), day.lacking) for day in old.days] == [(DAYS[2], 1, ())]
+    assert old.gaps == {"-": str(DAYS[0])}
+    with pytest.raises(NoScans, match=f"no scan of s2 from {DAYS[0]} to {DAYS[1]}"):
+        old_days.find(config, ["s2"], (DAYS[0], DAYS[1]), TODAY)
+
+
+def test_days_after_all_volumes_have_retired_have_no_volumes(tmp_path: Path) -> None:
+    site = with_days(new_site(tmp_path))
+    retired = f'"\nretired = {DAYS[1]}\n'
+    site.config = re.sub(r'(?<=/s\d)"\n', retired, CONFIG)
+    config = read(site.write_config())
+    old = old_days.find(config, [], (DAYS[0], TODAY), TODAY)
+    assert ([day.day for day in old.days], old.gaps) == ([DAYS[0]], {})
+    with pytest.raises(NoScans, match=f"has retired by {DAYS[1]}: add one that has not"):
+        old_days.find(config, [], (DAYS[1], TODAY), TODAY)
 
 
 TOMORROW = TODAY + timedelta(days=1)

@@ -510,6 +510,20 @@ def test_a_configured_volume_without_a_scan_ends_with_status_3(site: Site) -> No
     assert "no scan of one (/lustre/s1) of the last 10 days" in done.stderr
 
 
+def test_a_path_in_a_retired_volume_has_the_summary_of_its_newest_scan(site: Site) -> None:
+    site.config = "".join(
+        f'[[volume]]\nname = "{name}"\nmount = "/lustre/{name}"\n' for name in ("s2", "s1")
+    )
+    site.config += f"retired = {TODAY}\n"
+    site.add_scan(entries(9, mount="/lustre/s2"), "/lustre/s2")
+    done = site.run("tree", "/lustre/s1")
+    assert done.returncode == 3
+    assert "no scan of s1 (/lustre/s1) of the last 10 days" in done.stderr
+    site.add_scan(entries(9), day=TODAY - timedelta(days=3))
+    assert "/lustre/s1/dir0" in tsv(site, "/lustre/s1")
+    assert "/lustre/s2/dir0" in tsv(site, "/lustre/s2")
+
+
 def test_a_damaged_scan_ends_with_status_1_and_no_row(site: Site) -> None:
     scan = site.add_scan(entries(1000))
     scan.write_bytes(scan.read_bytes()[:-9])

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
@@ -168,6 +169,25 @@ def test_a_home_is_known_by_its_tilde(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found.database.url == "sqlite:////home/somebody/d"
 
 
+def succession(*chosen: str) -> str:
+    """Volumes of one letter, each with its successor behind it, if it has any."""
+    return "".join(
+        f"[[volume]]\nname = '{each[0]}'\nmount = '/{each[0]}'\n"
+        + (f"retired = 2026-01-01\nsuccessor = '{each[1]}'\n" if each[1:] else "")
+        for each in chosen
+    )
+
+
+def test_a_volume_counts_as_retired_from_its_day_on(tmp_path: Path) -> None:
+    path = tmp_path / "lurge.toml"
+    path.write_text(succession("ab", "cb", "bd", "d"), "utf-8")
+    config = read(path)
+    assert [volume.successor for volume in config.volume] == ["b", "b", "d", None]
+    assert config.retired(date(2025, 12, 31)) == set()
+    assert config.retired(date(2026, 1, 1)) == {"a", "b", "c"}
+    assert config.retired(date(2030, 1, 1)) == {"a", "b", "c"}
+
+
 # What is wrong.
 
 
@@ -185,7 +205,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         name = "a/b"
         mount = "relative"
         group_directories = ["/fine", "relative"]
-        retired = 2026-01-01
+        retired = "2026-01-01"
         [database]
         url = "postgresql://host/name"
         retry_seconds = -1
@@ -241,6 +261,26 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
             "[[volume]]\nname = 'a'\nmount = '/a'\n[[volume]]\nname = 'b'\nmount = '/a/'",
             "volume: two volumes of one mount: /a",
         ),
+        *(
+            (
+                f"[[volume]]\nname = 'a'\nmount = '/a'\nretired = {day}",
+                "volume.1.retired: must be a date without quotes, such as 2026-01-31",
+            )
+            for day in ("'2026-01-01'", "2026-01-01T00:00:00", "20260101", "true")
+        ),
+        (
+            "[[volume]]\nname = 'a'\nmount = '/a'\nsuccessor = 'b'",
+            "volume.1.successor: is of no use without retired, the day from which on it counts",
+        ),
+        (
+            "[[volume]]\nname = 'a'\nmount = '/a'\nretired = 2026-01-01\nsuccessor = 'a'",
+            "volume.1.successor: is the volume itself: name another [[volume]], or leave it out",
+        ),
+        (
+            "[[volume]]\nname = 'a'\nmount = '/a'\nretired = 2026-01-01\nsuccessor = 'b'",
+            "volume: b, the successor of a, has no [[volume]]: add one, or leave the successor out",
+        ),
+        (succession("xa", "ab", "bc", "ca"), "volume: successors go round in a circle: a, b, c"),
         ("[names]\nsource = 'files'", 'names.group_file: is needed with source = "files"'),
         ("[quotas]\nsource = 'csv'", 'quotas.csv_file: is needed with source = "csv"'),
         ("[quotas]\nsource = ['lfs', 'csv']", 'quotas.csv_file: is needed with source = "csv"'),
@@ -595,7 +635,7 @@ def test_the_template_is_all_defaults(tmp_path: Path) -> None:
 
 def test_the_template_with_every_line_of_it_is_right(tmp_path: Path) -> None:
     found = config(tmp_path, COMMENTED.sub(r"\1", TEMPLATE))
-    assert len(found.volume) == len(found.pseudo_groups) == len(found.symlinks) == 1
+    assert (len(found.volume), len(found.pseudo_groups), len(found.symlinks)) == (2, 1, 1)
 
 
 def test_the_template_holds_every_key_and_no_other() -> None:

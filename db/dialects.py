@@ -34,10 +34,15 @@ def insert_new(connection: Connection, table: sql.Table, *key: str) -> sql.Inser
 
 
 def insert_rows(
-    connection: Connection, table: sql.Table, rows: Sequence[tuple[object, ...]]
+    connection: Connection,
+    table: sql.Table,
+    rows: Sequence[tuple[object, ...]],
+    columns: Sequence[str] | None = None,
 ) -> None:
     """
     Insert many rows, whose values come in the order of the columns and as every driver takes them.
+
+    columns: those that the rows have values of, in the table's order; all, if none are given.
 
     Rows as dictionaries, with Core's conversions of each value, take half as long again. PyMySQL
     makes one statement of up to 1 MB of many rows, but only of values that are told by their place.
@@ -47,7 +52,9 @@ def insert_rows(
         by_place = (
             sqlite.dialect(paramstyle="qmark") if is_sqlite else mysql.dialect(paramstyle="format")
         )
-        insert = sql.insert(table).compile(dialect=by_place, column_keys=table.columns.keys())
+        insert = sql.insert(table).compile(
+            dialect=by_place, column_keys=columns or table.columns.keys()
+        )
         connection.exec_driver_sql(str(insert), list(rows))
 
 

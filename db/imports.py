@@ -21,10 +21,13 @@ from db.dialects import insert_rows
 from db.runs import Begun
 from db.schema import (
     base_directory,
+    base_directory_usage,
+    lustre_usage,
     pi,
     report_run,
     unix_group,
     user,
+    user_usage,
     vault,
     vault_actions,
     volume,
@@ -36,11 +39,38 @@ NO_INODE = "-"
 Row = tuple[object, ...]
 
 
+class Filled(NamedTuple):
+    """A table, and which of its columns are filled, in its order; inodes were not counted."""
+
+    table: sql.Table
+    columns: Sequence[str]
+
+
+USAGE = Filled(
+    lustre_usage,
+    (
+        *("record_date", "volume_id", "unix_id", "pi_id", "used", "quota", "inodes"),
+        *("last_modified", "archived", "suspect", "warning_id"),
+    ),
+)
+BASE_USAGE = Filled(
+    base_directory_usage,
+    (
+        *("record_date", "unix_id", "base_directory_id", "volume_id", "pi_id", "used", "inodes"),
+        "last_modified",
+    ),
+)
+USER_USAGE = Filled(
+    user_usage,
+    ("record_date", "user_id", "group_id", "volume_id", "size", "inodes", "last_modified"),
+)
+
+
 class Day(NamedTuple):
-    """A day of a report of a volume: its run, and its rows in the order of the table's columns."""
+    """A day of a report of a volume: its run, and its rows in the order of the columns."""
 
     run: Run
-    table: sql.Table
+    of: Filled
     rows: Sequence[Row]
 
 
@@ -199,13 +229,13 @@ def store(database: Database, volume_id: int, days: Sequence[Day]) -> None:
 
     def write(connection: Connection) -> None:
         runs.lock(connection, volume_id)
-        of = {day.run.report for day in days}
-        there = {report: runs.origins(connection, report, volume_id) for report in of}
+        reports = {day.run.report for day in days}
+        there = {report: runs.origins(connection, report, volume_id) for report in reports}
         new = [day for day in days if day.run.record_date not in there[day.run.report]]
         runs.record_all(connection, [day.run for day in new], volume_id, token)
-        for table in {day.table for day in new}:
-            rows = [row for day in new if day.table is table for row in day.rows]
-            insert_rows(connection, table, rows)
+        for of in {day.run.report: day.of for day in new}.values():
+            rows = [row for day in new if day.of is of for row in day.rows]
+            insert_rows(connection, of.table, rows, of.columns)
 
     database.transaction(write)
 

@@ -15,8 +15,7 @@ from typing import Generic, TypeVar
 from db import imports, runs
 from db.ancestor import NOTHING, Ancestor, OldUse, OldUserUse, Place, Sum, Table
 from db.database import Database, DatabaseFailed
-from db.imports import Day, Row
-from db.schema import base_directory_usage, lustre_usage, user_usage
+from db.imports import BASE_USAGE, USAGE, USER_USAGE, Day, Row
 from lurge.importing.plan import Plan
 from lurge.importing.sums import Taken
 
@@ -24,13 +23,11 @@ BATCH_ROWS = 5_000
 """Rows of a volume that are written at a time, at the least."""
 
 REPORTS = {
-    "groups": ("reporter", lustre_usage),
-    "base directories": ("inspector", base_directory_usage),
-    "users": ("users", user_usage),
+    "groups": ("reporter", USAGE),
+    "base directories": ("inspector", BASE_USAGE),
+    "users": ("users", USER_USAGE),
 }
-"""What is taken over: the report that it is of, and the table of its rows."""
-
-USAGE_COLUMNS = lustre_usage.columns.keys()
+"""What is taken over: the report that it is of, and where its rows go."""
 
 Old = TypeVar("Old", OldUse, OldUserUse)
 Key = TypeVar("Key")
@@ -111,7 +108,7 @@ class _History(Generic[Old]):
         volume_id = place[0]
         waiting = self._waiting.setdefault(volume_id, [])
         for kind, day in made.items():
-            report, table = REPORTS[kind]
+            report, filled = REPORTS[kind]
             run = self._plan.run(report, place)
             taken = self._taken.setdefault((kind, volume_id), Taken(kind, run.volume))
             origins = self._origins_of(report, volume_id)
@@ -119,7 +116,7 @@ class _History(Generic[Old]):
             taken.there += self._sums[place]
             taken.added_up += day.added_up
             if run.record_date not in origins:
-                waiting.append(Day(run, table, day.rows))
+                waiting.append(Day(run, filled, day.rows))
             elif origins[run.record_date] != self._plan.origin:
                 taken.own += day.sum
         if sum(len(day.rows) for day in waiting) >= BATCH_ROWS:
@@ -139,13 +136,13 @@ class _History(Generic[Old]):
 
     def _compared(self, kind: str, volume_id: int) -> Taken:
         taken = self._taken[kind, volume_id]
-        report, table = REPORTS[kind]
+        report, filled = REPORTS[kind]
         days = self._plan.days[volume_id].values()
         taken.here = self._database.transaction(
             partial(
                 imports.stored,
                 report=report,
-                table=table,
+                table=filled.table,
                 volume_id=self._plan.ids.volumes[volume_id],
                 origin=self._plan.origin,
                 days={day.record_date for day in days},
@@ -178,13 +175,13 @@ def _group_day(plan: Plan, place: Place, uses: Sequence[OldUse]) -> Mapping[str,
 def _base_day(plan: Plan, place: Place, uses: Sequence[OldUse]) -> Mapping[str, Made]:
     """A day of generation 2, which repeats a group's quota and warning in each base directory."""
     kept, dropped = _latest(uses, lambda use: (use.group_id, use.base_id))
-    volume_id, day = plan.ids.volumes[place[0]], plan.days[place[0]][place[1]].record_date
+    volume_id, day = _here(plan, place)
     rows: dict[object, Row] = {}
     for key, some in _by(
         kept, lambda use: (plan.ids.groups[use.group_id], plan.ids.bases[use.base_id or 0])
     ).items():
         rows[key] = (
-            *(None, day.isoformat(), *key, volume_id, _pi(plan, some)),
+            *(day, *key, volume_id, _pi(plan, some)),
             *(sum(use.size_bytes for use in some), 0, _least_days(some)),
         )
     size_bytes = sum(use.size_bytes for use in kept)
@@ -196,42 +193,38 @@ def _base_day(plan: Plan, place: Place, uses: Sequence[OldUse]) -> Mapping[str, 
 
 def _groups(plan: Plan, place: Place, uses: Sequence[OldUse], dropped: Sum) -> Made:
     """What groups used on a volume; their inodes were not counted."""
-    volume_id, day = plan.ids.volumes[place[0]], plan.days[place[0]][place[1]].record_date
+    volume_id, day = _here(plan, place)
     rows: dict[object, Row] = {}
     for group_id, some in _by(uses, lambda use: plan.ids.groups[use.group_id]).items():
-        values = {
-            "record_date": day.isoformat(),
-            "volume_id": volume_id,
-            "unix_id": group_id,
-            "pi_id": _pi(plan, some),
-            "used": sum(use.size_bytes for use in some),
-            "quota": max(
-                (use.quota_bytes for use in some if use.quota_bytes is not None), default=None
-            ),
-            "inodes": 0,
-            "last_modified": _least_days(some),
-            "archived": any(use.archived for use in some),
-            "suspect": False,
-            "warning_id": max(use.warning for use in some),
-        }
-        rows[group_id] = tuple(values.get(name) for name in USAGE_COLUMNS)
+        quotas = [use.quota_bytes for use in some if use.quota_bytes is not None]
+        rows[group_id] = (
+            *(day, volume_id, group_id, _pi(plan, some), sum(use.size_bytes for use in some)),
+            *(max(quotas, default=None), 0, _least_days(some)),
+            *(any(use.archived for use in some), False, max(use.warning for use in some)),
+        )
     return _made(rows, sum(use.size_bytes for use in uses), len(uses), dropped)
 
 
 def _user_day(plan: Plan, place: Place, uses: Sequence[OldUserUse]) -> Mapping[str, Made]:
     """What users had in groups on a volume; their inodes were not counted."""
     kept, dropped = _latest(uses, lambda use: (use.user_id, use.group_id))
-    volume_id, day = plan.ids.volumes[place[0]], plan.days[place[0]][place[1]].record_date
+    volume_id, day = _here(plan, place)
     rows: dict[object, Row] = {}
     for key, some in _by(
         kept, lambda use: (plan.ids.users[use.user_id], plan.ids.groups[use.group_id])
     ).items():
         modified = max((use.last_modified for use in some if use.last_modified), default=None)
         rows[key] = (
-            *(None, day.isoformat(), *key, volume_id),
+            *(day, *key, volume_id),
             *(sum(use.size_bytes for use in some), 0, modified and modified.isoformat()),
         )
     return {"users": _made(rows, sum(use.size_bytes for use in kept), len(kept), dropped)}
+
+
+def _here(plan: Plan, place: Place) -> tuple[int, str]:
+    """The id here of a volume there, and the date under which a day there is recorded."""
+    volume_id, day = place
+    return plan.ids.volumes[volume_id], plan.days[volume_id][day].record_date.isoformat()
 
 
 def _by(uses: Sequence[Old], key: Callable[[Old], Key]) -> dict[Key, list[Old]]:

@@ -132,7 +132,8 @@ def measure(server: Mariadb, generation: Generation, part: float) -> None:
         [[uses]] = old.execute("select count(*) from lustre_usage")
         [[copies]] = old.execute("select count(*) from vault")
         digests, seconds, peaks = [], 0.0, {"kB": 0}
-        for name, kills in (("whole", False), ("killed", True)):
+        for name in ("whole", "killed"):
+            kills = name == "killed"
             server.execute(f"create database {name}")
             Database(server.url(name)).init()
             start = time.perf_counter()

@@ -127,7 +127,11 @@ def _numbered(  # noqa: PLR0917 - what rows are, and where they go
     for old_id, name in sorted(old.items()):
         key = numbers.get(name)
         mine = by_name.get(name) if key is None else by_number.get(key)
-        if mine is None:
+        if mine is None and key is not None and name in by_name:  # it was not known then
+            mine = by_number[key] = by_name.pop(name)
+            known = {number.name: key, "absent_since": None}
+            connection.execute(sql.update(table).where(id_ == mine).values(known))
+        elif mine is None:
             mine = _free(old_id, used)
             key = -mine if key is None else key
             absent = today if key < 0 else None

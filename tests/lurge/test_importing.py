@@ -176,6 +176,19 @@ def test_a_group_that_is_known_later_takes_its_row(importing: Importing, old: Ol
 
 
 @generation1
+def test_a_group_that_is_known_at_the_next_import_keeps_its_row(
+    importing: Importing, old: OldDatabase, tmp_path: Path
+) -> None:
+    old.use(FIRST, 9, 1, 5)
+    importing.run(old)
+    (tmp_path / "group").write_text("team7:x:1007:\nleft:x:1009:\n")
+    importing.names = FileNames(tmp_path / "group", tmp_path / "passwd")
+    assert importing.run(old).same
+    rows = importing.rows("select group_id, gid, absent_since from unix_group order by 1")
+    assert rows == [(7, 1007, None), (9, 1009, None)]
+
+
+@generation1
 def test_of_two_rows_of_a_group_and_day_the_later_counts(
     importing: Importing, old: OldDatabase
 ) -> None:

@@ -6,13 +6,15 @@ day, and of vaults a copy of every file for each day. Rows are read in the order
 the ids that are there when the reading begins.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from functools import partial
 from itertools import repeat
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -21,6 +23,7 @@ from db.database import Database, DatabaseFailed
 from utils.paths import text
 
 Table = Literal["lustre_usage", "user_usage", "vault"]
+T = TypeVar("T")
 Place = tuple[int, date]
 """A volume, by its id there, and a date."""
 
@@ -30,6 +33,9 @@ GROUP_IDS, USER_IDS = {"unix_id", "group_id"}, {"user_id", "file_owner"}
 """What the columns are called that tell owners."""
 
 PAGE_ROWS = 10_000
+AHEAD = 2
+"""How many pages are read while one is looked at."""
+
 ASKED_AT_ONCE = 1_000
 
 STATE_BYTES, NUMBER_BYTES = 32, 8
@@ -201,7 +207,7 @@ class Ancestor:
             self._optional(of, "warning_id", 1),
         )
         bases = {number: base.volume_id for number, base in self.names().bases.items()}
-        for page in self._pages("lustre_usage", columns):
+        for page in self._rows_of("lustre_usage", columns):
             placed = (
                 (row, bases.get(row[2]) if self.by_base else row[2])
                 for row in page
@@ -221,7 +227,7 @@ class Ancestor:
             *map(_number, (of.c.user_id, of.c.group_id, of.c.size)),
             of.c.last_modified,
         )
-        for page in self._pages("user_usage", columns):
+        for page in self._rows_of("user_usage", columns):
             made = map(OldUserUse._make, page)
             yield [use for use in made if None not in (use.record_date, use.volume_id)]
 
@@ -231,11 +237,8 @@ class Ancestor:
 
         The server packs them into one field: as rows they would take five times as long.
         """
-        first = 0
-        while first < self._last["vault"]:
-            act = partial(self._packed, after=first, upto=first + PAGE_ROWS)
-            yield from self._database.transaction(act)
-            first += PAGE_ROWS
+        for copies in self._pages("vault", self._packed):
+            yield from copies
 
     def files(self, record_ids: Sequence[int]) -> list[OldFile]:
         """Files of vaults by their ids, of any number, in no order."""
@@ -340,22 +343,35 @@ class Ancestor:
             sums[place] = sums.get(place, NOTHING) + Sum(count, int(size_bytes))
         return sums
 
-    def _pages(self, table: Table, columns: Sequence[Any]) -> Iterator[list[Any]]:
-        of = self._tables[table]
-        after = 0
-        while True:
-            select = (
-                sql.select(*columns)
-                .where(of.c.record_id > after, of.c.record_id <= self._last[table])
-                .order_by(of.c.record_id)
-                .limit(PAGE_ROWS)
-            )
-            page = self._database.transaction(partial(_rows, select=select))
-            if page:
-                yield page
-                after = page[-1][0]
-            if len(page) < PAGE_ROWS:
-                return
+    def _pages(self, table: Table, read: Callable[..., T]) -> Iterator[T]:
+        """
+        What is read of the ids above one number and not above another, page by page.
+
+        The next pages are on their way meanwhile: the server has as much to do as who reads.
+        """
+        firsts = range(0, self._last[table], PAGE_ROWS)
+        with ThreadPoolExecutor(AHEAD) as pool:
+            coming: deque[Future[T]] = deque()
+            for first in firsts:
+                last = min(first + PAGE_ROWS, self._last[table])
+                act = partial(read, after=first, upto=last)
+                coming.append(pool.submit(self._database.transaction, act))
+                if len(coming) > AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+
+    def _rows_of(
+        self, table: Table, columns: Sequence[sql.ColumnElement[Any]]
+    ) -> Iterator[list[Any]]:
+        """The rows of a table in the order of their ids, in pages."""
+        record_id = self._tables[table].c.record_id
+
+        def read(connection: Connection, after: int, upto: int) -> list[Any]:
+            page = sql.select(*columns).where(record_id > after, record_id <= upto)
+            return list(connection.execute(page.order_by(record_id)))
+
+        return self._pages(table, read)
 
     def _vault(
         self,
@@ -395,7 +411,7 @@ class Ancestor:
             .select_from(joined)
             .where(
                 of.c.record_id > after,
-                of.c.record_id <= min(upto, self._last["vault"]),
+                of.c.record_id <= upto,
                 of.c.volume_id.is_not(None),
                 of.c.record_date.is_not(None),
             )

@@ -31,7 +31,7 @@ from db.growth import By
 from db.views import Generation
 from lurge import backtest as backtests
 from lurge import diff as diffs
-from lurge import doctor, nightly, old_days, outcomes
+from lurge import doctor, nightly, old_days, outcomes, retention
 from lurge import orphans as lost
 from lurge import tree as trees
 from lurge.backtest import NothingToJudge
@@ -261,12 +261,7 @@ def report(
     Exit status: 0 done, or done already; 1 something failed, the rest is written; 2 wrong
     arguments or configuration; 3 something all need is missing, nothing was done.
     """
-    path = chosen_config(config or ctx.obj.config, defaults)
-    if not (path or defaults or at_a_terminal()):
-        raise click.UsageError(
-            "no configuration and no terminal: give --config FILE, or --defaults to go without"
-        )
-    settings = config_file.read(path)
+    settings = config_to_write(config or ctx.obj.config, defaults)
     log = open_log(sys.stderr, secrets.token_hex(4))
     today = datetime.now(UTC).date()
     asked = days_asked(first, last, today)
@@ -408,6 +403,16 @@ def chosen_config(given: Path | None, defaults: bool) -> Path | None:
     return None if defaults else config_file.find(given)
 
 
+def config_to_write(given: Path | None, defaults: bool) -> Config:
+    """The configuration of a command that writes: not by chance the defaults, unseen by anybody."""
+    path = chosen_config(given, defaults)
+    if not (path or defaults or at_a_terminal()):
+        raise click.UsageError(
+            "no configuration and no terminal: give --config FILE, or --defaults to go without"
+        )
+    return config_file.read(path)
+
+
 def how_to_read(settings: Config, post: MpiPost | None) -> tuple[Pass, int]:
     """A pass by the other ranks, or by threads where there are none; threads of each process."""
     if post:
@@ -517,7 +522,7 @@ def open_database(table: DatabaseTable, dry_run: bool, waiting: Callable[[str], 
 
 def database_to_ask(settings: Config) -> Database:
     """
-    The database for a question; nothing is written, and why it waits is said on standard error.
+    The database as it is: no tables are made, and why it waits is said on standard error.
 
     Raises ConfigWrong, DatabaseFailed.
     """
@@ -799,6 +804,34 @@ def orphans(
     found = lost.run(database, settings, names, asked)
     complain("\n".join(found.remarks), FINE)
     tell(lost, found, len(found.rows), everything=everything, as_json=as_json)
+    return FINE
+
+
+@suite.command(short_help="Thin out history, as it is after each night.")
+@with_config
+@click.option("--dry-run", is_flag=True, help="Only tell what would be deleted.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per report and volume.")
+@with_defaults
+@click.pass_context
+def prune(
+    ctx: click.Context, config: Path | None, dry_run: bool, as_json: bool, defaults: bool
+) -> int:
+    """
+    Delete history that is no longer to be kept, by [database.keep]: every day, later one a week,
+    then one a month stay. Each night does the same for its reports.
+
+    Exit status: 0 done; 2 wrong arguments or configuration; 3 the database cannot be used: what was
+    deleted until then stays deleted.
+    """
+    settings = config_to_write(config or ctx.obj.config, defaults)
+    database = database_to_ask(settings)
+    today = datetime.now(UTC).date()
+    thinned = retention.thin(database, settings.database.keep, today, dry_run=dry_run)
+    if as_json:
+        for each in thinned:
+            print(retention.as_json(each), flush=True)
+    else:
+        show.console().print(retention.as_table(thinned, dry_run=dry_run))
     return FINE
 
 

@@ -1,12 +1,14 @@
 """What is asked of a database before it is needed: may it be written, and how large does it get."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db import dialects
+from db import dialects, pruning
+from db.pruning import HISTORIES, History
 from db.schema import (
     base_directory_usage,
     lustre_usage,
@@ -17,7 +19,7 @@ from db.schema import (
     vault,
     volume,
 )
-from db.upkeep import in_use
+from db.upkeep import in_use, retired
 
 NIGHTS_LOOKED_AT = 30
 """For how many nights it is counted what vaults add."""
@@ -28,54 +30,59 @@ Bytes of a row with its indices, measured in MariaDB 10.11 with 120,000 rows of 
 night by night, and paths of 120 characters. SQLite took 235, 100, 105 and 580.
 """
 
-REPORTS = {lustre_usage: "reporter", user_usage: "users", base_directory_usage: "inspector"}
-"""Which report adds rows to a table every night."""
+
+class Kept(NamedTuple):
+    """
+    The days that are recorded of a report and volume.
+
+    bytes_a_day: of the newest one's rows. grows: whether the volume is in use.
+    """
+
+    days: Sequence[date]
+    bytes_a_day: int
+    grows: bool = True
 
 
 class Size(NamedTuple):
     """
     What the database takes.
 
-    bytes_now: as the database itself tells. bytes_a_night: that history adds, 0 where nothing is
-    recorded. volumes: how many have records. What has retired adds nothing, and does not count.
+    bytes_now: as the database itself tells. histories: which are thinned out with time.
+    vault_bytes_a_night: that vaults add. volumes: how many have records. What has retired adds
+    nothing, and does not count.
     """
 
     bytes_now: int
-    bytes_a_night: int
+    histories: Sequence[Kept]
+    vault_bytes_a_night: int
     volumes: int
+
+    @property
+    def bytes_a_night(self) -> int:
+        """That a night adds, 0 where nothing is recorded."""
+        of_history = sum(each.bytes_a_day for each in self.histories if each.grows)
+        return self.vault_bytes_a_night + of_history
 
 
 def size(connection: Connection, today: date) -> Size:
     """What the database takes now, and what each night adds."""
-    added = {table: _rows_of_newest(connection, table, today) for table in REPORTS}
-    added[vault] = _added_to_vaults(connection, today)
     volumes = connection.scalar(
         sql.select(sql.func.count(report_run.c.volume_id.distinct()))
         .join_from(report_run, volume)
         .where(in_use(today))
     )
+    gone = retired(connection, today)
     return Size(
         dialects.size(connection),
-        sum(ROW_BYTES[table] * rows for table, rows in added.items()),
+        [_kept(connection, of, gone) for of in pruning.histories(connection, list(HISTORIES))],
+        ROW_BYTES[vault] * _added_to_vaults(connection, today),
         volumes or 0,
     )
 
 
-def _rows_of_newest(connection: Connection, table: sql.Table, today: date) -> int:
-    """How many rows a table has of each volume's newest date."""
-    rows = connection.scalar(
-        sql.select(sql.func.count())
-        .join_from(report_run, volume)
-        .join(
-            table,
-            sql.and_(
-                table.c.volume_id == report_run.c.volume_id,
-                table.c.record_date == report_run.c.record_date,
-            ),
-        )
-        .where(report_run.c.report == REPORTS[table], report_run.c.current, in_use(today))
-    )
-    return rows or 0
+def _kept(connection: Connection, of: History, gone: frozenset[str]) -> Kept:
+    rows = pruning.rows(connection, of, of.days[-1])
+    return Kept(of.days, ROW_BYTES[HISTORIES[of.report]] * rows, grows=of.volume not in gone)
 
 
 def _added_to_vaults(connection: Connection, today: date) -> int:

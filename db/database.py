@@ -73,25 +73,38 @@ class Database:
             if address.drivername == "sqlite"
             else _mysql(address, user, password, silent_seconds)
         )
+        # What SQLite's transactions see is of one moment as it is.
+        self._still = (
+            self._engine
+            if address.drivername == "sqlite"
+            else self._engine.execution_options(isolation_level="REPEATABLE READ")
+        )
         self._retry_seconds = retry_seconds
         self._waiting = waiting
 
     def transaction(
-        self, act: Callable[[Connection], T], *, retry_seconds: float | None = None
+        self,
+        act: Callable[[Connection], T],
+        *,
+        retry_seconds: float | None = None,
+        still: bool = False,
     ) -> T:
         """
         Do something wholly or not at all, and again while the database is away or busy.
+
+        still: all statements see the rows of one moment, though others may change them meanwhile.
 
         A connection that is lost while it commits leaves open whether it did: what is done again
         must know its own work. Raises DatabaseFailed `retry_seconds` after the first loss, which
         is the database's if none is given.
         """
         patience = self._retry_seconds if retry_seconds is None else retry_seconds
+        engine = self._still if still else self._engine
         deadline = None
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                with self._engine.begin() as connection:
+                with engine.begin() as connection:
                     return act(connection)
             except DBAPIError as error:
                 if not dialects.worth_a_retry(error):

@@ -352,7 +352,7 @@ def restate(
         return
     if not replace:
         raise _already(run)
-    connection.execute(sql.delete(report_run).where(*_named(begun.run_id, begun.token)))
+    connection.execute(sql.delete(report_run).where(*named(begun.run_id, begun.token)))
     connection.execute(
         sql.update(report_run)
         .where(report_run.c.run_id == run_id)
@@ -432,7 +432,7 @@ def hold(connection: Connection, of: Unseen) -> bool:
     held = connection.scalar(
         sql.select(report_run.c.run_id)
         .where(
-            *_named(of.run_id, of.token),
+            *named(of.run_id, of.token),
             sql.or_(report_run.c.done.is_(None), report_run.c.first_id.is_not(None)),
         )
         .with_for_update()
@@ -442,18 +442,22 @@ def hold(connection: Connection, of: Unseen) -> bool:
 
 def forget(connection: Connection, of: Unseen) -> None:
     """Free the ids of a run whose rows are deleted; a left-over leaves nothing."""
-    named = _named(of.run_id, of.token)
-    connection.execute(sql.delete(report_run).where(*named, report_run.c.done.is_(None)))
-    connection.execute(sql.update(report_run).where(*named).values(first_id=None))
+    this = named(of.run_id, of.token)
+    connection.execute(sql.delete(report_run).where(*this, report_run.c.done.is_(None)))
+    connection.execute(sql.update(report_run).where(*this).values(first_id=None))
 
 
-def _named(run_id: int, token: str) -> tuple[sql.ColumnElement[bool], ...]:
-    """SQLite gives the last run_id again when its run is gone: the token is never the same."""
+def named(run_id: int, token: str) -> tuple[sql.ColumnElement[bool], ...]:
+    """
+    That it is this very run.
+
+    SQLite gives the last run_id again when its run is gone: the token is never the same.
+    """
     return report_run.c.run_id == run_id, report_run.c.token == token
 
 
 def _being_filled(begun: Begun) -> tuple[sql.ColumnElement[bool], ...]:
-    return (*_named(begun.run_id, begun.token), report_run.c.host.is_not(None))
+    return (*named(begun.run_id, begun.token), report_run.c.host.is_not(None))
 
 
 def _is_changed(

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +19,8 @@ from rich.table import Table
 
 from db import checkup
 from db.database import Database, is_empty_file
-from lurge import nightly
-from lurge_types.config import Config, VolumeTable
+from lurge import nightly, retention
+from lurge_types.config import Config, KeepTable, VolumeTable
 from lurge_types.scans import Scan
 from utils import show
 from utils.mounts import Mount, mounts, nearest
@@ -132,22 +132,47 @@ def _database(patient: Patient) -> Iterator[Point]:
         database.transaction(checkup.try_rights)
         yield Point("database", "ok", f"{database.name} has its tables, and may be written")
         found = database.transaction(partial(checkup.size, today=patient.today))
-        yield _size(_in_use(patient.config, patient.today), found)
+        yield _size(patient.config, patient.today, found)
     finally:
         database.close()
 
 
-def _size(tables: Sequence[VolumeTable], found: checkup.Size) -> Point:
+def _size(config: Config, today: date, found: checkup.Size) -> Point:
     """What the database takes, and in a year; volumes that have no records yet are average ones."""
     now = f"{show.size(found.bytes_now)} now"
     if not found.bytes_a_night:
         return Point("database size", "ok", f"{now}; of what a night adds nothing is known yet")
-    volumes = max(len(tables), found.volumes)
+    volumes = max(len(_in_use(config, today)), found.volumes)
     night = found.bytes_a_night * volumes // found.volumes
-    year = found.bytes_now + NIGHTS_A_YEAR * night
+    year = found.bytes_now + grown_in_a_year(config.database.keep, today, found, volumes)
     of = f"{volumes} volumes" if volumes > 1 else "1 volume"
-    words = f"{now}, {show.size(night)} more each night of {of}: {show.size(year)} in a year"
+    words = (
+        f"{now}, {show.size(night)} more each night of {of}: {show.size(year)} in a year, with "
+        "history thinned out by [database.keep]"
+    )
     return Point("database size", "ok", words)
+
+
+def grown_in_a_year(keep: KeepTable, today: date, found: checkup.Size, volumes: int) -> int:
+    """
+    By how many bytes the database grows within a year, if each night adds what the last one did.
+
+    Never below 0: what is deleted leaves room in the files, which do not shrink.
+    """
+    nights = [today + timedelta(days) for days in range(1, NIGHTS_A_YEAR + 1)]
+
+    def more(days: Sequence[date], *, grows: bool = True) -> int:
+        """How many more days are there in a year than now."""
+        then = {*days, *nights} if grows else days
+        return len(retention.kept(then, nights[-1], keep)) - len(days)
+
+    recorded = sum(
+        each.bytes_a_day * more(each.days, grows=each.grows) for each in found.histories
+    )
+    history_a_night = found.bytes_a_night - found.vault_bytes_a_night
+    not_yet = history_a_night * more(()) * (volumes - found.volumes) // found.volumes
+    vaults = NIGHTS_A_YEAR * found.vault_bytes_a_night * volumes // found.volumes
+    return max(0, recorded + not_yet + vaults)
 
 
 def _sources(patient: Patient) -> Iterator[Point]:

@@ -47,6 +47,13 @@ TEMPLATE = """\
 # For how long a database that is away is waited for, in seconds.
 # retry_seconds = 300
 
+# For how many days history keeps every day, and for how many more one a week; then it keeps one a
+# month, for ever unless monthly says for how many days.
+# [database.keep]
+# daily = 400
+# weekly = 1095
+# monthly = 3650
+
 [names]
 # "system": the names that this machine knows. "files": a file as `getent group` prints it, and one
 # as `getent passwd` does; without that one, users go by their numbers. "ldap": see below.

@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from db import runs
+from db import pruning, runs
 from db.database import Database, DatabaseFailed
 from db.runs import AlreadyRecorded
+from lurge import retention
 from lurge.candidates.report import Candidates, RowsMissing
 from lurge.onepass.work import Answers, Read, Reading, Told, Work
 from lurge.remarks import bad_lines, too_few_lines
@@ -39,6 +40,7 @@ GIVE_WAY = frozenset({"reporter", "inspector", "users"})
 
 GAVE_WAY = "replaces what was imported of this day"
 OTHER_SETTINGS = "with other settings: --force makes it and its rows again"
+ALL_VOLUMES = Volume("-")
 FRESH_DAYS = 1
 """How many days old the newest scan is without a remark."""
 
@@ -207,6 +209,35 @@ class Night:
     day: date | None = None
 
     def run(
+        self, wanted: Sequence[Scan | ScanMissing], progress: Callable[[Progress], None]
+    ) -> Iterator[Result]:
+        """
+        Read what is due and write it, then thin history out.
+
+        Raises DatabaseFailed where it cannot even be told what is due.
+        """
+        yield from self.make(wanted, progress)
+        yield from self.thin()
+
+    def thin(self) -> Iterator[Result]:
+        """Thin out the history of these reports, of all volumes; of what is deleted it is told."""
+        for report in self.reports:
+            if report.name in pruning.HISTORIES and not self.dry_run:
+                yield from self._thinned(report)
+
+    def _thinned(self, report: Report) -> Iterator[Result]:
+        days = rows = 0
+        keep = self.config.database.keep
+        try:
+            for each in retention.thin(self.database, keep, self.today, [report.name]):
+                days, rows = days + each.days, rows + each.rows
+        except DatabaseFailed as error:
+            yield _failed(report, ALL_VOLUMES, f"history is not thinned out to the end: {error}")
+        if days:
+            remark = f"{days:,} days of volumes and {rows:,} rows of history were deleted"
+            yield Result(Outcome(report.name, ALL_VOLUMES.name, "thinned", remarks=(remark,)))
+
+    def make(
         self, wanted: Sequence[Scan | ScanMissing], progress: Callable[[Progress], None]
     ) -> Iterator[Result]:
         """
@@ -467,7 +498,7 @@ class Night:
             try:
                 tsv.remove_older(self.config.report_dir / report.name, self.config.keep, self.today)
             except TsvFailed as error:
-                yield _failed(report, Volume("-"), str(error))
+                yield _failed(report, ALL_VOLUMES, str(error))
 
 
 def _run(report: str, read: Read, started: datetime, settings: str | None) -> Run:

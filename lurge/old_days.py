@@ -9,6 +9,7 @@ of a day is no failure here: there is none to come.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
@@ -104,13 +105,19 @@ def run(
     """
     Do a night's work for one day after the other; each result says of which day it is.
 
+    History is thinned out in the end: what is said of a day leans on all days before it.
+
     splitter: makes one for a day; None where it is not wanted.
 
     Raises DatabaseFailed where it cannot even be told what is due; the days before are done.
     """
     for day in old.days:
-        for result in _of_day(night, day, splitter, progress):
-            yield replace(result, outcome=replace(result.outcome, day=day.day))
+        yield from map(partial(_dated, day=day.day), _of_day(night, day, splitter, progress))
+    yield from map(partial(_dated, day=old.days[-1].day), night.thin())
+
+
+def _dated(result: Result, day: date) -> Result:
+    return replace(result, outcome=replace(result.outcome, day=day))
 
 
 def _of_day(
@@ -122,7 +129,7 @@ def _of_day(
     if splitter and day.lacking:
         yield from map(Result, _without_folder(day))
     wanted = splitter() if splitter and not day.lacking else None
-    yield from replace(night, splitter=wanted, day=day.day).run(day.scans, progress)
+    yield from replace(night, splitter=wanted, day=day.day).make(day.scans, progress)
 
 
 def _without_folder(day: Day) -> Iterator[Outcome]:

@@ -39,6 +39,7 @@ STATUSES = {
     "already": "recorded already",
     "read": "read only",
     "skipped": "skipped",
+    "thinned": "thinned out",
     "failed": "failed",
 }
 """What is told of each."""

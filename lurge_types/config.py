@@ -30,6 +30,11 @@ LONGEST_VOLUME_NAME = 100
 MAX_DAYS = 365_000
 """A thousand years: counted back from today, the calendar does not reach much further."""
 
+LEAST_DAILY = 7
+"""Days of history after which a day's week is over."""
+
+LEAST_BEFORE_MONTHS = 37
+"""Days of history after which a day's month is over, and the week at the month's end."""
 
 MOST_SECONDS = 86_400
 """A day, longer than anybody would wait for one answer."""
@@ -128,12 +133,37 @@ class VolumeTable(Table):
         return successor
 
 
+class KeepTable(Table):
+    """
+    For how many days history keeps every day, for how many more one a week, then one a month.
+
+    monthly: None for ever. The bounds see to it that a day is judged when its week is over, and when
+    the last week that begins in its month is: so it does not matter how often history is thinned.
+    """
+
+    daily: Annotated[int, Field(strict=True, ge=LEAST_DAILY, le=MAX_DAYS)] = 400
+    weekly: Annotated[int, Field(strict=True, ge=0, le=MAX_DAYS)] = 1095
+    monthly: Annotated[int, Field(strict=True, ge=0, le=MAX_DAYS)] | None = None
+
+    @field_validator("weekly")
+    @classmethod
+    def _sees_months(cls, weekly: int, info: ValidationInfo) -> int:
+        daily = info.data.get("daily", LEAST_BEFORE_MONTHS)
+        if daily + weekly < LEAST_BEFORE_MONTHS:
+            raise ValueError(
+                f"must be at least {LEAST_BEFORE_MONTHS - daily} where daily is {daily}: the two "
+                "together have to reach over a month and the week at its end"
+            )
+        return weekly
+
+
 class DatabaseTable(Table):
-    """Where the tables are."""
+    """Where the tables are, and what they keep."""
 
     url: str = "sqlite:///lurge-data/lurge.db"
     password_file: File | None = None
     retry_seconds: Annotated[float, Field(strict=True, ge=0)] = 300
+    keep: KeepTable = KeepTable()
 
     @field_validator("url")
     @classmethod

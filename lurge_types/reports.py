@@ -233,7 +233,7 @@ class Made:
     remarks: tuple[str, ...] = ()
 
 
-Status = Literal["written", "already", "read", "skipped", "failed"]
+Status = Literal["written", "already", "read", "skipped", "thinned", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Outcome:
     What became of a report of a volume.
 
     status: `written`; `already` there before; only `read` (a dry run); `skipped`, as a remark says
-    why; or `failed`.
+    why; history that was `thinned` out; or `failed`.
     run: from which scan; None where there is none, or where it could not be read.
     tsv: the file with the rows, where there is one.
     remarks: what a reader of the report should know, in words.

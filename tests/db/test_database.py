@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -505,3 +505,19 @@ def test_no_words_hold_a_password(
     assert len(said) > 40
     for secret in (*passwords(place.table, place.admin), "in-the-url"):
         assert secret not in words
+
+
+def test_all_statements_of_a_still_transaction_see_one_moment(
+    database: Database, place: Place, connect: Connect
+) -> None:
+    another = connect(place.table, retry_seconds=0)
+    database.transaction(lambda connection: add(connection, 1))
+
+    def look_twice(connection: sql.Connection) -> list[int]:
+        select = sql.select(unix_group.c.gid)
+        before = list(connection.scalars(select))
+        with suppress(DatabaseFailed):  # SQLite lets nobody write meanwhile
+            another.transaction(lambda their: add(their, 2))
+        return [*before, *connection.scalars(select)]
+
+    assert database.transaction(look_twice, still=True) == [1, 1]

@@ -18,10 +18,10 @@ from db import checkup, upkeep, usage, vaults
 from db.database import Database
 from db.schema import lustre_usage, metadata, vault
 from db.upkeep import Retirement
-from lurge import doctor
+from lurge import doctor, retention
 from lurge.demo.site import make
 from lurge.doctor import Point
-from lurge_types.config import DatabaseTable
+from lurge_types.config import DatabaseTable, KeepTable
 from lurge_types.forecasts import Forecast
 from lurge_types.reports import Run
 from lurge_types.scans import Volume
@@ -235,6 +235,7 @@ def test_a_database_that_can_be_used_is_well(
     assert points["database"].words.endswith("has its tables, and may be written")
     # 50 rows of 320 bytes of the one volume that has records; there are three.
     assert "46.9 KiB more each night of 3 volumes" in points["database size"].words
+    assert "in a year, with history thinned out by [database.keep]" in points["database size"].words
 
 
 def test_the_doctor_leaves_the_database_as_it_is(
@@ -294,6 +295,61 @@ def test_the_size_that_is_foretold_is_about_what_comes(database: Database) -> No
     store(database, 90, first_day=DAY + timedelta(days=30))
     grown = database.transaction(measured).bytes_now - first.bytes_now
     assert grown / 2 < 90 * first.bytes_a_night < grown * 2
+
+
+def size_of(
+    days: Sequence[date], bytes_a_night: int = 1000, vault_bytes_a_night: int = 0
+) -> checkup.Size:
+    """What a database of one volume takes."""
+    history = checkup.Kept(days, bytes_a_night)
+    return checkup.Size(10**6, [history], vault_bytes_a_night, volumes=1)
+
+
+def grown(found: checkup.Size, keep: KeepTable | None = None, volumes: int = 1) -> int:
+    return doctor.grown_in_a_year(keep or KeepTable(), DAY, found, volumes)
+
+
+def before(count: int) -> list[date]:
+    return [DAY - timedelta(days=number) for number in range(count)]
+
+
+def test_a_year_of_nights_is_all_kept_at_first() -> None:
+    assert grown(size_of([DAY])) == 365 * 1000
+    assert grown(size_of([DAY], vault_bytes_a_night=10)) == 365 * 1010
+
+
+def test_what_is_thinned_out_within_a_year_is_taken_off() -> None:
+    # 400 days stay, and one of each of the 52 weeks before or of the one that the 400 begin in.
+    assert grown(size_of(before(400))) in (52 * 1000, 53 * 1000)
+
+
+def test_history_that_has_got_as_old_as_it_gets_grows_by_a_day_a_month() -> None:
+    keep = KeepTable(daily=30, weekly=60)
+    old = sorted(retention.kept(before(3000), DAY, keep))
+    assert grown(size_of(old), keep) in (11 * 1000, 12 * 1000, 13 * 1000)
+    kept_shorter = keep.model_copy(update={"monthly": 365})
+    old = sorted(retention.kept(old, DAY, kept_shorter))
+    assert grown(size_of(old), kept_shorter) in (0, 1000, 2000)
+
+
+def test_what_was_never_thinned_yet_leaves_room_but_no_smaller_database() -> None:
+    assert grown(size_of(before(3000))) == 0
+
+
+def test_history_of_a_retired_volume_gets_less() -> None:
+    one, other = (checkup.Kept(before(count), 1000) for count in (1, 400))
+    found = size_of([DAY])._replace(histories=[one, other._replace(grows=False)])
+    assert found.bytes_a_night == 1000
+    # Of 400 days 36 are no older than 400 in a year, and of each of 52 or 53 weeks one is left.
+    gone = 400 - 36 - 52
+    assert grown(found) - (365 - gone) * 1000 in (0, 1000)
+
+
+def test_volumes_without_records_are_average_ones_that_begin_now() -> None:
+    found = size_of(before(400))
+    assert grown(found, volumes=3) == grown(found) + 2 * 365 * 1000
+    vaults = size_of([DAY], 0, vault_bytes_a_night=10)
+    assert grown(vaults, volumes=3) == 3 * 365 * 10
 
 
 def test_what_vaults_add_is_counted_by_the_nights_there_were(database: Database) -> None:

@@ -16,6 +16,7 @@ from lurge.init import TEMPLATE, ConfigUnwritable, write_config
 from lurge_types.config import (
     Config,
     DatabaseTable,
+    KeepTable,
     LdapTable,
     PassTable,
     PseudoGroup,
@@ -82,6 +83,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         url = "mysql+pymysql://user@host:3307/name"
         password_file = "/p"
         retry_seconds = 0.5
+        [database.keep]
+        daily = 7
+        weekly = 30
+        monthly = 0
         [names]
         source = "files"
         group_file = "/g"
@@ -124,6 +129,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 url="mysql+pymysql://user@host:3307/name",
                 password_file=Path("/p"),
                 retry_seconds=0.5,
+                keep=KeepTable(daily=7, weekly=30, monthly=0),
             ),
             "names": {"source": "files", "group_file": "/g", "user_file": "/u"},
             "quotas": {
@@ -241,11 +247,33 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("daily = 6", "database.keep.daily: "),
+        ("daily = 7\nweekly = 29", "database.keep.weekly: must be at least 30 where daily is 7: "),
+        ("daily = 36\nweekly = 0", "database.keep.weekly: must be at least 1 where daily is 36: "),
+        ("weekly = -1", "database.keep.weekly: "),
+        ("monthly = -1", "database.keep.monthly: "),
+        ('monthly = "ever"', "database.keep.monthly: "),
+        ("yearly = 1", "database.keep.yearly: "),
+    ],
+)
+def test_history_is_kept_for_days_that_make_sense(lines: str, problem: str, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, f"[database.keep]\n{lines}")
+    assert line.startswith(problem)
+
+
+@pytest.mark.parametrize("lines", ["daily = 37\nweekly = 0", "daily = 7\nweekly = 30"])
+def test_history_may_be_kept_as_shortly_as_it_can_be_judged(lines: str, tmp_path: Path) -> None:
+    assert config(tmp_path, f"[database.keep]\n{lines}").database.keep.monthly is None
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("kep = 3", "kep: unknown key"),
         ("pass_ = {}", "pass_: unknown key"),
-        ("[database.keep]\ndaily = 3", "database.keep: unknown key"),
+        ("[database.kept]\ndaily = 3", "database.kept: unknown key"),
         ("[serve]\n[archive]", "serve: unknown key\narchive: unknown key"),
         ("[[volume]]\nmount = '/a'", "volume.1.name: Field required"),
         ("[[volume]]\nname = 'a'", "volume.1.mount: Field required"),

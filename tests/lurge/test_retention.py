@@ -1,0 +1,385 @@
+"""History thins out with its age, and ends the same however often that is done."""
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import sqlalchemy as sql
+from hypothesis import given
+from hypothesis import strategies as some
+from servers import nights
+from servers.nights import DAY, VOLUME
+from site_of_tests import TODAY, Site, entries
+
+from db import runs, usage
+from db.database import Database
+from db.names import volume_id
+from db.schema import lustre_usage, report_run
+from lurge import retention
+from lurge.retention import Thinned
+from lurge_types.config import DatabaseTable, KeepTable
+from lurge_types.scans import Volume
+
+OTHER = Volume("scratch2", b"/lustre/scratch2")
+SHORT = KeepTable(daily=7, weekly=30)
+MONDAY = date(2026, 3, 2)
+
+keeps = some.builds(
+    KeepTable,
+    daily=some.integers(7, 60),
+    weekly=some.integers(30, 90),
+    monthly=some.none() | some.integers(0, 90),
+)
+
+
+def days(*back: int) -> set[date]:
+    """So many days before DAY."""
+    return {DAY - timedelta(number) for number in back}
+
+
+# Which days stay.
+
+
+def test_of_nothing_nothing_stays() -> None:
+    assert retention.kept([], DAY, KeepTable()) == set()
+
+
+def test_every_day_stays_for_a_while() -> None:
+    young = days(*range(401))
+    assert retention.kept(young, DAY, KeepTable()) == young
+
+
+def test_then_the_newest_of_each_week_stays() -> None:
+    weeks = {MONDAY + timedelta(number) for number in range(14)}
+    today = MONDAY + timedelta(7 + 6 + 401)
+    sundays = {MONDAY + timedelta(6), MONDAY + timedelta(13)}
+    assert retention.kept(weeks, today, KeepTable()) == sundays
+    of_gaps = weeks - sundays
+    assert retention.kept(of_gaps, today, KeepTable()) == {day - timedelta(1) for day in sundays}
+
+
+def test_a_week_that_is_half_old_keeps_what_is_young_of_it() -> None:
+    week = {MONDAY + timedelta(number) for number in range(7)}
+    today = MONDAY + timedelta(3 + SHORT.daily)
+    assert retention.kept(week, today, SHORT) == {day for day in week if day.weekday() >= 3}
+
+
+def test_a_week_may_lie_in_two_years() -> None:
+    week = {date(2025, 12, 31), date(2026, 1, 1)}
+    assert retention.kept(week, date(2026, 2, 1), SHORT) == {date(2026, 1, 1)}
+
+
+def test_then_the_newest_week_of_each_month_stays_for_ever() -> None:
+    sundays = {date(2020, 1, 5) + timedelta(7 * number) for number in range(100)}
+    stay = retention.kept(sundays, date(3026, 1, 1), KeepTable())
+    assert len(stay) == len({(day.year, day.month) for day in sundays})
+    assert all((day + timedelta(7)).month != day.month for day in stay - {max(sundays)})
+
+
+def test_or_as_long_as_is_said() -> None:
+    keep = KeepTable(daily=7, weekly=30, monthly=100)
+    newest = date(2026, 12, 27)
+    months = {date(2026, 12 - back, 27) for back in range(9)}
+    oldest = min(day for day in months if (newest - day).days <= 137)
+    assert retention.kept(months, newest, keep) == {day for day in months if day >= oldest}
+    none = KeepTable(daily=7, weekly=30, monthly=0)
+    assert min(retention.kept(months, newest, none)) == date(2026, 11, 27)
+
+
+@given(some.sets(some.dates(date(2020, 1, 1), date(2026, 1, 1)), min_size=1), keeps)
+def test_the_newest_of_all_stays_however_old(recorded: set[date], keep: KeepTable) -> None:
+    assert max(recorded) in retention.kept(recorded, date(2900, 1, 1), keep)
+
+
+def test_a_day_to_come_stays() -> None:
+    tomorrow = days(-1, 0)
+    assert retention.kept(tomorrow, DAY, SHORT) == tomorrow
+
+
+@given(
+    some.sets(some.integers(0, 400), min_size=1),
+    some.sets(some.integers(0, 500)),
+    some.integers(0, 100),
+    keeps,
+)
+def test_history_that_is_thinned_every_night_ends_as_if_it_were_thinned_once(
+    recorded: set[int], nights: set[int], later: int, keep: KeepTable
+) -> None:
+    """recorded, nights: the days of records and those on which they are thinned, as numbers."""
+    last = max(recorded) + later
+    stay: set[date] = set()
+    for number in range(last + 1):
+        day = DAY + timedelta(number)
+        stay |= {day} & {DAY + timedelta(each) for each in recorded}
+        if number in nights or number == last:
+            stay = retention.kept(stay, day, keep)
+    all_of_them = {DAY + timedelta(number) for number in recorded}
+    assert stay == retention.kept(all_of_them, DAY + timedelta(last), keep)
+
+
+@given(some.sets(some.integers(0, 2000), min_size=1), keeps)
+def test_what_is_thinned_is_not_thinned_again(back: set[int], keep: KeepTable) -> None:
+    stay = retention.kept(days(*back), DAY, keep)
+    assert retention.kept(stay, DAY, keep) == stay
+
+
+@given(some.sets(some.integers(0, 2000), min_size=1), keeps)
+def test_every_week_and_then_every_month_that_ends_in_a_week_has_a_day(
+    back: set[int], keep: KeepTable
+) -> None:
+    recorded = days(*back)
+    stay = retention.kept(recorded, DAY, keep)
+    within = keep.daily + keep.weekly
+    young = [day for day in recorded if (DAY - day).days <= within]
+    assert {day.isocalendar()[:2] for day in young} <= {day.isocalendar()[:2] for day in stay}
+    if keep.monthly is None:
+        newest_of_weeks = {day.isocalendar()[:2]: day for day in sorted(recorded)}.values()
+        months = {(day.year, day.month) for day in newest_of_weeks}
+        assert months <= {(day.year, day.month) for day in stay}
+
+
+# In the database.
+
+
+def store(database: Database, of: Iterable[date], volume: Volume = VOLUME, count: int = 3) -> None:
+    made = [(nights.run(day, volume), nights.rows(count, volume)) for day in of]
+    usage.store_days(database, volume, made, replace=False)
+
+
+def thin(
+    database: Database, today: date = DAY, keep: KeepTable = SHORT, *, dry_run: bool = False
+) -> list[Thinned]:
+    return list(retention.thin(database, keep, today, dry_run=dry_run))
+
+
+def days_stored(database: Database) -> tuple[set[date], set[date]]:
+    """Of rows, and of runs."""
+
+    def read(connection: sql.Connection) -> tuple[set[date], set[date]]:
+        columns = lustre_usage.c.record_date, report_run.c.record_date
+        rows, of_runs = (set(connection.scalars(sql.select(column))) for column in columns)
+        return rows, of_runs
+
+    return database.transaction(read)
+
+
+def test_an_empty_database_has_nothing_to_thin(database: Database) -> None:
+    assert thin(database) == []
+
+
+def test_a_dry_run_tells_what_is_then_done_and_again_nothing_is(database: Database) -> None:
+    recorded = days(*range(50))
+    store(database, recorded)
+    store(database, days(0, 1), OTHER)
+    stay = retention.kept(recorded, DAY, SHORT)
+    gone = len(recorded - stay)
+    told = [
+        Thinned("reporter", "scratch1", gone, 3 * gone, len(stay), min(stay)),
+        Thinned("reporter", "scratch2", 0, 0, 2, DAY - timedelta(1)),
+    ]
+    assert gone > 20
+    assert thin(database, dry_run=True) == told
+    assert days_stored(database) == (recorded, recorded)
+    assert thin(database) == told
+    assert days_stored(database) == (stay, stay)
+    assert [(each.days, each.rows) for each in thin(database)] == [(0, 0), (0, 0)]
+
+
+def test_each_volume_has_its_own_newest_days(database: Database) -> None:
+    monday = MONDAY - timedelta(28)
+    store(database, [monday, monday + timedelta(1), DAY])
+    store(database, [monday, monday + timedelta(2)], OTHER)
+    thin(database, MONDAY)
+    one, two = monday + timedelta(1), monday + timedelta(2)
+    assert days_stored(database)[0] == {one, two, DAY}
+
+
+def test_a_volume_without_scans_for_years_keeps_its_newest_day(database: Database) -> None:
+    store(database, days(0, 1, 2))
+    keep = KeepTable(monthly=0)
+    assert thin(database, DAY + timedelta(5000), keep) == [
+        Thinned("reporter", "scratch1", 2, 6, 1, DAY)
+    ]
+    assert days_stored(database) == ({DAY}, {DAY})
+
+
+def test_imported_days_are_thinned_too(database: Database) -> None:
+    store(database, days(30, 31, 32, 0))
+    imported = sql.update(report_run).values(imported_from="older")
+    database.transaction(lambda connection: connection.execute(imported))
+    [of] = thin(database)
+    assert of.days > 0
+
+
+def test_runs_of_reports_without_history_stay(database: Database) -> None:
+    reports = ("puppeteer", "candidates", "splitter")
+
+    def record(connection: sql.Connection) -> None:
+        here = volume_id(connection, VOLUME)
+        for report in reports:
+            for day in days(40, 41, 42, 0):
+                runs.record(connection, nights.run(day, report=report), here, report)
+
+    database.transaction(record)
+    assert thin(database) == []
+    assert days_stored(database)[1] == days(40, 41, 42, 0)
+
+
+def test_thinning_goes_on_where_it_was_cut_short(database: Database) -> None:
+    recorded = days(*range(50))
+    for volume in (VOLUME, OTHER):
+        store(database, recorded, volume)
+    next(retention.thin(database, SHORT, DAY))
+    assert days_stored(database)[0] == recorded
+    thin(database)
+    assert days_stored(database)[0] == retention.kept(recorded, DAY, SHORT)
+
+
+def test_a_rate_is_found_from_what_is_left(database: Database) -> None:
+    store(database, days(*range(50)))
+    stay = retention.kept(days(*range(50)), DAY, SHORT)
+    thin(database)
+
+    def read(connection: sql.Connection) -> Sequence[int]:
+        found = usage.history(connection, VOLUME.name, DAY - timedelta(60), DAY + timedelta(1))
+        return sorted({int(day) for day in found.day})
+
+    assert database.transaction(read) == sorted(day.toordinal() for day in stay)
+
+
+# As a user runs it.
+
+
+KEEP = "[database.keep]\ndaily = 7\nweekly = 30\n"
+BACK = range(20, 61)
+
+
+def site_with_history(folder: Path, table: DatabaseTable | None = None) -> Site:
+    """A site with a scan of today, and a history of some days before."""
+    site = Site(folder)
+    if table:
+        site.database, site.password_file = table.url, table.password_file
+    site.add_scan(entries(10))
+    return site
+
+
+def with_keep(site: Site) -> Site:
+    """What of a configuration comes behind the table of the database."""
+    path = site.write_config()
+    path.write_text(f"{path.read_text('utf-8')}{KEEP}", "utf-8")
+    return site
+
+
+def run(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = site.command(*arguments)
+    with_keep(site)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def old_days() -> set[date]:
+    return {TODAY - timedelta(number) for number in BACK}
+
+
+def staying() -> set[date]:
+    return retention.kept({*old_days(), TODAY}, TODAY, SHORT)
+
+
+def test_a_night_thins_the_history_of_its_reports_and_says_so_once(
+    tmp_path: Path, database: Database, table: DatabaseTable
+) -> None:
+    store(database, old_days())
+    site = site_with_history(tmp_path, table)
+    assert run(site, "users").stdout.count("thinned") == 0
+    dry = run(site, "reporter", "--dry-run", "--json")
+    assert [json.loads(line)["status"] for line in dry.stdout.splitlines()] == ["read"]
+    assert days_stored(database)[0] == old_days()
+    done = run(site, "reporter", "--json")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["status"] for each in told] == ["written", "thinned"], done
+    assert (told[1]["report"], told[1]["volume"]) == ("reporter", "-")
+    # The other volume's newest day is no longer young, and stays.
+    gone = old_days() - retention.kept(old_days(), TODAY, SHORT)
+    assert told[1]["remarks"] == [
+        f"{len(gone)} days of volumes and {3 * len(gone)} rows of history were deleted"
+    ]
+    assert f"event=thinned run={done.stderr.split('run=')[1].split()[0]}" in done.stderr
+    assert days_stored(database)[0] == old_days() - gone | {TODAY}
+    again = run(site, "reporter", "--json")
+    assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == ["already"]
+
+
+def test_old_days_that_are_filled_in_are_thinned_in_the_end(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    for day in old_days():
+        site.add_scan(entries(10), day=day)
+    first = min(old_days())
+    done = run(site, "reporter", "--from", str(first), "--json")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["status"] for each in told] == ["written"] * len(BACK) + ["thinned"]
+    assert told[-1]["day"] == str(max(old_days()))
+    with sqlite3.connect(tmp_path / "lurge.db") as database:
+        left = database.execute("select distinct record_date from lustre_usage").fetchall()
+    expected = retention.kept(old_days(), TODAY, SHORT)
+    assert {day for (day,) in left} == {str(day) for day in expected}
+    table = run(site, "reporter", "--from", str(first))
+    assert table.returncode == 0
+    assert "thinned out" in table.stdout
+
+
+def test_prune_tells_of_each_history_what_goes_and_what_is_left(
+    tmp_path: Path, database: Database, table: DatabaseTable
+) -> None:
+    store(database, old_days())
+    site = site_with_history(tmp_path, table)
+    stay = retention.kept(old_days(), TODAY, SHORT)
+    told = {
+        "report": "reporter",
+        "volume": "scratch1",
+        "days": len(BACK) - len(stay),
+        "rows": 3 * (len(BACK) - len(stay)),
+        "days_kept": len(stay),
+        "oldest": str(min(stay)),
+    }
+    dry = run(site, "prune", "--dry-run", "--json")
+    assert (dry.returncode, json.loads(dry.stdout)) == (0, told)
+    assert "History that would be deleted" in run(site, "prune", "--dry-run").stdout
+    assert days_stored(database)[0] == old_days()
+    done = run(site, "prune")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("History that was deleted")
+    assert done.stdout.splitlines()[2].split() == list(map(str, told.values()))
+    assert days_stored(database)[0] == stay
+    again = run(site, "prune", "--json")
+    assert json.loads(again.stdout) == told | {"days": 0, "rows": 0}
+
+
+def test_prune_makes_no_database(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    assert run(site, "prune", "--json").returncode == 0
+    assert not (tmp_path / "lurge.db").exists()
+
+
+def test_prune_without_a_database_server_ends_with_status_3(tmp_path: Path) -> None:
+    site = Site(tmp_path, database="mysql+pymysql://nobody@127.0.0.1:1/none", retry_seconds=0)
+    done = run(site, "prune")
+    assert done.returncode == 3
+    assert "see that it is there" in done.stderr
+
+
+def test_prune_takes_no_defaults_by_chance(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    command = site.command("prune")[:-2]
+    (tmp_path / "lurge.toml").unlink()
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no configuration and no terminal" in done.stderr

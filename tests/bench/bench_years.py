@@ -35,7 +35,7 @@ from lurge_types.config import KeepTable
 FIRST = date(2026, 11, 28)
 QUARTER = 91
 SETTINGS = (*DURABLE, "--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M")
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.02
 
 RUNS = (
     "update report_run set current = 0",

@@ -137,8 +137,8 @@ class KeepTable(Table):
     """
     For how many days history keeps every day, for how many more one a week, then one a month.
 
-    monthly: None for ever. The bounds see to it that a day is judged when its week is over, and when
-    the last week that begins in its month is: so it does not matter how often history is thinned.
+    monthly: None for ever. The bounds see to it that a day is judged when its week is over, or when
+    the last week of its month is: so it does not matter how often history is thinned.
     """
 
     daily: Annotated[int, Field(strict=True, ge=LEAST_DAILY, le=MAX_DAYS)] = 400

@@ -3,17 +3,22 @@
 import json
 import sqlite3
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import pytest
 import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as some
 from servers import nights
+from servers.databases import on_mariadb
+from servers.mariadb import Mariadb
 from servers.nights import DAY, VOLUME
 from site_of_tests import TODAY, Site, entries
 
+import manager
 from db import runs, usage
 from db.database import Database
 from db.names import volume_id
@@ -253,87 +258,110 @@ def test_a_rate_is_found_from_what_is_left(database: Database) -> None:
 # As a user runs it.
 
 
-KEEP = "[database.keep]\ndaily = 7\nweekly = 30\n"
-BACK = range(20, 61)
+BACK = range(20, 61, 2)
 
 
-def site_with_history(folder: Path, table: DatabaseTable | None = None) -> Site:
-    """A site with a scan of today, and a history of some days before."""
-    site = Site(folder)
-    if table:
-        site.database, site.password_file = table.url, table.password_file
-    site.add_scan(entries(10))
-    return site
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """What is told in JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
 
 
-def with_keep(site: Site) -> Site:
-    """What of a configuration comes behind the table of the database."""
-    path = site.write_config()
-    path.write_text(f"{path.read_text('utf-8')}{KEEP}", "utf-8")
-    return site
+Run = Callable[..., Done]
 
 
-def run(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = site.command(*arguments)
-    with_keep(site)
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def run(site: Site, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command on a site that keeps history for a short time."""
+
+    def run(*arguments: str) -> Done:
+        config = site.write_config()
+        with config.open("a", encoding="utf-8") as text:
+            text.write("[database.keep]\ndaily = 7\nweekly = 30\n")
+        capsys.readouterr()
+        status = manager.main([*arguments, "--config", str(config)])
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+def with_database(site: Site, table: DatabaseTable) -> None:
+    site.database, site.password_file = table.url, table.password_file
 
 
 def old_days() -> set[date]:
     return {TODAY - timedelta(number) for number in BACK}
 
 
-def staying() -> set[date]:
-    return retention.kept({*old_days(), TODAY}, TODAY, SHORT)
-
-
 def test_a_night_thins_the_history_of_its_reports_and_says_so_once(
-    tmp_path: Path, database: Database, table: DatabaseTable
+    site: Site, run: Run, database: Database, table: DatabaseTable
 ) -> None:
     store(database, old_days())
-    site = site_with_history(tmp_path, table)
-    assert run(site, "users").stdout.count("thinned") == 0
-    dry = run(site, "reporter", "--dry-run", "--json")
-    assert [json.loads(line)["status"] for line in dry.stdout.splitlines()] == ["read"]
+    with_database(site, table)
+    site.add_scan(entries(10))
+    assert "thinned" not in run("users").out
+    assert [each["status"] for each in run("reporter", "--dry-run", "--json").told] == ["read"]
     assert days_stored(database)[0] == old_days()
-    done = run(site, "reporter", "--json")
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [each["status"] for each in told] == ["written", "thinned"], done
-    assert (told[1]["report"], told[1]["volume"]) == ("reporter", "-")
-    # The other volume's newest day is no longer young, and stays.
-    gone = old_days() - retention.kept(old_days(), TODAY, SHORT)
-    assert told[1]["remarks"] == [
-        f"{len(gone)} days of volumes and {3 * len(gone)} rows of history were deleted"
+    done = run("reporter", "--json")
+    assert [each["status"] for each in done.told] == ["written", "thinned"]
+    assert (done.told[1]["report"], done.told[1]["volume"]) == ("reporter", "-")
+    # The new day is another volume's: the newest of this one stays, however old.
+    stay = retention.kept(old_days(), TODAY, SHORT)
+    gone = len(BACK) - len(stay)
+    assert done.told[1]["remarks"] == [
+        f"{gone} days of volumes and {3 * gone} rows of history were deleted"
     ]
-    assert f"event=thinned run={done.stderr.split('run=')[1].split()[0]}" in done.stderr
-    assert days_stored(database)[0] == old_days() - gone | {TODAY}
-    again = run(site, "reporter", "--json")
-    assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == ["already"]
+    assert "event=thinned" in done.err
+    assert days_stored(database)[0] == stay | {TODAY}
+    assert [each["status"] for each in run("reporter", "--json").told] == ["already"]
 
 
-def test_old_days_that_are_filled_in_are_thinned_in_the_end(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+@on_mariadb
+def test_history_that_cannot_be_thinned_is_a_failure_of_its_own(
+    site: Site, run: Run, database: Database, table: DatabaseTable, mariadb: Mariadb
+) -> None:
+    store(database, old_days())
+    with_database(site, table)
+    site.add_scan(entries(10))
+    name, user = table.url.rpartition("/")[2].partition("?")[0], table.url.split("/")[2]
+    user = user.partition("@")[0]
+    mariadb.execute(f"REVOKE DELETE ON {name}.* FROM {user}@127.0.0.1")
+    done = run("reporter", "--json")
+    assert done.status == 1
+    assert [each["status"] for each in done.told] == ["written", "failed"]
+    assert done.told[1]["reason"].startswith("history is not thinned out to the end: mysql")
+    assert days_stored(database)[0] == old_days() | {TODAY}
+
+
+def test_old_days_that_are_filled_in_are_thinned_in_the_end(site: Site, run: Run) -> None:
     for day in old_days():
         site.add_scan(entries(10), day=day)
-    first = min(old_days())
-    done = run(site, "reporter", "--from", str(first), "--json")
-    told = [json.loads(line) for line in done.stdout.splitlines()]
+    since = ("reporter", "--from", str(min(old_days())))
+    told = run(*since, "--json").told
     assert [each["status"] for each in told] == ["written"] * len(BACK) + ["thinned"]
     assert told[-1]["day"] == str(max(old_days()))
-    with sqlite3.connect(tmp_path / "lurge.db") as database:
+    with sqlite3.connect(site.folder / "lurge.db") as database:
         left = database.execute("select distinct record_date from lustre_usage").fetchall()
-    expected = retention.kept(old_days(), TODAY, SHORT)
-    assert {day for (day,) in left} == {str(day) for day in expected}
-    table = run(site, "reporter", "--from", str(first))
-    assert table.returncode == 0
-    assert "thinned out" in table.stdout
+    stay = retention.kept(old_days(), TODAY, SHORT)
+    assert {day for (day,) in left} == set(map(str, stay))
+    assert "thinned out" in run(*since).out
 
 
 def test_prune_tells_of_each_history_what_goes_and_what_is_left(
-    tmp_path: Path, database: Database, table: DatabaseTable
+    site: Site, run: Run, database: Database, table: DatabaseTable
 ) -> None:
     store(database, old_days())
-    site = site_with_history(tmp_path, table)
+    with_database(site, table)
     stay = retention.kept(old_days(), TODAY, SHORT)
     told = {
         "report": "reporter",
@@ -343,34 +371,31 @@ def test_prune_tells_of_each_history_what_goes_and_what_is_left(
         "days_kept": len(stay),
         "oldest": str(min(stay)),
     }
-    dry = run(site, "prune", "--dry-run", "--json")
-    assert (dry.returncode, json.loads(dry.stdout)) == (0, told)
-    assert "History that would be deleted" in run(site, "prune", "--dry-run").stdout
+    dry = run("prune", "--dry-run", "--json")
+    assert (dry.status, dry.told, dry.err) == (0, [told], "")
+    assert run("prune", "--dry-run").out.startswith("History that would be deleted")
     assert days_stored(database)[0] == old_days()
-    done = run(site, "prune")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("History that was deleted")
-    assert done.stdout.splitlines()[2].split() == list(map(str, told.values()))
+    done = run("prune")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("History that was deleted")
+    assert done.out.splitlines()[2].split() == list(map(str, told.values()))
     assert days_stored(database)[0] == stay
-    again = run(site, "prune", "--json")
-    assert json.loads(again.stdout) == told | {"days": 0, "rows": 0}
+    assert run("prune", "--json").told == [told | {"days": 0, "rows": 0}]
 
 
-def test_prune_makes_no_database(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    assert run(site, "prune", "--json").returncode == 0
-    assert not (tmp_path / "lurge.db").exists()
+def test_prune_makes_no_database(site: Site, run: Run) -> None:
+    assert run("prune", "--json") == (0, "", "")
+    assert not (site.folder / "lurge.db").exists()
 
 
-def test_prune_without_a_database_server_ends_with_status_3(tmp_path: Path) -> None:
-    site = Site(tmp_path, database="mysql+pymysql://nobody@127.0.0.1:1/none", retry_seconds=0)
-    done = run(site, "prune")
-    assert done.returncode == 3
-    assert "see that it is there" in done.stderr
+def test_prune_without_a_database_server_ends_with_status_3(site: Site, run: Run) -> None:
+    site.database, site.retry_seconds = "mysql+pymysql://nobody@127.0.0.1:1/none", 0
+    done = run("prune")
+    assert done.status == 3
+    assert "see that it is there" in done.err
 
 
-def test_prune_takes_no_defaults_by_chance(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_prune_takes_no_defaults_by_chance(site: Site, tmp_path: Path) -> None:
     command = site.command("prune")[:-2]
     (tmp_path / "lurge.toml").unlink()
     done = subprocess.run(

@@ -166,9 +166,7 @@ def grown_in_a_year(keep: KeepTable, today: date, found: checkup.Size, volumes: 
         then = {*days, *nights} if grows else days
         return len(retention.kept(then, nights[-1], keep)) - len(days)
 
-    recorded = sum(
-        each.bytes_a_day * more(each.days, grows=each.grows) for each in found.histories
-    )
+    recorded = sum(each.bytes_a_day * more(each.days, grows=each.grows) for each in found.histories)
     history_a_night = found.bytes_a_night - found.vault_bytes_a_night
     not_yet = history_a_night * more(()) * (volumes - found.volumes) // found.volumes
     vaults = NIGHTS_A_YEAR * found.vault_bytes_a_night * volumes // found.volumes

@@ -405,7 +405,8 @@ def test_what_the_vaults_of_a_retired_volume_added_does_not_count(database: Data
     assert database.transaction(measured).bytes_a_night == checkup.ROW_BYTES[vault]
     retirement = {VOLUME.name: Retirement(DAY, None)}
     database.transaction(partial(upkeep.retire, retirements=retirement))
-    assert database.transaction(measured)[1:] == (0, 0)
+    found = database.transaction(measured)
+    assert (found.bytes_a_night, found.volumes) == (0, 0)
 
 
 def test_the_doctor_expects_nothing_of_a_volume_that_has_retired(

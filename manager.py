@@ -8,7 +8,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -1062,9 +1062,8 @@ def take_over(settings: Config, database: Database, url: str) -> int:
     """Import the history in an older database, and show the sums of both; the exit status."""
     told = partial(print, file=sys.stderr)
     names, _ = sources(settings, told, told)
-    ancestor = Ancestor(url, config_file.import_password(), told)
-    made = importing.run(settings, database, names, ancestor, told)
-    ancestor.close()
+    with closing(Ancestor(url, config_file.import_password(), told)) as ancestor:
+        made = importing.run(settings, database, names, ancestor, told)
     show.console().print(table_of_sums(made.taken))
     complain("\n".join(made.remarks), FINE)
     if made.same:

@@ -7,13 +7,12 @@ the ids that are there when the reading begins.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import partial
-from itertools import repeat
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import sqlalchemy as sql
@@ -27,11 +26,24 @@ T = TypeVar("T")
 Place = tuple[int, date]
 """A volume, by its id there, and a date."""
 
-NEEDED = {"lustre_usage": {"used", "record_date", "unix_id"}, "unix_group": {"group_name"}}
-SIZES: Mapping[Table, str] = {"lustre_usage": "used", "user_usage": "size", "vault": "size"}
-GROUP_IDS, USER_IDS = {"unix_id", "group_id"}, {"user_id", "file_owner"}
-"""What the columns are called that tell owners."""
+ALWAYS = ("lustre_usage", "pi", "unix_group", "user", "volume")
+NEEDED = {
+    "lustre_usage": {"record_id", "used", "record_date", "unix_id"},
+    "pi": {"pi_id", "pi_name"},
+    "unix_group": {"group_id", "group_name"},
+    "user": {"user_id", "user_name"},
+    "volume": {"volume_id", "scratch_disk"},
+    "user_usage": {"record_id", "record_date", "user_id", "group_id", "volume_id", "size"},
+    "vault": {"record_id", "record_date", "filepath", "vault_action_id", "size", "volume_id"},
+    "vault_actions": {"vault_action_id", "action_name"},
+}
+"""Columns that tables have in every form; the first tables are always there."""
 
+OWN = {"report_run", "schema_version"}
+"""Tables that only Lurge has."""
+
+LONGEST_NAME = 255
+SIZES: Mapping[Table, str] = {"lustre_usage": "used", "user_usage": "size", "vault": "size"}
 PAGE_ROWS = 10_000
 AHEAD = 2
 """How many pages are read while one is looked at."""
@@ -82,8 +94,8 @@ class Sum:
 
 NOTHING = Sum(0, 0)
 
-NOBODY = "-"
-"""The name of an owner who was not recorded; there the number of one is NULL, here 0."""
+NOBODY, NO_ID = "-", 0
+"""An owner who was not recorded: there the id is NULL, or that of no row."""
 
 
 class OldUse(NamedTuple):
@@ -135,44 +147,47 @@ class Copies(NamedTuple):
 
 @dataclass(frozen=True)
 class OldNames:
-    """What is called how, by the ids there; names are in their text form."""
+    """
+    What is called how, by the ids there; names are in their text form.
+
+    volumes: of several of one name the first stands for all. first_of: this one's id, by any id.
+    """
 
     pis: Mapping[int, str]
     groups: Mapping[int, OldGroup]
     users: Mapping[int, str]
     volumes: Mapping[int, str]
     actions: Mapping[int, str]
-    bases: Mapping[int, OldBase] = field(default_factory=dict)
+    bases: Mapping[int, OldBase]
+    first_of: Mapping[int, int]
 
 
 class Ancestor:
     """
     A database of the suite before Lurge.
 
-    name: its server and name, whoever reads it. has: which of its histories are there.
+    name: its server and name, whoever reads it. has: which of its histories are there. names: all
+        that are there, whether anything is of them or not.
 
     Raises NoAncestor, DatabaseFailed.
     """
 
     def __init__(self, url: str, password: str | None, waiting: Callable[[str], None]) -> None:
         address = sql.make_url(url)
-        self.name = f"{address.host or 'localhost'}/{address.database}"[:255]
+        port = f":{address.port}" if address.port else ""
+        self.name = f"{address.host or 'localhost'}{port}/{address.database}"
         self._database = database = Database(
             url, password=password, silent_seconds=None, waiting=waiting
         )
         self._columns = database.transaction(_columns)
-        for table, needed in NEEDED.items():
-            if missing := needed - self._columns.get(table, set()):
-                raise NoAncestor(
-                    f"{self.name}: {table} has no {', '.join(sorted(missing))}: name the database "
-                    "that the suite before Lurge has written"
-                )
+        self._check()
         self._tables = {
             name: sql.table(name, *map(sql.column, sorted(columns)))
             for name, columns in self._columns.items()
         }
         self.has = [table for table in SIZES if table in self._columns]
         self._counted: dict[Table, Mapping[Place | None, Sum]] = {}
+        self.names = database.transaction(self._names)
         self._last = {table: database.transaction(partial(_last, table)) for table in self.has}
 
     def close(self) -> None:
@@ -184,9 +199,20 @@ class Ancestor:
         """Whether this is generation 2, which has use by base directory."""
         return "base_directory_id" in self._columns["lustre_usage"]
 
-    def names(self) -> OldNames:
-        """All names, once."""
-        return self._database.transaction(self._names)
+    def _check(self) -> None:
+        if OWN & self._columns.keys():
+            raise NoAncestor(f"{self.name} is a database of Lurge: name that of the suite before")
+        if len(self.name) > LONGEST_NAME:
+            raise NoAncestor(f"{self.name}: longer than {LONGEST_NAME} characters: use an alias")
+        of_history = {
+            name: needed for name, needed in NEEDED.items() if name in (*ALWAYS, *self._columns)
+        }
+        for table, needed in of_history.items():
+            if missing := needed - self._columns.get(table, set()):
+                raise NoAncestor(
+                    f"{self.name}: {table} has no {', '.join(sorted(missing))}: name the database "
+                    "that the suite before Lurge has written"
+                )
 
     def sums(self, table: Table) -> Mapping[Place | None, Sum]:
         """What is there of each volume and date; of None what has no volume or no date."""
@@ -206,13 +232,15 @@ class Ancestor:
             self._optional(of, "archived", 0),
             self._optional(of, "warning_id", 1),
         )
-        bases = {number: base.volume_id for number, base in self.names().bases.items()}
+        volumes = self.names.first_of
+        if self.by_base:
+            volumes = {
+                number: volumes[base.volume_id]
+                for number, base in self.names.bases.items()
+                if base.volume_id in volumes
+            }
         for page in self._rows_of("lustre_usage", columns):
-            placed = (
-                (row, bases.get(row[2]) if self.by_base else row[2])
-                for row in page
-                if row[1] is not None
-            )
+            placed = ((row, volumes.get(row[2])) for row in page if row[1] is not None)
             yield [
                 OldUse(row[0], row[1], volume_id, row[2] if self.by_base else None, *row[3:])
                 for row, volume_id in placed
@@ -227,9 +255,14 @@ class Ancestor:
             *map(_number, (of.c.user_id, of.c.group_id, of.c.size)),
             of.c.last_modified,
         )
+        volumes = self.names.first_of
         for page in self._rows_of("user_usage", columns):
-            made = map(OldUserUse._make, page)
-            yield [use for use in made if None not in (use.record_date, use.volume_id)]
+            placed = ((row, volumes.get(row[2])) for row in page if row[1] is not None)
+            yield [
+                OldUserUse(row[0], row[1], volume_id, *row[3:])
+                for row, volume_id in placed
+                if volume_id is not None
+            ]
 
     def copies(self) -> Iterator[Copies]:
         """
@@ -265,7 +298,7 @@ class Ancestor:
     def _optional(self, of: sql.TableClause, column: str, otherwise: int) -> sql.ColumnElement[Any]:
         """A column that came later, and may be NULL."""
         if column not in of.c:
-            return _as(otherwise)
+            return sql.literal_column(str(otherwise))
         return sql.func.coalesce(of.c[column], otherwise)
 
     def _names(self, connection: Connection) -> OldNames:
@@ -281,15 +314,16 @@ class Ancestor:
         found = connection.execute(sql.select(groups.c.group_id, groups.c.group_name, humgen))
         group_names = {row[0]: OldGroup(_text(row[1]), bool(row[2])) for row in found}
         user_names = called("user", "user_id", "user_name") | self._file_owners(connection)
-        if any(map(partial(self._nameless, connection), self.has, repeat(GROUP_IDS))):
-            group_names[0] = OldGroup(NOBODY, is_humgen=False)
-        if any(map(partial(self._nameless, connection), self.has, repeat(USER_IDS))):
-            user_names[0] = NOBODY
+        group_names[NO_ID] = OldGroup(NOBODY, is_humgen=False)
+        user_names[NO_ID] = NOBODY
+        disks = called("volume", "volume_id", "scratch_disk")
+        first = {disk: number for number, disk in sorted(disks.items(), reverse=True)}
         return OldNames(
             pis=called("pi", "pi_id", "pi_name"),
             groups=group_names,
             users=user_names,
-            volumes=called("volume", "volume_id", "scratch_disk"),
+            volumes={number: disk for disk, number in first.items()},
+            first_of={number: first[disk] for number, disk in disks.items()},
             actions=called("vault_actions", "vault_action_id", "action_name"),
             bases=self._bases(connection) if self.by_base else {},
         )
@@ -310,38 +344,36 @@ class Ancestor:
         )
         return {-number: _text(name) for number, name in enumerate(sorted(owners), start=1)}
 
-    def _nameless(self, connection: Connection, table: Table, columns: Set[str]) -> bool:
-        """Whether any row of a table has an owner, in one of some columns, who is not recorded."""
-        of = self._tables[table]
-        missing = [of.c[name].is_(None) for name in sorted(columns & self._columns[table])]
-        return any(
-            connection.execute(sql.select(of.c.record_id).where(where).limit(1)).first()
-            for where in missing
-        )
-
     def _sums(self, connection: Connection, table: Table) -> dict[Place | None, Sum]:
         of = self._tables[table]
         rows: sql.FromClause = of
         where = of
+        whole: sql.ColumnElement[bool] = sql.true()
         if table == "lustre_usage" and self.by_base:
             where = self._tables["base_directory"]
             rows = of.outerjoin(where, where.c.base_directory_id == of.c.base_directory_id)
+        if table == "vault":
+            whole = self._has_action(of)
         found = connection.execute(
             sql.select(
-                where.c.volume_id,
+                sql.case((whole, where.c.volume_id)),
                 of.c.record_date,
                 sql.func.count(),
                 sql.func.sum(_number(of.c[SIZES[table]])),
             )
             .select_from(rows)
             .where(of.c.record_id <= self._last[table])
-            .group_by(where.c.volume_id, of.c.record_date)
+            .group_by(sql.text("1"), of.c.record_date)
         )
         sums: dict[Place | None, Sum] = {}
         for volume_id, day, count, size_bytes in found:
-            place = None if None in (volume_id, day) else (int(volume_id), day)
+            first = self.names.first_of.get(volume_id)
+            place = None if first is None or day is None else (first, day)
             sums[place] = sums.get(place, NOTHING) + Sum(count, int(size_bytes))
         return sums
+
+    def _has_action(self, of: sql.TableClause) -> sql.ColumnElement[bool]:
+        return sql.func.coalesce(of.c.vault_action_id.in_(sorted(self.names.actions)), sql.false())
 
     def _pages(self, table: Table, read: Callable[..., T]) -> Iterator[T]:
         """
@@ -350,7 +382,8 @@ class Ancestor:
         The next pages are on their way meanwhile: the server has as much to do as who reads.
         """
         firsts = range(0, self._last[table], PAGE_ROWS)
-        with ThreadPoolExecutor(AHEAD) as pool:
+        pool = ThreadPoolExecutor(AHEAD)
+        try:
             coming: deque[Future[T]] = deque()
             for first in firsts:
                 last = min(first + PAGE_ROWS, self._last[table])
@@ -360,6 +393,8 @@ class Ancestor:
                     yield coming.popleft().result()
             while coming:
                 yield coming.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _rows_of(
         self, table: Table, columns: Sequence[sql.ColumnElement[Any]]
@@ -412,8 +447,9 @@ class Ancestor:
             .where(
                 of.c.record_id > after,
                 of.c.record_id <= upto,
-                of.c.volume_id.is_not(None),
+                of.c.volume_id.in_(sorted(self.names.first_of)),
                 of.c.record_date.is_not(None),
+                self._has_action(of),
             )
             .group_by(of.c.volume_id, of.c.record_date)
         )
@@ -424,7 +460,7 @@ class Ancestor:
                     f"{self.name}: {len(field_)} bytes came of {count} files in vaults: "
                     "see to its max_allowed_packet, which must be 1 MB at the least"
                 )
-            copies.append(Copies((int(volume_id), day), field_))
+            copies.append(Copies((self.names.first_of[volume_id], day), field_))
         return copies
 
 
@@ -448,11 +484,6 @@ def _rows(
     connection: Connection, select: sql.Select[Any], values: Mapping[str, Any] | None = None
 ) -> list[Any]:
     return list(connection.execute(select, values or {}))
-
-
-def _as(value: object) -> sql.ColumnElement[Any]:
-    """A column, or a number for all rows."""
-    return sql.literal_column(str(value)) if isinstance(value, int) else value  # type: ignore[return-value]
 
 
 def _number(column: sql.ColumnElement[Any]) -> sql.ColumnElement[Any]:

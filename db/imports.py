@@ -6,6 +6,7 @@ number is below 0, until somebody does.
 """
 
 import secrets
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
@@ -18,7 +19,7 @@ from db import names, runs
 from db.ancestor import NOTHING, OldGroup, Sum
 from db.database import Database
 from db.dialects import insert_rows
-from db.runs import Begun
+from db.runs import Begun, Origin
 from db.schema import (
     base_directory,
     base_directory_usage,
@@ -122,17 +123,20 @@ def _numbered(  # noqa: PLR0917 - what rows are, and where they go
     there = list(connection.execute(sql.select(id_, number, called)))
     by_number = {row[1]: int(row[0]) for row in there}
     by_name = {row[2]: int(row[0]) for row in there if row[1] < 0}
+    numbered = {row[2]: int(row[0]) for row in there if row[1] >= 0}
     used = set(by_number.values())
+    last = max(used | old.keys(), default=0)
     new, ids = [], {}
     for old_id, name in sorted(old.items()):
         key = numbers.get(name)
-        mine = by_name.get(name) if key is None else by_number.get(key)
+        mine = by_number.get(key) if key is not None else by_name.get(name, numbered.get(name))
         if mine is None and key is not None and name in by_name:  # it was not known then
             mine = by_number[key] = by_name.pop(name)
             known = {number.name: key, "absent_since": None}
             connection.execute(sql.update(table).where(id_ == mine).values(known))
         elif mine is None:
-            mine = _free(old_id, used)
+            mine = _free(old_id, used, last)
+            last = max(last, mine)
             key = -mine if key is None else key
             absent = today if key < 0 else None
             new.append(
@@ -203,19 +207,21 @@ def _keyed(
 ) -> dict[int, int]:
     known = dict(there)
     used = set(known.values())
+    last = max(used | old.keys(), default=0)
     new = []
     for old_id, key in sorted(old.items()):
         if key not in known:
-            known[key] = _free(old_id, used)
+            known[key] = _free(old_id, used, last)
+            last = max(last, known[key])
             new.append({id_.name: known[key], **values(key)})
     if new:
         connection.execute(sql.insert(id_.table), new)
     return {old_id: known[key] for old_id, key in old.items()}
 
 
-def _free(wish: int, used: set[int]) -> int:
-    """The id that is wished for, or else the next one behind all; it is used then."""
-    mine = wish if wish > 0 and wish not in used else max(used, default=0) + 1
+def _free(wish: int, used: set[int], last: int) -> int:
+    """The id that is wished for, or else the one behind the last; it is used then."""
+    mine = wish if wish > 0 and wish not in used else last + 1
     used.add(mine)
     return mine
 
@@ -339,29 +345,34 @@ def finish_vault(  # noqa: PLR0917 - what is finished, and what becomes of other
     volume_id: int,
     begun: Begun,
     earlier: Sequence[Run],
-    ends_others: date | None,
+    base: Mapping[date, Origin],
 ) -> None:
     """
-    Let readers see the rows, instead of those of an earlier import; earlier: a run for each day.
+    Let readers see the rows, instead of those of an earlier import; see `runs.complete_import`.
 
-    ends_others: when files that are in no row of this run were seen last, if not still.
+    Where this is the newest date, what came from elsewhere is no longer seen from then on.
 
     Raises DatabaseFailed, RunLost.
     """
+    others = [day for day, of in base.items() if of.imported_from not in (None, run.imported_from)]
 
     def complete(connection: Connection) -> None:
-        runs.lock(connection, volume_id)
-        if ends_others is not None:
+        runs.complete_import(connection, run, volume_id, begun, earlier, base)
+        if others and run.record_date > max(base):
+            elsewhere = sql.select(report_run.c.run_id).where(
+                report_run.c.report == run.report,
+                report_run.c.volume_id == volume_id,
+                report_run.c.imported_from != run.imported_from,
+            )
             connection.execute(
                 sql.update(vault)
                 .where(
                     vault.c.volume_id == volume_id,
                     vault.c.last_seen.is_(None),
-                    vault.c.run_id != begun.run_id,
+                    vault.c.run_id.in_(elsewhere),
                 )
-                .values(last_seen=ends_others)
+                .values(last_seen=max(others))
             )
-        runs.complete_import(connection, run, volume_id, begun, earlier)
 
     database.transaction(complete)
 
@@ -369,16 +380,22 @@ def finish_vault(  # noqa: PLR0917 - what is finished, and what becomes of other
 def vault_sum(connection: Connection, volume_id: int, origin: str) -> Sum:
     """How many copies, one for each day, the rows of a volume stand for, and their bytes."""
     imported = _imported("puppeteer", volume_id, origin)
-    run_ids = sql.select(report_run.c.run_id).where(*imported)
-    last = sql.func.coalesce(vault.c.last_seen, report_run.c.record_date)
-    each_day = sql.and_(
-        report_run.c.volume_id == vault.c.volume_id,
-        report_run.c.record_date >= vault.c.first_seen,
-        report_run.c.record_date <= last,
+    days = sorted(connection.scalars(sql.select(report_run.c.record_date).where(*imported)))
+    spans = connection.execute(
+        sql.select(
+            vault.c.first_seen,
+            vault.c.last_seen,
+            sql.func.count(),
+            sql.func.coalesce(sql.func.sum(vault.c.size), 0),
+        )
+        .where(
+            vault.c.volume_id == volume_id,
+            vault.c.run_id.in_(sql.select(report_run.c.run_id).where(*imported)),
+        )
+        .group_by(vault.c.first_seen, vault.c.last_seen)
     )
-    count, size_bytes = connection.execute(
-        sql.select(sql.func.count(), sql.func.coalesce(sql.func.sum(vault.c.size), 0))
-        .select_from(vault.join(report_run, each_day))
-        .where(vault.c.volume_id == volume_id, vault.c.run_id.in_(run_ids), *imported)
-    ).one()
-    return Sum(count, int(size_bytes))
+    total = NOTHING
+    for first, last, rows, size_bytes in spans:
+        count = bisect_right(days, last or date.max) - bisect_left(days, first)
+        total += Sum(count * rows, count * int(size_bytes))
+    return total

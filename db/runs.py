@@ -6,7 +6,7 @@ chunks: its run is begun, filled and completed, and readers see it from then on.
 longer, and what a killed run left, is let go and deleted in chunks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
@@ -94,14 +94,42 @@ def _one(
     return None if row is None else Run(volume=volume_name, **row._mapping)
 
 
-def origins(connection: Connection, report: str, volume_id: int) -> dict[date, str | None]:
-    """The dates of the whole runs of a report of a volume, and which database each came from."""
+class Origin(NamedTuple):
+    """Which database a whole run came from, if any, and whether it has rows of its own."""
+
+    imported_from: str | None
+    stored: bool
+
+
+class ScanOf(NamedTuple):
+    """When a scan was made of which a whole run is; of one that was imported, its date there."""
+
+    record_date: date
+    scan_time: datetime
+    imported_from: str | None
+
+
+def origins(connection: Connection, report: str, volume_id: int) -> dict[date, Origin]:
+    """The dates of the whole runs of a report of a volume, and where each came from."""
     rows = connection.execute(
-        sql.select(report_run.c.record_date, report_run.c.imported_from).where(
-            *_of_volume(report, volume_id), report_run.c.done == 1
-        )
+        sql.select(
+            report_run.c.record_date,
+            report_run.c.imported_from,
+            sql.or_(report_run.c.row_count.is_(None), report_run.c.filled.is_not(None)),
+        ).where(*_of_volume(report, volume_id), report_run.c.done == 1)
     )
-    return {row.record_date: row.imported_from for row in rows}
+    return {day: Origin(origin, bool(stored)) for day, origin, stored in rows}
+
+
+def scans_of(connection: Connection, volume_id: int) -> list[ScanOf]:
+    """Of which scans a volume has whole runs."""
+    columns = report_run.c.record_date, report_run.c.scan_time, report_run.c.imported_from
+    rows = connection.execute(
+        sql.select(*columns)
+        .distinct()
+        .where(report_run.c.volume_id == volume_id, report_run.c.done == 1)
+    )
+    return [ScanOf(*row) for row in rows]
 
 
 def rows_of(connection: Connection, report: str, volume_name: str, day: date) -> int:
@@ -196,10 +224,20 @@ def _of_volume(report: str, volume_id: int) -> tuple[sql.ColumnElement[bool], ..
 
 
 def _newest(connection: Connection, report: str, volume_id: int) -> date | None:
+    """The newest date that Lurge has counted, or without any the newest that was imported."""
+    return _newest_own(connection, report, volume_id) or _newest_of(
+        connection, *_of_volume(report, volume_id)
+    )
+
+
+def _newest_own(connection: Connection, report: str, volume_id: int) -> date | None:
+    own = report_run.c.imported_from.is_(None)
+    return _newest_of(connection, *_of_volume(report, volume_id), own)
+
+
+def _newest_of(connection: Connection, *where: sql.ColumnElement[bool]) -> date | None:
     newest: date | None = connection.scalar(
-        sql.select(sql.func.max(report_run.c.record_date)).where(
-            *_of_volume(report, volume_id), report_run.c.done == 1
-        )
+        sql.select(sql.func.max(report_run.c.record_date)).where(*where, report_run.c.done == 1)
     )
     return newest
 
@@ -253,7 +291,8 @@ def begin(
     ).one_or_none()
     if mine is not None:  # by now, or committed before and the answer got lost
         return Begun(mine.run_id, token, rows, mine.filled is not None, mine.first_id)
-    newest = _newest(connection, run.report, volume_id)
+    # What was imported has no rows whose ids are its own: numbered ones are stored above it.
+    newest = (_newest_own if numbered else _newest)(connection, run.report, volume_id)
     if not replace and _whole(connection, run, volume_id):
         raise _already(run)
     is_stored = below_newer or newest is None or newest <= run.record_date
@@ -307,16 +346,23 @@ def complete(connection: Connection, run: Run, volume_id: int, begun: Begun) -> 
     _mark_current(connection, run, volume_id)
 
 
-def complete_import(
-    connection: Connection, run: Run, volume_id: int, begun: Begun, earlier: Sequence[Run]
+def complete_import(  # noqa: PLR0917 - what is complete, and what it is compared with
+    connection: Connection,
+    run: Run,
+    volume_id: int,
+    begun: Begun,
+    earlier: Sequence[Run],
+    base: Mapping[date, Origin],
 ) -> None:
     """
     Say that a run is filled that stands for several days, and let go of an earlier import's.
 
-    earlier: a run without rows for each of these days but its own.
+    earlier: a run without rows for each of these days but its own. base: the runs that there were
+    when it was found out which days these are.
 
-    Raises RunLost.
+    Raises RunLost, and DatabaseFailed where another run has come since.
     """
+    lock(connection, volume_id)
     theirs = (
         *_of_volume(run.report, volume_id),
         report_run.c.done == 1,
@@ -326,6 +372,10 @@ def complete_import(
         sql.select(report_run.c.run_id).where(*theirs, report_run.c.token == begun.token).limit(1)
     ):
         return  # it was committed, but the answer got lost
+    if origins(connection, run.report, volume_id) != base:
+        raise DatabaseFailed(
+            f"{run.report} of {run.volume} was recorded by another run meanwhile: import again"
+        )
     connection.execute(sql.delete(report_run).where(*theirs, report_run.c.row_count.is_(None)))
     connection.execute(sql.update(report_run).where(*theirs).values(LEFT_OVER))
     complete(connection, run, volume_id, begun)

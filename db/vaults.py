@@ -70,8 +70,11 @@ def begin(database: Database, run: Run, of: Volume, rows: int, *, replace: bool)
     )
 
     def record(connection: Connection) -> "Filling":
-        if origin := runs.origins(connection, run.report, volume_id).get(run.record_date):
-            raise AlreadyRecorded(f"{run.record_date} was imported from {origin}: it is kept")
+        of_day = runs.origins(connection, run.report, volume_id).get(run.record_date)
+        if of_day and of_day.imported_from:
+            raise AlreadyRecorded(
+                f"{run.record_date} was imported from {of_day.imported_from}: it is kept"
+            )
         begun = runs.begin(connection, run, volume_id, token, rows, replace=replace)
         there = runs.stored(connection, run, volume_id)
         base = [(day, theirs) for day, theirs in there if day <= run.record_date]

@@ -226,7 +226,12 @@ def _file_sizes(of: _Tables) -> View:
 
 
 def _vault(of: _Tables) -> View:
-    """A row for each file and state, under the day on which it was seen last."""
+    """
+    A row for each file and state, under the day on which it was seen last.
+
+    The volume is hidden in an expression: MariaDB would else read the files of one volume after the
+    other by an index, a page for each, for which it takes ten times as long as for all in a row.
+    """
     rows, run = of.vault, of.report_run
     newest_of_all, alls = of.newest("puppeteer", ALL_VOLUMES)
     seen = (rows.c.last_seen, newest_of_all.c.record_date, rows.c.first_seen)
@@ -237,7 +242,7 @@ def _vault(of: _Tables) -> View:
             _text(rows.c.filepath),
             *(rows.c[name] for name in ("group_id", "vault_action_id", "size", "user_id")),
             sql.func.coalesce(rows.c.last_modified, *seen).label("last_modified"),
-            rows.c.volume_id,
+            sql.func.coalesce(rows.c.volume_id, 0).label("volume_id"),
         )
         .select_from(rows.join(newest_of_all, alls))
         .where(~sql.exists().where(run.c.run_id == rows.c.run_id, run.c.done.is_(None)))

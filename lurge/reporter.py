@@ -112,7 +112,7 @@ class Reporter:
         sums = told[COUNTED if self._config.pseudo_groups else OWNERS].tell(By.GROUP)
         marked = told[MARKS].tell(None)
         groups = shown_groups(self._config, self._names, [owner.gid for owner in sums])
-        earlier, history, cut = self._before(scan)
+        earlier, history, imported = self._before(scan)
         limits, remarks = self._limits(scan, [groups[owner.gid] for owner in sums])
         rows = [
             self._row(
@@ -128,15 +128,7 @@ class Reporter:
         rows.sort(key=_order)
         pseudo = {group.gid for group in self._config.pseudo_groups.values()}
         judged = warned.judged(rows, history, scan.record_date, self._config.warnings)
-        return judged, (*remarks, *gaps(rows, pseudo), *self._cut_over(scan, cut))
-
-    def _cut_over(self, scan: Scan, cut: date) -> Iterator[str]:
-        """That there is less history than there would be, while that is so."""
-        if cut >= scan.record_date - timedelta(days=self._config.warnings.history_days):
-            yield (
-                f"what was imported, up to {cut}, was counted in another way: rates and what is "
-                "suspect go by later records"
-            )
+        return judged, (*remarks, *gaps(rows, pseudo), *_without(imported))
 
     def _limits(self, scan: Scan, groups: Sequence[Group]) -> Answer:
         """The quotas of now; the use that a server states now, only for a scan of these days."""
@@ -149,11 +141,11 @@ class Reporter:
         }
         return answer._replace(limits=unstated)
 
-    def _before(self, scan: Scan) -> tuple[Mapping[int, int], History, date]:
+    def _before(self, scan: Scan) -> tuple[Mapping[int, int], History, Sequence[date]]:
         """
         The last use of each group, by gid, and the volume's history, before the record date.
 
-        And the date of the last record that was imported.
+        And the days of late that are not in it, as they were imported.
 
         Raises DatabaseFailed.
         """
@@ -163,7 +155,9 @@ class Reporter:
             lambda connection: (
                 usage.last_used(connection, name, day),
                 usage.history(connection, name, first, day),
-                usage.cut_over(connection, name, day),
+                usage.imported(
+                    connection, name, day - timedelta(self._config.warnings.history_days), day
+                ),
             )
         )
 
@@ -246,6 +240,15 @@ class Reporter:
     def tsv(self, run: Run) -> Path:
         """Where the TSV of a run is."""
         return tsv.place(self._config.report_dir, self.name, run.record_date, run.volume)
+
+
+def _without(imported: Sequence[date]) -> Iterator[str]:
+    if imported:
+        days = "a day" if len(imported) == 1 else f"{len(imported)} days"
+        yield (
+            f"{days} of late, up to {imported[-1]}, came from an older database, which counted in "
+            "another way: rates and what is suspect go by the other records"
+        )
 
 
 def _is_archived(owner: OwnerSum, group: Group, marked: Set[bytes]) -> bool:

@@ -79,7 +79,7 @@ class SystemNames:
 def _numbers(names: Iterable[str], ask: Callable[[str], int]) -> dict[str, int]:
     numbers = {}
     for name in names:
-        with suppress(KeyError):
+        with suppress(KeyError, ValueError):  # there is none, or it has a NUL
             numbers[name] = ask(os.fsdecode(raw(name)))
     return numbers
 

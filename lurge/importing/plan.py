@@ -8,9 +8,10 @@ from importlib.metadata import version
 
 from sqlalchemy.engine import Connection
 
-from db import imports
+from db import imports, runs
 from db.ancestor import Ancestor, OldNames, Place
 from db.database import Database
+from db.runs import ScanOf
 from lurge.nightly import volume as configured
 from lurge_types.config import Config
 from lurge_types.reports import Run
@@ -61,7 +62,11 @@ class Plan:
     now: datetime
 
     def run(self, report: str, place: Place) -> Run:
-        """The record of a day that is taken over."""
+        """
+        The record of a day that is taken over.
+
+        Its scan time is the date there: of what has been imported that is all there is to know.
+        """
         volume_id, old = place
         volume, day = self.volumes[volume_id], self.days[volume_id][old]
         scan = day.scan and day.scan.scan(volume)
@@ -70,7 +75,7 @@ class Plan:
             volume=volume.name,
             record_date=day.record_date,
             scan_file=text(bytes(scan.path.absolute())) if scan else NO_SCAN,
-            scan_time=scan.scanned_at if scan else datetime.combine(old, datetime.min.time()),
+            scan_time=datetime.combine(old, datetime.min.time()),
             lines=0,
             bad_lines=0,
             started=self.now,
@@ -93,7 +98,7 @@ def make(
     Raises DatabaseFailed, ScansUnreadable.
     """
     now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-    old = ancestor.names()
+    old = ancestor.names
     known = _numbers(config, names, old)
     ids = database.transaction(partial(_adopt, old=old, known=known, today=now.date()))
     tables = {each.name: configured(each) for each in config.volume}
@@ -102,7 +107,11 @@ def make(
     for volume_id, day in places:
         days[volume_id].add(day)
     found = scans.listing(config.wrstat_dir)
-    dated = {number: dates(days[number], found, volume) for number, volume in volumes.items()}
+    dated = {}
+    for number, volume in volumes.items():
+        ask = partial(runs.scans_of, volume_id=ids.volumes[number])
+        recorded = _recorded(database.transaction(ask), ancestor.name)
+        dated[number] = dates(days[number], _by_date(found, volume), recorded)
     return Plan(ancestor.name, old, ids, dated, volumes, now)
 
 
@@ -125,9 +134,9 @@ def _adopt(
     gids, uids = known
     volumes = imports.volumes(connection, old.volumes)
     bases = {
-        number: (base.path, volumes[base.volume_id])
+        number: (base.path, volumes[old.first_of[base.volume_id]])
         for number, base in old.bases.items()
-        if base.volume_id in volumes
+        if base.volume_id in old.first_of
     }
     return Ids(
         groups=imports.groups(connection, old.groups, gids, today),
@@ -139,33 +148,58 @@ def _adopt(
     )
 
 
-def dates(days: Collection[date], found: Iterable[Found], volume: Volume) -> dict[date, Day]:
+def _recorded(of_runs: Iterable[ScanOf], origin: str) -> dict[date, date]:
     """
-    Under which date each old day of a volume is recorded; found: scans, the best first.
+    The date under which an old day is recorded, by the date that it has there.
 
-    The old dates are those of when a scan's file was changed last, in local time; here it is its
-    name that counts. A day whose scan is gone is recorded under the nearest free date at or before
-    its own. The order of days stays.
+    An earlier import has told it of its days; of what Lurge has counted the scan's time does.
     """
+    own = {_local(run.scan_time): run.record_date for run in of_runs if run.imported_from is None}
+    imported = {
+        run.scan_time.date(): run.record_date for run in of_runs if run.imported_from == origin
+    }
+    return {**own, **imported}
+
+
+def _by_date(found: Iterable[Found], volume: Volume) -> dict[date, Found]:
+    """A volume's scans by the date that they had in the old suite; the best one of each."""
     scan_of: dict[date, Found] = {}
     for each in found:
-        if each.is_of(volume):
-            scan_of.setdefault(_local_date(each), each)
-    kept = {scan_of[day].record_date for day in days if day in scan_of}
+        # One that was copied since tells by its time when that was.
+        if each.is_of(volume) and each.scan(volume).scan_time == each.modified // SECOND:
+            changed = datetime.fromtimestamp(each.modified // SECOND, UTC)
+            scan_of.setdefault(changed.astimezone().date(), each)
+    return scan_of
+
+
+def dates(
+    days: Collection[date], scan_of: Mapping[date, Found], recorded: Mapping[date, date]
+) -> dict[date, Day]:
+    """
+    Under which date each old day of a volume is recorded.
+
+    The old dates are those of when a scan's file was changed last, in local time; here it is its
+    name that counts. What is recorded already keeps its date, and one whose scan is gone is
+    recorded under the nearest free date at or before its own.
+    """
+    taken = {recorded[day] for day in days if day in recorded}
+    taken |= {scan_of[day].record_date for day in days if day in scan_of}
     dated: dict[date, Day] = {}
+    used: set[date] = set()
     last = date.max
     for day in sorted(days, reverse=True):
         scan = scan_of.get(day)
-        if scan is not None and scan.record_date >= last:
-            scan = None
-        mine = scan.record_date if scan else min(day, last - timedelta(1))
-        while scan is None and mine in kept:
-            mine -= timedelta(1)
-        dated[day] = Day(mine, scan)
+        mine = recorded.get(day) or (scan.record_date if scan else None)
+        if mine is None or mine in used:
+            mine = min(day, last - timedelta(1))
+            while mine in taken | used:
+                mine -= timedelta(1)
+        dated[day] = Day(mine, scan if scan and scan.record_date == mine else None)
+        used.add(mine)
         last = mine
-    return dated
+    return dict(sorted(dated.items()))
 
 
-def _local_date(of: Found) -> date:
-    """When a scan's file was changed last, where this program runs."""
-    return datetime.fromtimestamp(of.modified // SECOND).astimezone().date()
+def _local(moment: datetime) -> date:
+    """The date of a time in UTC, where this program runs."""
+    return moment.replace(tzinfo=UTC).astimezone().date()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from db.ancestor import NOTHING, Ancestor, Table
 from db.database import Database
-from lurge.importing import histories, plan, vaults
+from lurge.importing import plan, usage_history, vault_history
 from lurge.importing.plan import Plan
 from lurge.importing.sums import Taken
 from lurge_types.config import Config
@@ -21,9 +21,9 @@ TOLD_EVERY_SECONDS = 10
 
 Step = Callable[[Database, Ancestor, Plan, Callable[[int], None]], list[Taken]]
 STEPS: Mapping[Table, Step] = {
-    "lustre_usage": histories.usage,
-    "user_usage": histories.users,
-    "vault": vaults.take,
+    "lustre_usage": usage_history.usage,
+    "user_usage": usage_history.users,
+    "vault": vault_history.take,
 }
 
 
@@ -53,7 +53,7 @@ def run(
     """
     told(f"{ancestor.name}: counting its rows")
     sums = {table: ancestor.sums(table) for table in ancestor.has}
-    volumes = ancestor.names().volumes
+    volumes = ancestor.names.volumes
     remarks = []
     placed = set()
     for table, of in sums.items():
@@ -61,8 +61,8 @@ def run(
         placed |= places
         if lost := sum((of[place] for place in of.keys() - places), NOTHING):
             remarks.append(
-                f"{table}: {lost.rows:,} rows of {lost.size_bytes:,} bytes are of no volume or "
-                "date: left out"
+                f"{table}: {lost.rows:,} rows of {lost.size_bytes:,} bytes are of no volume, "
+                "date or action: left out"
             )
     made = plan.make(config, database, names, ancestor, placed)
     taken: list[Taken] = []

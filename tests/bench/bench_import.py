@@ -39,8 +39,11 @@ SETTINGS = (
 STORED = (
     "select report, volume_id, record_date, imported_from from report_run order by 1, 2, 3",
     "select record_date, volume_id, unix_id, used, quota from lustre_usage order by 1, 2, 3",
+    "select base_directory_id, record_date, unix_id, used from base_directory_usage "
+    "order by 1, 2, 3",
     "select record_date, volume_id, user_id, group_id, size from user_usage order by 1, 2, 3, 4",
-    "select filepath, size, first_seen, last_seen from vault order by 1, 3",
+    "select filepath, group_id, user_id, vault_action_id, size, first_seen, last_seen from vault "
+    "order by 1, 6",
 )
 
 

@@ -1,8 +1,9 @@
 """Taking over the history in a database of the suite before Lurge."""
 
+import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from servers.databases import Place, on_mariadb, on_sqlite
 from servers.mariadb import Mariadb
 from site_of_tests import TODAY, Site, entry
 
+from db import directories, imports, usage, vaults
 from db import names as stored_names
-from db import usage, vaults
 from db.ancestor import Ancestor, NoAncestor, Sum
 from db.database import Database, DatabaseFailed
-from db.runs import AlreadyRecorded
-from lurge.importing import plan, report
+from db.runs import AlreadyRecorded, Origin
+from lurge.importing import plan, report, vault_history
 from lurge.importing.sums import Taken
 from lurge_types.config import Config, DatabaseTable
 from lurge_types.reports import BaseDirectory
@@ -133,9 +134,17 @@ def test_names_keep_their_ids_and_get_numbers_where_they_are_known(
     importing.run(old)
     today = datetime.now(UTC).date().isoformat()
     groups = "select group_id, gid, group_name, is_humgen, absent_since from unix_group order by 1"
-    assert importing.rows(groups) == [(7, 1007, "team7", 1, None), (9, -9, "left", 1, today)]
+    assert importing.rows(groups) == [
+        (7, 1007, "team7", 1, None),
+        (9, -9, "left", 1, today),
+        (10, -10, "-", 0, today),
+    ]
     users = "select user_id, uid, user_name, absent_since from user order by 1"
-    assert importing.rows(users) == [(3, 2003, "alice", None), (8, -8, "gone", today)]
+    assert importing.rows(users) == [
+        (3, 2003, "alice", None),
+        (8, -8, "gone", today),
+        (9, -9, "-", today),
+    ]
     assert importing.rows("select pi_id, pi_name from pi") == [(5, "Doe")]
     assert importing.rows("select volume_id, scratch_disk from volume order by 1") == [
         (1, "scratch1"),
@@ -161,7 +170,7 @@ def test_a_name_whose_id_is_taken_gets_another(importing: Importing, old: OldDat
         (FIRST.isoformat(), "scratch4", "left", None, 12),
     ]
     found = importing.rows("select group_id, gid from unix_group where gid < 0 or gid > 1000")
-    assert sorted(found) == [(9, -9), (10, 1007)] or sorted(found) == [(9, 1007), (10, -10)]
+    assert sorted(found) == [(9, -9), (10, -10), (11, 1007)]
 
 
 @generation1
@@ -184,8 +193,83 @@ def test_a_group_that_is_known_at_the_next_import_keeps_its_row(
     (tmp_path / "group").write_text("team7:x:1007:\nleft:x:1009:\n")
     importing.names = FileNames(tmp_path / "group", tmp_path / "passwd")
     assert importing.run(old).same
-    rows = importing.rows("select group_id, gid, absent_since from unix_group order by 1")
-    assert rows == [(7, 1007, None), (9, 1009, None)]
+    known = "select group_id, gid, absent_since from unix_group where gid > 0 order by 1"
+    assert importing.rows(known) == [(7, 1007, None), (9, 1009, None)]
+
+
+@generation1
+def test_a_group_that_has_left_since_the_last_import_keeps_its_row(
+    importing: Importing, old: OldDatabase, tmp_path: Path
+) -> None:
+    old.use(FIRST, 7, 1, 5)
+    importing.run(old)
+    (tmp_path / "group").write_text("another:x:1:\n")
+    importing.names = FileNames(tmp_path / "group", tmp_path / "passwd")
+    old.use(DAYS[1], 7, 1, 6)
+    assert importing.run(old).same
+    assert importing.rows("select distinct unix_id from lustre_usage") == [(7,)]
+    assert importing.rows("select group_id from unix_group where group_name = 'team7'") == [(7,)]
+
+
+@both_generations
+def test_rows_without_an_owner_are_of_several_and_added_up(
+    importing: Importing, old: OldDatabase
+) -> None:
+    facts = {"record_date": FIRST, "volume_id": 1, "user_id": 3}
+    for size, group_id in ((10, None), (200, None), (3000, 77), (5, 7)):
+        old.add("user_usage", {**facts, "group_id": group_id, "size": size})
+    made = importing.run(old)
+    assert made.same
+    assert of(made, "users").added_up == Sum(2, 0)
+    had = "select group_name, size from user_usage join unix_group using (group_id) order by 1"
+    assert importing.rows(had) == [("-", 3210), ("team7", 5)]
+
+
+@both_generations
+def test_owners_of_no_row_are_nobody(importing: Importing, old: OldDatabase) -> None:
+    if old.has("lustre_usage", "base_directory_id"):
+        place = {"base_directory_id": 1, "directory_path": "/p", "volume_id": 1}
+        old.add("base_directory", place)
+    old.use(FIRST, 77, 1, 5, pi_id=66)
+    old.file(FIRST, "/v", group_id=77, user_id=55)
+    assert importing.run(old).same
+    assert [row[2:5] for row in importing.rows(USES)] == [("-", None, 5)]
+    assert [row[1:3] for row in importing.rows(VAULT)] == [("-", "-")]
+
+
+@generation1
+def test_several_volumes_of_one_name_are_one(importing: Importing, old: OldDatabase) -> None:
+    old.add("volume", {"volume_id": 9, "scratch_disk": "scratch1"})
+    old.use(FIRST, 7, 1, 5)
+    old.use(FIRST, 9, 9, 6)
+    old.use(DAYS[1], 7, 9, 7)
+    old.file(FIRST, "/v", volume_id=1)
+    old.file(DAYS[1], "/v", volume_id=9)
+    made = importing.run(old)
+    assert made.same
+    assert importing.rows("select used from lustre_usage order by used") == [(5,), (6,), (7,)]
+    assert importing.rows("select first_seen, last_seen from vault") == [(FIRST.isoformat(), None)]
+    assert len([each for each in made.taken if each.kind == "groups"]) == 1
+
+
+@generation1
+def test_a_file_without_an_action_is_told(importing: Importing, old: OldDatabase) -> None:
+    for action in (1, None, 77):
+        old.file(FIRST, f"/{action}", vault_action_id=action)
+    made = importing.run(old)
+    assert made.same
+    assert made.remarks == ["vault: 2 rows of 200 bytes are of no volume, date or action: left out"]
+    assert [row[0] for row in importing.rows(VAULT)] == ["/1"]
+
+
+@generation1
+def test_days_with_a_decimal_are_taken(importing: Importing, old: OldDatabase) -> None:
+    old.execute("alter table lustre_usage modify last_modified decimal(10,1)")
+    old.use(FIRST, 7, 1, 5, last_modified=2.5)
+    assert importing.run(old).same
+    assert [float(row[0]) for row in importing.rows("select last_modified from lustre_usage")] == [
+        2.5
+    ]
 
 
 @generation1
@@ -238,7 +322,7 @@ def test_what_groups_used_in_base_directories_is_taken_over_and_added_up(
     assert of(made, "base directories").here == Sum(2, 111)
     assert of(made, "groups").here == Sum(1, 111)
     reports = "select report, scan_file, imported_from from report_run order by report"
-    origin = f"127.0.0.1/{old.name}"
+    origin = f"127.0.0.1:{old.server.port}/{old.name}"
     assert importing.rows(reports) == [("inspector", "-", origin), ("reporter", "-", origin)]
 
 
@@ -402,7 +486,7 @@ def test_an_import_that_was_broken_off_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fill_both(old)
-    monkeypatch.setattr("lurge.importing.histories.BATCH_ROWS", 1)
+    monkeypatch.setattr("lurge.importing.usage_history.BATCH_ROWS", 1)
     monkeypatch.setattr("lurge.importing.report.TOLD_EVERY_SECONDS", -1)
     told = 0
 
@@ -531,6 +615,79 @@ def test_days_of_vaults_from_lurges_first_on_are_its_own(
 
 
 @generation1
+def test_a_night_that_ends_meanwhile_is_not_overwritten(
+    importing: Importing, old: OldDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.file(FIRST, "/old")
+    finish = imports.finish_vault
+
+    def late(*arguments: Any) -> None:
+        store_vault(importing.database, DAYS[1], "/new")
+        finish(*arguments)
+
+    monkeypatch.setattr(imports, "finish_vault", late)
+    with pytest.raises(DatabaseFailed, match="recorded by another run meanwhile: import again"):
+        importing.run(old)
+    monkeypatch.undo()
+    seen = "select filepath, first_seen, last_seen from vault_now"
+    assert importing.rows(seen) == [("/new", DAYS[1].isoformat(), None)]
+    assert importing.run(old).same
+    assert importing.rows(seen) == [("/new", DAYS[1].isoformat(), None)]
+    assert len(importing.rows("select 1 from vault")) == 2
+
+
+@generation2
+def test_what_was_imported_takes_no_directories_away(
+    importing: Importing, old: OldDatabase
+) -> None:
+    path = "/lustre/scratch1/projects/a"
+    old.add("base_directory", {"base_directory_id": 20, "directory_path": path, "volume_id": 1})
+    for day in (DAYS[0], DAYS[2]):
+        old.use(day, 7, 20, 5)
+    own = nights.run(DAYS[1], SCRATCH1, report="inspector")
+    rows = nights.directories(3)
+    groups = {row.gid: nights.group(row.gid) for row in rows}
+    filling = directories.begin(
+        importing.database,
+        own,
+        SCRATCH1,
+        3,
+        replace=False,
+        file_types=list(Config().inspector.file_types),
+    )
+    filling.add(rows, groups)
+    filling.finish(lambda: iter(()), groups)
+    assert importing.run(old).same
+    directories.sweep(importing.database, "inspector", "scratch1")
+    assert importing.rows("select count(*) from directory_now") == [(3,)]
+
+
+@generation1
+def test_a_scan_that_is_gone_at_the_next_import_dates_nothing_anew(
+    importing: Importing, old: OldDatabase
+) -> None:
+    moment = datetime(2024, 1, 3, 12).astimezone().timestamp()
+    scan = importing.config.wrstat_dir / "20240102_scratch1.a.b.stats.gz"
+    scan.write_bytes(b"")
+    os.utime(scan, (moment, moment))
+    for day in DAYS[1:3]:
+        old.use(day, 7, 1, day.day)
+    importing.run(old)
+    dates = "select record_date, used from lustre_usage order by record_date"
+    once = [(DAYS[0].isoformat(), 2), (DAYS[1].isoformat(), 3)]
+    assert importing.rows(dates) == once
+    scan.unlink()
+    assert importing.run(old).same
+    assert importing.rows(dates) == once
+    moved = datetime(2024, 6, 3, 12).astimezone().timestamp()
+    scan.write_bytes(b"")  # a copy, of which the time says nothing
+    os.utime(scan, (moved, moved))
+    old.use(date(2024, 6, 3), 7, 1, 77)
+    assert importing.run(old).same
+    assert importing.rows(dates) == [*once, ("2024-06-03", 77)]
+
+
+@generation1
 def test_what_was_imported_of_vaults_is_not_replaced_by_force(
     importing: Importing, old: OldDatabase
 ) -> None:
@@ -574,8 +731,8 @@ def test_rows_of_no_volume_or_date_are_told(importing: Importing, old: OldDataba
     made = importing.run(old)
     assert made.same
     assert made.remarks == [
-        "lustre_usage: 2 rows of 34 bytes are of no volume or date: left out",
-        f"user_usage: there is no such table in 127.0.0.1/{old.name}",
+        "lustre_usage: 2 rows of 34 bytes are of no volume, date or action: left out",
+        f"user_usage: there is no such table in 127.0.0.1:{old.server.port}/{old.name}",
     ]
 
 
@@ -585,11 +742,7 @@ def test_rows_that_change_meanwhile_are_told(importing: Importing, old: OldDatab
     for group_id in (7, 9):
         old.use(FIRST, group_id, 1, 5)
 
-    def delete(words: str) -> None:
-        if "counting" not in words:
-            old.execute("delete from lustre_usage where unix_id = 9")
-
-    ancestor = Ancestor(old.url, old.password, delete)
+    ancestor = Ancestor(old.url, old.password, lambda _: None)
     ancestor.sums("lustre_usage")
     old.execute("delete from lustre_usage where unix_id = 9")
     with pytest.raises(DatabaseFailed, match=r"lustre_usage of 2024-01-01: 1 rows have come"):
@@ -603,7 +756,10 @@ def test_another_database_is_none_of_the_suite_before(
     importing: Importing, old: OldDatabase
 ) -> None:
     old.execute("drop table lustre_usage")
-    with pytest.raises(NoAncestor, match="lustre_usage has no record_date, unix_id, used"):
+    with pytest.raises(NoAncestor, match="lustre_usage has no record_date, record_id, unix_id"):
+        importing.run(old)
+    old.execute("create table report_run (run_id int)")
+    with pytest.raises(NoAncestor, match="is a database of Lurge"):
         importing.run(old)
 
 
@@ -624,26 +780,60 @@ def found(day: date, modified: date) -> Found:
     return Found(Path("/scans", day.isoformat()), day, named, nanoseconds, volume="scratch1")
 
 
+def record_dates(dated: Mapping[date, plan.Day]) -> list[date]:
+    return [day.record_date for day in dated.values()]
+
+
 def test_a_day_is_that_of_its_scans_name() -> None:
     scan = found(DAYS[1], DAYS[2])
-    dated = plan.dates({DAYS[2]}, [scan], SCRATCH1)
+    dated = plan.dates({DAYS[2]}, {DAYS[2]: scan}, {})
     assert dated == {DAYS[2]: plan.Day(DAYS[1], scan)}
 
 
 def test_days_whose_scans_are_gone_go_before_those_that_are_there() -> None:
-    scan = found(DAYS[2], DAYS[3])
-    dated = plan.dates({DAYS[0], DAYS[2], DAYS[3], DAYS[4]}, [scan], SCRATCH1)
-    assert {old: day.record_date for old, day in dated.items()} == {
-        DAYS[4]: DAYS[4],
-        DAYS[3]: DAYS[2],
-        DAYS[2]: DAYS[1],
-        DAYS[0]: DAYS[0],
-    }
+    scans = {DAYS[3]: found(DAYS[2], DAYS[3])}
+    dated = plan.dates({DAYS[0], DAYS[2], DAYS[3], DAYS[4]}, scans, {})
+    assert list(dated) == [DAYS[0], DAYS[2], DAYS[3], DAYS[4]]
+    assert record_dates(dated) == [DAYS[0], DAYS[1], DAYS[2], DAYS[4]]
 
 
-def test_scans_of_other_volumes_say_nothing() -> None:
-    dated = plan.dates({DAYS[2]}, [found(DAYS[1], DAYS[2])], Volume("scratch4"))
-    assert dated == {DAYS[2]: plan.Day(DAYS[2], None)}
+def test_a_day_that_is_recorded_keeps_its_date() -> None:
+    recorded = {DAYS[1]: DAYS[0], DAYS[2]: DAYS[1], DAYS[3]: DAYS[2]}
+    scans = {DAYS[3]: found(DAYS[3], DAYS[3])}
+    dated = plan.dates({*DAYS[1:]}, scans, recorded)
+    assert record_dates(dated) == [*DAYS[:3], DAYS[4]]
+    assert dated[DAYS[3]].scan is None
+
+
+def test_no_two_days_have_one_date() -> None:
+    scans = {day: found(DAYS[1], day) for day in DAYS[2:4]}
+    dated = plan.dates({*DAYS[1:4]}, scans, {})
+    assert len(set(record_dates(dated))) == 3
+    assert record_dates(dated) == sorted(record_dates(dated))
+
+
+# What may come of vaults.
+
+ELSEWHERE = Origin("elsewhere", stored=True)
+OWN, OWN_WITHOUT_ROWS = Origin(None, stored=True), Origin(None, stored=False)
+
+
+@pytest.mark.parametrize(
+    ("there", "free"),
+    [
+        ({}, DAYS),
+        ({DAYS[0]: Origin("mine", stored=True)}, DAYS),
+        ({DAYS[3]: OWN}, DAYS[:3]),
+        ({DAYS[1]: OWN_WITHOUT_ROWS}, [DAYS[0], *DAYS[2:]]),
+        ({DAYS[1]: ELSEWHERE, DAYS[2]: ELSEWHERE}, [DAYS[0], *DAYS[3:]]),
+        ({DAYS[1]: ELSEWHERE, DAYS[3]: ELSEWHERE}, [DAYS[0], DAYS[4]]),
+        ({FIRST - timedelta(1): OWN}, []),
+    ],
+)
+def test_days_of_vaults_are_taken_that_nobody_else_has(
+    there: dict[date, Origin], free: list[date]
+) -> None:
+    assert vault_history.free_days(DAYS, there, "mine") == set(free)
 
 
 # The whole, as it is run.
@@ -694,7 +884,7 @@ def test_the_night_after_an_import_takes_the_place_of_its_scans_day(
     told = {each["report"]: each for each in site.outcomes("reporter", "inspector", "puppeteer")}
     assert {each["status"] for each in told.values()} == {"written"}
     assert "replaces what was imported of this day" in told["reporter"]["remarks"]
-    assert any("was counted in another way" in each for each in told["reporter"]["remarks"])
+    assert any("another way" in each for each in told["reporter"]["remarks"])
     used = "select record_date, used, suspect from lustre_usage order by record_date"
     assert importing.rows(used) == [
         (days[0].isoformat(), 10**6, 0),
@@ -747,18 +937,18 @@ def test_between_an_imported_day_and_another_nothing_is_foretold(
     def look(connection: sql.Connection) -> Any:
         before = DAYS[4] + timedelta(1)
         return (
-            usage.cut_over(connection, "scratch1", before),
-            usage.cut_over(connection, "scratch1", DAYS[1]),
-            usage.cut_over(connection, "scratch4", before),
+            usage.imported(connection, "scratch1", FIRST, before),
+            usage.imported(connection, "scratch1", DAYS[1], DAYS[2]),
+            usage.imported(connection, "scratch4", FIRST, before),
             usage.history(connection, "scratch1", date.min, before).used_bytes.used.tolist(),
             usage.last_used(connection, "scratch1", DAYS[3]),
             usage.last_used(connection, "scratch1", DAYS[4]),
         )
 
     assert importing.database.transaction(look) == (
-        DAYS[2],
-        DAYS[0],
-        date.min,
+        DAYS[:3],
+        [DAYS[1]],
+        [],
         [3.0, 3.0],
         {},
         {1007: 3},

@@ -23,6 +23,7 @@ from db.ancestor import (
 )
 from db.database import Database, DatabaseFailed
 from db.imports import State
+from db.runs import Origin
 from lurge.importing.plan import Plan
 from lurge.importing.sums import Taken
 
@@ -53,7 +54,8 @@ def take(
             seen[volume_id].add(day, copies)
         told(len(copies.packed) // COPY_BYTES)
     taken = []
-    for volume_id, states in seen.items():
+    for volume_id in list(seen):
+        states = seen.pop(volume_id)  # which takes most of the memory
         if changed := states.changed():
             raise DatabaseFailed(
                 f"{ancestor.name}: vault of {changed}: the rows that have come are not those that "
@@ -134,70 +136,56 @@ class _Vault:
         seen, name = self._seen, self._plan.volumes[self._place].name
         vaults.sweep(self._database, REPORT, name)
         ask = partial(runs.origins, report=REPORT, volume_id=self._here)
-        origins = self._database.transaction(ask)
-        kept = self._free(origins)
-        mine = {day for day, origin in origins.items() if origin == self._plan.origin}
-        if mine != {self._dates[day] for day in kept}:
-            self._write(kept, origins)
+        there = self._database.transaction(ask)
+        last = seen.days[-1]
+        is_next = self._plan.days[self._place][last].scan is not None
+        left = {self._dates[last]} if is_next else set()
+        free = {
+            day for day in free_days(self._in_order, there, self._plan.origin) if day not in left
+        }
+        mine = {day for day, of in there.items() if of.imported_from == self._plan.origin}
+        if mine < free:
+            self._write([day for day in seen.days if self._dates[day] in free], there)
             vaults.sweep(self._database, REPORT, name)
+            mine = free
         return Taken(
             "files in vaults",
             name,
             len(seen.days),
             there=sum(seen.sums.values(), NOTHING),
             added_up=sum(seen.twice.values(), NOTHING),
-            own=sum((seen.once(day) for day in seen.days if day not in kept), NOTHING),
+            own=sum((seen.once(day) for day in seen.days if self._dates[day] not in mine), NOTHING),
             here=self._database.transaction(
                 partial(imports.vault_sum, volume_id=self._here, origin=self._plan.origin)
             ),
         )
 
-    def _free(self, origins: Mapping[date, str | None]) -> list[date]:
-        """
-        The days before Lurge's own first, and not between those that came from elsewhere.
-
-        The last is Lurge's too if its scan is there: the next night reads it, or a newer one.
-        """
-        own = min((day for day, origin in origins.items() if origin is None), default=date.max)
-        others = self._of_others(origins)
-        last = self._seen.days[-1]
-        if self._plan.days[self._place][last].scan:
-            own = min(own, self._dates[last])
-        return [
-            day
-            for day, mine in self._dates.items()
-            if mine < own and not (others and min(others) <= mine <= max(others))
-        ]
-
-    def _of_others(self, origins: Mapping[date, str | None]) -> list[date]:
-        return [day for day, origin in origins.items() if origin not in (None, self._plan.origin)]
-
-    def _write(self, kept: Sequence[date], origins: Mapping[date, str | None]) -> None:
+    def _write(self, days: Sequence[date], there: Mapping[date, Origin]) -> None:
         """Write all rows under one run, that of the last day; the other days have none."""
-        runs_of = [self._plan.run(REPORT, (self._place, day)) for day in kept]
-        others = max(self._of_others(origins), default=date.min)
-        is_newest = None not in origins.values() and runs_of[-1].record_date > others
-        days = self._seen.bits(kept)
-        last_bit = days.bit_length() - 1 if is_newest else None
-        count = sum(len(list(_spans(of & days))) for of in self._seen.of.values())
-        begun = imports.begin_vault(self._database, runs_of[-1], self._here, count)
-        rows = self._rows(days, last_bit)
+        run_of = [self._plan.run(REPORT, (self._place, day)) for day in days]
+        bits = self._seen.bits(days)
+        is_newest = run_of[-1].record_date >= max(there, default=date.min)
+        last_bit = bits.bit_length() - 1 if is_newest else None
+        count = sum(_count(of & bits) for of in self._seen.of.values())
+        begun = imports.begin_vault(self._database, run_of[-1], self._here, count)
+        rows = self._rows(bits, last_bit)
         try:
             filled = 0
             while some := list(islice(rows, STATES_AT_ONCE)):
                 imports.add_to_vault(self._database, begun, self._here, filled, some)
                 filled += len(some)
-            imports.finish_vault(
-                self._database,
-                runs_of[-1],
-                self._here,
-                begun,
-                runs_of[:-1],
-                ends_others=others if is_newest else None,
-            )
+            self._check(filled, count)
+            imports.finish_vault(self._database, run_of[-1], self._here, begun, run_of[:-1], there)
         except BaseException:
             runs.abandon(self._database, begun)
             raise
+
+    def _check(self, filled: int, count: int) -> None:
+        if filled != count:
+            raise DatabaseFailed(
+                f"{self._ancestor.name}: of vault come {filled:,} states, where {count:,} were "
+                "counted: run again when nobody writes there"
+            )
 
     def _rows(self, days: int, last_bit: int | None) -> Iterator[State]:
         """
@@ -228,6 +216,26 @@ class _Vault:
         )
 
 
+def free_days(days: Collection[date], there: Mapping[date, Origin], origin: str) -> set[date]:
+    """
+    The days that may come from an older database: there, the runs that are here already.
+
+    They are before the first of which Lurge has rows, no other run is of them, and they are not
+    between the days that came from elsewhere.
+    """
+    own = min(
+        (day for day, of in there.items() if of.imported_from is None and of.stored),
+        default=date.max,
+    )
+    others = [day for day, of in there.items() if of.imported_from not in (None, origin)]
+    taken = {day for day, of in there.items() if of.imported_from != origin}
+    return {
+        day
+        for day in days
+        if day < own and day not in taken and not (others and min(others) <= day <= max(others))
+    }
+
+
 def _spans(days: int) -> Iterator[tuple[int, int]]:
     """The first and the last bit of each row of bits that are set."""
     while days:
@@ -236,6 +244,11 @@ def _spans(days: int) -> Iterator[tuple[int, int]]:
         length = (~after & (after + 1)).bit_length() - 1
         yield first, first + length - 1
         days = (after >> length) << (first + length)
+
+
+def _count(days: int) -> int:
+    """How many spans there are."""
+    return (days & ~(days << 1)).bit_count()
 
 
 def _number(packed: bytes, at: int) -> int:

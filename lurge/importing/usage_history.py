@@ -8,14 +8,14 @@ come, which its count of rows tells.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from functools import partial
 from typing import Generic, TypeVar
 
 from db import imports, runs
-from db.ancestor import NOTHING, Ancestor, OldUse, OldUserUse, Place, Sum, Table
+from db.ancestor import NO_ID, NOTHING, Ancestor, OldUse, OldUserUse, Place, Sum, Table
 from db.database import Database, DatabaseFailed
 from db.imports import BASE_USAGE, USAGE, USER_USAGE, Day, Row
+from db.runs import Origin
 from lurge.importing.plan import Plan
 from lurge.importing.sums import Taken
 
@@ -76,7 +76,7 @@ class _History(Generic[Old]):
         self._sums = ancestor.sums(table)
         self._waiting: dict[int, list[Day]] = {}
         self._taken: dict[tuple[str, int], Taken] = {}
-        self._origins: dict[tuple[str, int], Mapping[date, str | None]] = {}
+        self._origins: dict[tuple[str, int], Mapping[date, Origin]] = {}
 
     def take(
         self, pages: Iterable[Sequence[Old]], make: "Make[Old]", told: Callable[[int], None]
@@ -115,14 +115,15 @@ class _History(Generic[Old]):
             taken.days += 1
             taken.there += self._sums[place]
             taken.added_up += day.added_up
-            if run.record_date not in origins:
+            there = origins.get(run.record_date)
+            if there is None:
                 waiting.append(Day(run, filled, day.rows))
-            elif origins[run.record_date] != self._plan.origin:
+            elif there.imported_from != self._plan.origin:
                 taken.own += day.sum
         if sum(len(day.rows) for day in waiting) >= BATCH_ROWS:
             self._write(volume_id)
 
-    def _origins_of(self, report: str, volume_id: int) -> Mapping[date, str | None]:
+    def _origins_of(self, report: str, volume_id: int) -> Mapping[date, Origin]:
         key = report, volume_id
         if key not in self._origins:
             here = self._plan.ids.volumes[volume_id]
@@ -152,12 +153,20 @@ class _History(Generic[Old]):
 
 
 def _latest(uses: Sequence[Old], key: Callable[[Old], object]) -> tuple[Sequence[Old], Sum]:
-    """Of rows of one key the last, and what the others amount to."""
-    last = {key(use): use for use in uses}
+    """
+    Of rows of one key the last, and what the others amount to.
+
+    Those of an owner who was not recorded are of several.
+    """
+    last = {key(use) if _has_owner(use) else use.record_id: use for use in uses}
     if len(last) == len(uses):
         return uses, NOTHING
     dropped = sum(use.size_bytes for use in uses) - sum(use.size_bytes for use in last.values())
     return list(last.values()), Sum(len(uses) - len(last), dropped)
+
+
+def _has_owner(of: OldUse | OldUserUse) -> bool:
+    return of.group_id != NO_ID and (isinstance(of, OldUse) or of.user_id != NO_ID)
 
 
 def _made(rows: Mapping[object, Row], size_bytes: int, uses: int, dropped: Sum) -> Made:
@@ -168,7 +177,7 @@ def _made(rows: Mapping[object, Row], size_bytes: int, uses: int, dropped: Sum) 
 
 def _group_day(plan: Plan, place: Place, uses: Sequence[OldUse]) -> Mapping[str, Made]:
     """A day of generation 1."""
-    kept, dropped = _latest(uses, lambda use: use.group_id)
+    kept, dropped = _latest(uses, lambda use: (use.group_id,))
     return {"groups": _groups(plan, place, kept, dropped)}
 
 
@@ -178,7 +187,7 @@ def _base_day(plan: Plan, place: Place, uses: Sequence[OldUse]) -> Mapping[str, 
     volume_id, day = _here(plan, place)
     rows: dict[object, Row] = {}
     for key, some in _by(
-        kept, lambda use: (plan.ids.groups[use.group_id], plan.ids.bases[use.base_id or 0])
+        kept, lambda use: (_id(plan.ids.groups, use.group_id), plan.ids.bases[use.base_id or NO_ID])
     ).items():
         rows[key] = (
             *(day, *key, volume_id, _pi(plan, some)),
@@ -195,7 +204,7 @@ def _groups(plan: Plan, place: Place, uses: Sequence[OldUse], dropped: Sum) -> M
     """What groups used on a volume; their inodes were not counted."""
     volume_id, day = _here(plan, place)
     rows: dict[object, Row] = {}
-    for group_id, some in _by(uses, lambda use: plan.ids.groups[use.group_id]).items():
+    for group_id, some in _by(uses, lambda use: _id(plan.ids.groups, use.group_id)).items():
         quotas = [use.quota_bytes for use in some if use.quota_bytes is not None]
         rows[group_id] = (
             *(day, volume_id, group_id, _pi(plan, some), sum(use.size_bytes for use in some)),
@@ -211,7 +220,11 @@ def _user_day(plan: Plan, place: Place, uses: Sequence[OldUserUse]) -> Mapping[s
     volume_id, day = _here(plan, place)
     rows: dict[object, Row] = {}
     for key, some in _by(
-        kept, lambda use: (plan.ids.users[use.user_id], plan.ids.groups[use.group_id])
+        kept,
+        lambda use: (
+            _id(plan.ids.users, use.user_id),
+            _id(plan.ids.groups, use.group_id),
+        ),
     ).items():
         modified = max((use.last_modified for use in some if use.last_modified), default=None)
         rows[key] = (
@@ -219,6 +232,11 @@ def _user_day(plan: Plan, place: Place, uses: Sequence[OldUserUse]) -> Mapping[s
             *(sum(use.size_bytes for use in some), 0, modified and modified.isoformat()),
         )
     return {"users": _made(rows, sum(use.size_bytes for use in kept), len(kept), dropped)}
+
+
+def _id(ids: Mapping[int, int], old: int) -> int:
+    """The id here of an owner; nobody's, if there is none of that id."""
+    return ids.get(old, ids[NO_ID])
 
 
 def _here(plan: Plan, place: Place) -> tuple[int, str]:
@@ -235,8 +253,11 @@ def _by(uses: Sequence[Old], key: Callable[[Old], Key]) -> dict[Key, list[Old]]:
 
 
 def _pi(plan: Plan, uses: Sequence[OldUse]) -> int | None:
-    return next((plan.ids.pis[use.pi_id] for use in uses if use.pi_id is not None), None)
+    found = (plan.ids.pis.get(use.pi_id) for use in uses if use.pi_id is not None)
+    return next((pi_id for pi_id in found if pi_id is not None), None)
 
 
-def _least_days(uses: Sequence[OldUse]) -> Decimal | None:
-    return min((use.last_modified for use in uses if use.last_modified is not None), default=None)
+def _least_days(uses: Sequence[OldUse]) -> float | None:
+    """As a float, which every driver takes, and which has one decimal at the most."""
+    days = (use.last_modified for use in uses if use.last_modified is not None)
+    return min(map(float, days), default=None)

@@ -50,6 +50,9 @@ bench: setup
 	$(BIN)/python tests/bench/bench_names.py
 	$(BIN)/python tests/bench/bench_forecast.py
 	$(BIN)/python tests/bench/bench_candidates.py
+	$(BIN)/python tests/bench/bench_views.py
+	$(BIN)/python tests/bench/bench_import.py 0.1
+	$(BIN)/python tests/bench/bench_years.py --groups 50
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info build

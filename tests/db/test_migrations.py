@@ -59,6 +59,9 @@ SECOND = (
 )
 
 
+LATER_INDEX = "base_directory_usage_shown"
+
+
 def make_first_version(database: Database) -> None:
     """The tables of version 1, with a run that was recorded there."""
     first = unchanged()
@@ -178,13 +181,17 @@ def make(
         present = {column["name"] for column in sql.inspect(connection).get_columns(name)}
         for column in sorted(columns & present):
             connection.exec_driver_sql(f"ALTER TABLE {name} DROP COLUMN {column}")
+    for table in tables.tables.values():
+        for index in table.indexes:
+            if index.name == LATER_INDEX:
+                index.drop(connection)
     levels = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
     connection.execute(sql.insert(warning), levels)
     applied = [{"version": number, "applied": now} for number in versions]
     connection.execute(sql.insert(schema_version), applied)
     number = names.volume_id(connection, VOLUME)
     facts = {key: getattr(nights.run(), key) for key in Run.__dataclass_fields__}
-    del facts["volume"]
+    del facts["volume"], facts["imported_from"]
     if not settings:
         del facts["settings"]
     run = {**facts, "volume_id": number, "token": "1", "done": 1, "current": True}

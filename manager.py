@@ -31,7 +31,7 @@ from db.growth import By
 from db.views import Generation
 from lurge import backtest as backtests
 from lurge import diff as diffs
-from lurge import doctor, nightly, old_days, outcomes, retention
+from lurge import doctor, nightly, old_days, orphan_forms, outcomes, retention
 from lurge import orphans as lost
 from lurge import tree as trees
 from lurge.backtest import NothingToJudge
@@ -767,7 +767,7 @@ def diff(
     "--all",
     "everything",
     is_flag=True,
-    help=f"At a terminal, show all rows, not the {lost.LARGEST_SHOWN} largest.",
+    help=f"At a terminal, show all rows, not the {orphan_forms.LARGEST_SHOWN} largest.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per row.")
 @with_defaults
@@ -793,7 +793,7 @@ def orphans(
     At a terminal the rows are a table. Elsewhere they are TSV, in bytes.
 
     Exit status: 0 done, also if nobody is unknown; 1 nothing is recorded; 2 wrong arguments or
-    configuration; 3 the database cannot be used, or nobody at all is known.
+    configuration; 3 the database cannot be used, or the source of names is not believed.
     """
     settings = config_file.read(chosen_config(config or ctx.obj.config, defaults))
     told = partial(print, file=sys.stderr)
@@ -803,7 +803,7 @@ def orphans(
     asked = lost.Question(by, volumes, day, datetime.now(UTC).date())
     found = lost.run(database, settings, names, asked)
     complain("\n".join(found.remarks), FINE)
-    tell(lost, found, len(found.rows), everything=everything, as_json=as_json)
+    tell(orphan_forms, found, len(found.rows), everything=everything, as_json=as_json)
     return FINE
 
 

@@ -20,25 +20,16 @@ from db.schema import (
     user_usage,
     volume,
 )
+from db.upkeep import Person
 from lurge_types.reports import Run
 
 T = TypeVar("T")
 
 ASKED_AT_ONCE = 5000
-"""How many users, groups or directories a statement asks for."""
+"""How many users, groups or base directories a statement asks for by their ids."""
 
-
-class Holder(NamedTuple):
-    """
-    A user or a group that is recorded.
-
-    number: the uid or gid; below 0 where only the name is known, from an imported database.
-    absent_since: from when on nobody knows them any more, as far as that was noted.
-    """
-
-    number: int
-    name: str
-    absent_since: date | None
+PATHS_AT_ONCE = 500
+"""How many directories a statement asks for by their paths, each of a kilobyte and more."""
 
 
 class Use(NamedTuple):
@@ -72,21 +63,21 @@ def volumes(connection: Connection) -> Mapping[str, date | None]:
     return {row.scratch_disk: row.retired for row in sorted(rows)}
 
 
-def users(connection: Connection) -> Mapping[int, Holder]:
+def users(connection: Connection) -> Mapping[int, Person]:
     """All users by their ids."""
     return _holders(connection, user)
 
 
-def groups(connection: Connection) -> Mapping[int, Holder]:
+def groups(connection: Connection) -> Mapping[int, Person]:
     """All groups by their ids."""
     return _holders(connection, unix_group)
 
 
-def _holders(connection: Connection, table: sql.Table) -> Mapping[int, Holder]:
+def _holders(connection: Connection, table: sql.Table) -> Mapping[int, Person]:
     """Those in a table that begins with an id, a number and a name."""
     id_, number, name = list(table.columns)[:3]
     rows = connection.execute(sql.select(id_, number, name, table.c.absent_since).order_by(id_))
-    return {row[0]: Holder(*row[1:]) for row in rows}
+    return {row[0]: Person(*row[1:]) for row in rows}
 
 
 def of_users(
@@ -215,7 +206,7 @@ def directories_called(
     found = {}
     for where in (
         *(directory.c.base_directory_id.in_(ids) for ids in _slices(within)),
-        *(directory.c.directory_path.in_(paths) for paths in _slices(wanted)),
+        *(directory.c.directory_path.in_(paths) for paths in _slices(wanted, PATHS_AT_ONCE)),
     ):
         for place in _places(connection, stored, query.where(where)):
             # Below the base directory goes before its end; MariaDB takes `a` for `a ` here.
@@ -270,7 +261,7 @@ def _day(run: Run, days: Decimal | None) -> date | None:
     return None if days is None else (run.scan_time - timedelta(days=float(days))).date()
 
 
-def _slices(of: Collection[T]) -> Iterator[Sequence[T]]:
+def _slices(of: Collection[T], at_once: int = ASKED_AT_ONCE) -> Iterator[Sequence[T]]:
     every = list(of)
-    for first in range(0, len(every), ASKED_AT_ONCE):
-        yield every[first : first + ASKED_AT_ONCE]
+    for first in range(0, len(every), at_once):
+        yield every[first : first + at_once]

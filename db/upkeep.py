@@ -28,9 +28,11 @@ class Retirement(NamedTuple):
 
 class Person(NamedTuple):
     """
-    A group or user that nights have met.
+    A group or user that is recorded.
 
+    number: the gid or uid; below 0 where only the name is known, from an imported database.
     name: as the last night that knew it has stored it.
+    absent_since: from when on nobody knows it any more, as far as that was noted.
     """
 
     number: int
@@ -84,11 +86,16 @@ def met(connection: Connection, kind: Kind) -> list[Person]:
 def note_absent(
     connection: Connection, kind: Kind, numbers: Iterable[int], since: date | None
 ) -> None:
-    """Store since when nobody knows some numbers, or that somebody does: None."""
-    _, number, *_ = TABLES[kind].columns
+    """
+    Store since when nobody knows some numbers, or that somebody does: None.
+
+    A day that is stored already stays, as another job may have noted it meanwhile.
+    """
+    _, number, *_ = columns = TABLES[kind].columns
+    unnoted = columns.absent_since.is_(None) if since else sql.true()
     changed = sorted(numbers)
     for first in range(0, len(changed), CHANGED_AT_ONCE):
         some = changed[first : first + CHANGED_AT_ONCE]
         connection.execute(
-            sql.update(TABLES[kind]).where(number.in_(some)).values(absent_since=since)
+            sql.update(TABLES[kind]).where(number.in_(some), unnoted).values(absent_since=since)
         )

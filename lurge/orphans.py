@@ -1,33 +1,27 @@
 """What belongs to users and groups that nobody knows any more; nothing is written."""
 
-import json
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from typing import Literal, NamedTuple
 
-from rich.table import Table
-from rich.text import Text
 from sqlalchemy.engine import Connection
 
 from db import orphans, pages
 from db.database import Database
-from db.orphans import Holder, Place, Use
+from db.orphans import Place, Use
 from db.pages import Stored
-from lurge.groups import shown_groups
+from db.upkeep import Kind, Person
+from lurge.presence import Presence, present_groups, present_users, was_known
 from lurge_types.config import Config
 from lurge_types.names import Group
-from lurge_types.reports import NOWHERE
-from utils import show, tsv
+from utils import tsv
 from utils.ldap_names import NamesMissing
-from utils.names import Names, shown
+from utils.names import Names
 from utils.paths import raw, text
 
-LARGEST_SHOWN = 20
-
 By = Literal["owner", "user", "group", "pi", "directory"]
-Kind = Literal["user", "group"]
 
 REPORTS: Mapping[By, tuple[str, ...]] = {
     "owner": ("users", "reporter"),
@@ -44,40 +38,6 @@ LEFT_OUT = {
     "inspector": "its directories are left out",
 }
 """Where one of them is missing."""
-
-OWNER = ("kind", "owner", "number", "never_known", "absent_since")
-GROUP = ("group", "gid", "pi")
-FIGURES = ("used_bytes", "inodes", "last_modified")
-
-COLUMNS: Mapping[By, tuple[str, ...]] = {
-    "owner": ("volume", *OWNER, *GROUP, *FIGURES),
-    "user": ("volume", *OWNER, *FIGURES),
-    "group": ("volume", *GROUP, "group_known", "users", *FIGURES),
-    "pi": ("volume", "pi", "groups", "users", *FIGURES),
-    "directory": (
-        "volume",
-        *OWNER,
-        *GROUP,
-        "base_directory",
-        "directory",
-        "used_bytes",
-        "files",
-        "last_modified",
-    ),
-}
-"""Of the TSV, and of JSON."""
-
-SHOWN_OWNER = ("owner", "kind", "absent since")
-SHOWN_FIGURES = ("used", "inodes", "modified")
-
-SHOWN: Mapping[By, tuple[str, ...]] = {
-    "owner": (*SHOWN_OWNER, "volume", "group", "PI", *SHOWN_FIGURES),
-    "user": (*SHOWN_OWNER, "volume", *SHOWN_FIGURES),
-    "group": ("group", "known", "volume", "PI", "users", *SHOWN_FIGURES),
-    "pi": ("PI", "volume", "groups", "users", *SHOWN_FIGURES),
-    "directory": ("owner", "absent since", "used", "files", "modified", "directory"),
-}
-"""At a terminal."""
 
 Chosen = Mapping[str, Stored]
 """A volume's newest runs by their reports."""
@@ -104,8 +64,7 @@ class Orphan(NamedTuple):
     @property
     def never_known(self) -> bool:
         """Whether nobody has known them since they were first recorded."""
-        kind: Literal["uid", "gid"] = "uid" if self.kind == "user" else "gid"
-        return self.name == shown(kind, self.number, b"", self.number)
+        return not was_known(self.kind, self.number, self.name)
 
     @property
     def since(self) -> str:
@@ -179,20 +138,24 @@ def run(database: Database, config: Config, names: Names, asked: Question) -> Or
     """
     Find what belongs to nobody known.
 
-    Raises NothingRecorded, NamesMissing where the source of names knows nobody, DatabaseFailed.
+    Raises NothingRecorded, NamesMissing where the source of names is not believed, DatabaseFailed.
     """
-    by, absent_since = asked.by, asked.absent_since
+    by = asked.by
     chosen, remarks = database.transaction(partial(_choose, asked=asked))
-    doubts: list[str] = []
-    users = _lost_users(database, names, absent_since, doubts)
+    holders = database.transaction(orphans.users)
+    asked_for = [present_users(names, holders.values())]
+    users = _lost(holders, asked_for[0], asked.absent_since)
     look = partial(_homes, deeper=config.inspector.deeper) if by == "directory" else _uses
     found = database.transaction(partial(look, chosen=chosen, users=users))
     # After what is found: so that every group of it is there.
     holders = database.transaction(orphans.groups)
-    groups = _groups(config, names, holders)
-    lost = {} if by == "user" else _lost_groups(config, holders, groups, absent_since, doubts)
-    if len(doubts) == (1 if by == "user" else 2):
-        raise NamesMissing("; ".join(doubts))
+    now, named = present_groups(config, names, holders.values())
+    groups = _groups(holders, now, named)
+    lost: Mapping[int, Orphan] = {}
+    if by != "user":
+        asked_for.append(now)
+        lost = _lost(holders, now, asked.absent_since)
+    doubts = _doubts(config.names.source, asked_for)
     if by == "directory":
         found = [each for each in found if each.what.group_id not in lost]
         found += database.transaction(partial(_directories, chosen=chosen, group_ids=lost.keys()))
@@ -282,78 +245,47 @@ def _directories(
 # Who is lost.
 
 
-def _lost_users(
-    database: Database, names: Names, absent_since: date | None, doubts: list[str]
-) -> Mapping[int, Orphan]:
-    """The users that nobody knows, by their ids; see `_lost`."""
-    holders = database.transaction(orphans.users)
-    known = {uid for uid, user in names.users(_numbers(holders)).items() if user.known}
-    return _lost("user", holders, known, absent_since, doubts)
-
-
-def _lost_groups(
-    config: Config,
-    holders: Mapping[int, Holder],
-    groups: Mapping[int, Group],
-    absent_since: date | None,
-    doubts: list[str],
-) -> Mapping[int, Orphan]:
-    """The groups that nobody knows, by their ids, without pseudo groups; see `_lost`."""
-    pseudo = {group.gid for group in config.pseudo_groups.values()}
-    real = {id_: holder for id_, holder in holders.items() if holder.number not in pseudo}
-    known = {groups[id_].gid for id_ in real if groups[id_].known}
-    return _lost("group", real, known, absent_since, doubts)
-
-
-def _groups(config: Config, names: Names, holders: Mapping[int, Holder]) -> Mapping[int, Group]:
-    """The groups by their ids: as they are known now, or else as they are recorded."""
-    now = shown_groups(config, names, _numbers(holders))
-    known = {gid for gid, group in now.items() if group.known}
-    return {
-        id_: now[holder.number]
-        if holder.number in known
-        else Group(holder.number, holder.name, known=_is_known(holder, known))
-        for id_, holder in holders.items()
-    }
-
-
 def _lost(
-    kind: Kind,
-    holders: Mapping[int, Holder],
-    known: Collection[int],
-    absent_since: date | None,
-    doubts: list[str],
+    holders: Mapping[int, Person], now: Presence, absent_since: date | None
 ) -> Mapping[int, Orphan]:
-    """
-    Those that nobody knows, by their ids.
-
-    Where nobody at all is known, the source of names is not believed: then none, and a doubt.
-    """
-    numbers = _numbers(holders)
-    if numbers and not any(number in known for number in numbers):
-        doubts.append(
-            f"of {len(numbers)} {kind}s that are recorded none is known now: {kind}s are left out; "
-            "see to [names], for their source may be empty"
-        )
+    """Those that nobody knows, by their ids; none if the source of names is not believed."""
+    if now.in_doubt:
         return {}
     return {
-        id_: Orphan(kind, *holder)
+        id_: Orphan(now.kind, *holder)
         for id_, holder in holders.items()
-        if not _is_known(holder, known) and _was_absent(holder, absent_since)
+        if not _is_known(holder, now.known) and _was_absent(holder, absent_since)
     }
 
 
-def _numbers(holders: Mapping[int, Holder]) -> list[int]:
-    """The numbers that a source of names can be asked for."""
-    return [holder.number for holder in holders.values() if holder.number >= 0]
+def _doubts(source: str, asked: Sequence[Presence]) -> list[str]:
+    """What is left out, in words. Raises NamesMissing if nothing is left."""
+    doubts = [
+        each.doubt(source, f"all {each.kind}s are left out") for each in asked if each.in_doubt
+    ]
+    if doubts and len(doubts) == sum(each.asked > 0 for each in asked):
+        raise NamesMissing("; ".join(doubts))
+    return doubts
 
 
-def _is_known(holder: Holder, known: Collection[int]) -> bool:
+def _groups(
+    holders: Mapping[int, Person], now: Presence, named: Mapping[int, Group]
+) -> Mapping[int, Group]:
+    """The groups by their ids: as they are known now, or else as they are recorded."""
+    return {
+        id_: named[holder.number]
+        if holder.number in now.known
+        else Group(holder.number, holder.name, known=_is_known(holder, now.known))
+        for id_, holder in holders.items()
+    }
+
+
+def _is_known(holder: Person, known: Collection[int]) -> bool:
     """Of a number below 0 only what is recorded tells."""
     return holder.number in known if holder.number >= 0 else holder.absent_since is None
 
 
-def _was_absent(holder: Holder, day: date | None) -> bool:
+def _was_absent(holder: Person, day: date | None) -> bool:
     return day is None or (holder.absent_since is not None and holder.absent_since <= day)
 
 
@@ -460,88 +392,3 @@ def _order(row: Row) -> tuple[object, ...]:
         row.base_directory or "",
         row.directory or "",
     )
-
-
-# What is shown.
-
-
-def as_tsv(found: Orphans) -> Iterator[str]:
-    """The lines of a TSV."""
-    return tsv.lines(
-        COLUMNS[found.by], (list(_cells(found.by, row).values()) for row in found.rows)
-    )
-
-
-def as_json(found: Orphans) -> Iterator[str]:
-    """A line of JSON in ASCII for each row."""
-    for row in found.rows:
-        yield json.dumps(_cells(found.by, row), default=str)
-
-
-def _cells(by: By, row: Row) -> Mapping[str, object]:
-    owner, group = row.owner, row.group
-    cells = {
-        "volume": row.volume,
-        "kind": owner and owner.kind,
-        "owner": owner and owner.name,
-        "number": owner and owner.number,
-        "never_known": owner and owner.never_known,
-        "absent_since": owner and owner.absent_since,
-        "group": group and group.name,
-        "gid": group and group.gid,
-        "pi": row.pi,
-        "group_known": group and group.known,
-        "users": row.users,
-        "groups": row.groups,
-        "base_directory": row.base_directory,
-        "directory": row.directory,
-        "used_bytes": row.used_bytes,
-        "inodes": row.inodes,
-        "files": row.inodes,
-        "last_modified": row.last_modified,
-    }
-    return {column: cells[column] for column in COLUMNS[by]}
-
-
-def as_table(found: Orphans, most: int | None) -> Table:
-    """The rows for people, and their sum; `most`: how many are shown, the largest; all, if None."""
-    table = show.table(
-        "What belongs to nobody known",
-        SHOWN[found.by],
-        (_shown(found.by, row) for row in found.rows[:most]),
-        right=("used", "inodes", "files", "users", "groups"),
-    )
-    table.caption = Text(_total(found))
-    table.caption_justify = "left"
-    return table
-
-
-def _total(found: Orphans) -> str:
-    inodes = "files" if found.by == "directory" else "inodes"
-    return (
-        f"Unknown users: {found.users:,}, unknown groups: {found.groups:,}; "
-        f"in all {show.size(found.total_bytes)} in {found.total_inodes:,} {inodes}"
-    )
-
-
-def _shown(by: By, row: Row) -> Sequence[str]:
-    owner, group = row.owner, row.group
-    cells = {
-        "owner": owner and owner.name,
-        "kind": owner and owner.kind,
-        "absent since": owner and owner.since,
-        "volume": row.volume,
-        "group": group and group.name,
-        "PI": row.pi,
-        "known": group and group.known,
-        "users": f"{row.users:,}",
-        "groups": f"{row.groups:,}",
-        "directory": row.directory
-        if row.base_directory == NOWHERE
-        else f"{row.base_directory}/{row.directory}",
-        "used": show.size(row.used_bytes),
-        "inodes": f"{row.inodes:,}",
-        "files": f"{row.inodes:,}",
-        "modified": row.last_modified,
-    }
-    return [tsv.text_of(cells[column]) for column in SHOWN[by]]

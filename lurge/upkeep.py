@@ -1,8 +1,7 @@
 """
 What follows each night: volumes that retire, and groups and people who go, are marked as such.
 
-Nothing of theirs is removed. A directory that is down or empty is not taken for one that everybody
-has left.
+Nothing of theirs is removed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +15,10 @@ from db import upkeep
 from db.database import Database, DatabaseFailed
 from db.upkeep import TABLES, Kind, Person, Retirement
 from lurge.nightly import Result
+from lurge.presence import Presence, present_groups, present_users
 from lurge_types.config import Config
 from lurge_types.reports import Outcome, Status
-from utils.names import Names, shown
+from utils.names import Names
 
 NAME = "upkeep"
 
@@ -33,14 +33,14 @@ class Seen(NamedTuple):
     """
     Who is known today.
 
-    gone: nobody knows them any more. back: somebody knows them again. in_doubt: so many were known
-    and none is now, which says nothing of any of them.
+    gone: nobody knows them any more. back: somebody knows them again. in_doubt: so many would be
+    gone that none is taken to be.
     """
 
     kind: Kind
     gone: Sequence[Person] = ()
     back: Sequence[Person] = ()
-    in_doubt: int = 0
+    in_doubt: Presence | None = None
 
 
 def after_night(config: Config, database: Database, names: Names, today: date) -> Iterator[Result]:
@@ -77,41 +77,14 @@ def _looked_at(config: Config) -> Sequence[Kind]:
 
 
 def _look(config: Config, names: Names, kind: Kind, met: Sequence[Person]) -> Seen:
-    pseudo = {group.gid for group in config.pseudo_groups.values()} if kind == "group" else set()
-    theirs = [each for each in met if each.number not in pseudo]
-    known = _known(names, kind, [each.number for each in theirs])
-    once = [each for each in theirs if _was_known(kind, each)]
-    telling = [each for each in once if not is_local(each.number)] or once
-    if telling and not any(each.number in known for each in telling):
-        return Seen(kind, in_doubt=len(telling))
-    there = known | pseudo
-    return Seen(
-        kind,
-        [each for each in once if not (each.number in known or each.absent_since)],
-        [each for each in met if each.absent_since and each.number in there],
-    )
-
-
-def _known(names: Names, kind: Kind, numbers: Sequence[int]) -> set[int]:
-    found = names.groups(numbers) if kind == "group" else names.users(numbers)
-    return {number for number, each in found.items() if each.known}
-
-
-def _was_known(kind: Kind, each: Person) -> bool:
-    """Whether any night knew it: a number that none knew is stored with a name made of it."""
-    return each.name != shown("gid" if kind == "group" else "uid", each.number, b"", each.number)
-
-
-def is_local(number: int) -> bool:
-    """
-    Whether a machine is likely to know a group or user by itself, though its directory is down.
-
-    The ranges are those of Debian's policy, 9.2.2.
-
-    >>> [number for number in (0, 999, 1000, 59_999, 65_534, 70_000) if is_local(number)]
-    [0, 999, 65534]
-    """
-    return number < 1000 or 60_000 <= number <= 65_535
+    if kind == "group":
+        now, _ = present_groups(config, names, met)
+    else:
+        now = present_users(names, met)
+    if now.in_doubt:
+        return Seen(kind, in_doubt=now if now.gone else None)
+    back = [each for each in met if each.absent_since and each.number in now.known]
+    return Seen(kind, now.gone, back)
 
 
 def _remarks(source: str, seen: Sequence[Seen], today: date) -> Iterator[str]:
@@ -125,7 +98,4 @@ def _remarks(source: str, seen: Sequence[Seen], today: date) -> Iterator[str]:
                 f"{first}{more}"
             )
         if in_doubt:
-            yield (
-                f"names.source = {source} knows none of {in_doubt:,} {kind}s that were known: "
-                "nobody is marked as absent; see whether it is down or empty"
-            )
+            yield in_doubt.doubt(source, "nobody is marked as absent")

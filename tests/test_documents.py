@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 import manager
 from db.schema import metadata
-from lurge import diff, orphans, reporter, tree, users
+from lurge import diff, orphan_forms, reporter, tree, users
 from lurge.candidates import report as candidates
 from lurge.puppeteer import report as puppeteer
 from lurge.splitter import index
@@ -80,7 +80,7 @@ def test_every_column_of_an_answer_is_documented() -> None:
     columns = {
         *tree.COLUMNS,
         *(column for by in diff.NUMBERS for column in diff.columns(by)),
-        *(column for by in orphans.COLUMNS.values() for column in by),
+        *(column for by in orphan_forms.COLUMNS.values() for column in by),
     }
     assert [column for column in columns if f"`{column}`" not in text] == []
 

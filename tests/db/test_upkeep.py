@@ -159,6 +159,14 @@ def test_whoever_is_gone_is_so_from_a_day_on_until_they_are_back(
     assert met(database, kind) == everybody(_0=DAY)
 
 
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_day_that_another_job_has_noted_stays(database: Database, kind: Kind) -> None:
+    add(database, kind, [7, 8])
+    note(database, kind, [7], DAY)
+    note(database, kind, [7, 8], LATER)
+    assert [each.absent_since for each in met(database, kind)] == [DAY, LATER]
+
+
 def test_whose_number_nobody_knows_is_not_met(database: Database) -> None:
     add(database, "group", [7])
     imported = {"gid": -1, "group_name": "old", "is_humgen": False, "absent_since": DAY}

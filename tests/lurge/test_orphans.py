@@ -19,7 +19,7 @@ from site_of_tests import TODAY, Site, entry
 from db import directories, usage, user_usage
 from db.database import Database
 from db.schema import unix_group, user, volume
-from lurge import orphans
+from lurge import orphan_forms, orphans
 from lurge.orphans import By, NothingRecorded, Orphan, Orphans, Question
 from lurge_types.config import Config, DatabaseTable
 from lurge_types.names import Group, User
@@ -167,7 +167,7 @@ def found(
 
 def lines(answer: Orphans) -> list[str]:
     """The rows of the TSV, with a blank between cells."""
-    return [line.rstrip("\n").replace("\t", " ") for line in orphans.as_tsv(answer)][1:]
+    return [line.rstrip("\n").replace("\t", " ") for line in orphan_forms.as_tsv(answer)][1:]
 
 
 def store_all(database: Database) -> None:
@@ -337,23 +337,66 @@ def test_pseudo_groups_are_known(database: Database) -> None:
     owners = {row.owner.name for row in found(database, config=config).rows if row.owner}
     assert owners == {"user3", "uid:4", "team3"}
     store_groups(database, {a_strange_group(9): (1, 1), a_strange_group(4): (1, 1)}, of=OTHER)
-    with pytest.raises(NamesMissing, match=r"of 4 groups .*none is known"):
+    with pytest.raises(NamesMissing, match=r"2 of 2 users .*; .* 2 of 2 groups "):
         found(database, config=config, known=Directory([], []))
 
 
 def test_where_nobody_at_all_is_known_nobody_is_called_unknown(database: Database) -> None:
     store_all(database)
     nobody = Directory([], [])
-    with pytest.raises(NamesMissing, match=r"of 4 users .*; of 4 groups .* may be empty"):
+    # User 3 and group 3 are noted as absent, 4 never were known.
+    with pytest.raises(NamesMissing, match=r"2 of 2 users .*; names.* 2 of 2 groups .* a part$"):
         found(database, known=nobody)
-    with pytest.raises(NamesMissing, match="of 4 users that are recorded none is known now"):
+    with pytest.raises(NamesMissing, match=r"2 of 2 users .*all users are left out; see"):
         found(database, "user", known=Directory([], [1]))
     answer = found(database, known=Directory([], [1, 2]))
     assert {row.owner.kind for row in answer.rows if row.owner} == {"group"}
     assert [remark.partition(":")[0] for remark in answer.remarks] == [
-        "of 4 users that are recorded none is known now"
+        "names.source = system does not know 2 of 2 users that tell whether it is whole"
     ]
     assert len(found(database, "user", known=Directory([1], [])).rows) == 3
+
+
+def test_a_directory_that_is_down_or_halved_calls_nobody_unknown(database: Database) -> None:
+    numbers = [0, *range(1000, 1020)]
+    store_users(database, {(a_user(uid), a_group(0)): (1, 1) for uid in numbers})
+    store_groups(database, {a_group(gid): (1, 1) for gid in numbers})
+    for left in ([0, 1000], [0, *range(1000, 1009)]):
+        missing = len(numbers) - len(left)
+        match = rf"know {missing} of 20 users .* {missing} of 20 groups"
+        for by in ("owner", "group", "pi"):
+            with pytest.raises(NamesMissing, match=match):
+                found(database, by, known=Directory(left, left))
+        answer = found(database, known=Directory(left, numbers))
+        assert (list(answer.rows), len(answer.remarks)) == ([], 1)
+    half = [0, *range(1000, 1010)]
+    answer = found(database, known=Directory(half, half))
+    assert (answer.users, answer.groups, answer.remarks) == (10, 10, [])
+
+
+def test_who_is_noted_as_absent_does_not_count_for_a_directory(database: Database) -> None:
+    store_groups(database, {a_group(gid): (1, 1) for gid in range(1000, 1060)})
+    for gid in range(1000, 1036):
+        absent(database, unix_group, gid, ABSENT)
+    everybody_else = range(1036, 1060)
+    assert found(database, known=Directory([], everybody_else)).groups == 36
+    with pytest.raises(NamesMissing, match="13 of 24 groups"):
+        found(database, known=Directory([], everybody_else[13:]))
+
+
+def test_one_doubt_is_enough_where_only_one_kind_is_recorded(database: Database) -> None:
+    store_groups(database, {a_group(1): (1, 1), a_group(2): (1, 1)})
+    pseudo = {"/lustre/scratch1/shared": {"name": "shared", "pi": "Doe", "gid": 4}}
+    for config in (Config(), Config.model_validate({"pseudo_groups": pseudo})):
+        with pytest.raises(NamesMissing, match=r"2 of 2 groups"):
+            found(database, config=config, known=Directory([1], []))
+
+
+def test_where_nobody_ever_was_known_nobody_is_called_unknown(database: Database) -> None:
+    store_groups(database, {a_strange_group(5): (1, 1), a_strange_group(6): (1, 1)})
+    with pytest.raises(NamesMissing, match="2 of 2 groups"):
+        found(database, known=Directory([], []))
+    assert found(database, known=Directory([], [5])).groups == 1
 
 
 def test_only_the_newest_record_of_each_volume_counts(database: Database) -> None:
@@ -393,7 +436,7 @@ def test_a_volume_without_a_record_is_told(database: Database) -> None:
 def test_nobody_unknown_is_an_answer(database: Database) -> None:
     store_all(database)
     answer = found(database, known=Directory(range(9), range(9)))
-    assert (lines(answer), list(orphans.as_json(answer))) == ([], [])
+    assert (lines(answer), list(orphan_forms.as_json(answer))) == ([], [])
     assert (answer.users, answer.groups, answer.total_bytes) == (0, 0, 0)
     assert "Unknown users: 0, unknown groups: 0; in all 0 B in 0 inodes" in seen(answer, None)
 
@@ -451,7 +494,7 @@ def test_names_are_no_patterns(database: Database) -> None:
     answer = found(database, "directory", config=config)
     assert [row.directory for row in answer.rows] == [f"user%/{odd.name}", f"ho_es/{odd.name}"]
     assert all("\n" not in line for line in lines(answer))
-    first = json.loads(next(orphans.as_json(answer)))
+    first = json.loads(next(orphan_forms.as_json(answer)))
     assert (first["owner"], first["absent_since"]) == (odd.name, None)
 
 
@@ -484,7 +527,7 @@ def test_figures_larger_than_a_double_holds_are_exact(database: Database) -> Non
 def seen(answer: Orphans, most: int | None) -> str:
     """What people see."""
     written = StringIO()
-    Console(file=written, width=200).print(orphans.as_table(answer, most))
+    Console(file=written, width=200).print(orphan_forms.as_table(answer, most))
     return written.getvalue()
 
 
@@ -541,7 +584,7 @@ def test_the_command_tells_what_nights_have_recorded(site: Site) -> None:
     done = site.run("orphans", "--by", "group", "--volume", "s1")
     assert (done.returncode, done.stderr) == (0, "")
     header, *others = (line.split("\t") for line in done.stdout.splitlines())
-    assert tuple(header) == orphans.COLUMNS["group"]
+    assert tuple(header) == orphan_forms.COLUMNS["group"]
     assert [row[1:7] for row in others] == [
         ["team", "2", "-", "yes", "2", "60"],
         ["old", "3", "-", "no", "0", "30"],
@@ -550,7 +593,7 @@ def test_the_command_tells_what_nights_have_recorded(site: Site) -> None:
     group_file.write_text("")
     done = site.run("orphans")
     assert (done.returncode, done.stdout) == (3, "")
-    assert "none is known now" in done.stderr
+    assert "all users are left out" in done.stderr
 
 
 @on_sqlite

@@ -147,12 +147,12 @@ def test_a_second_number_of_a_name_is_missed_like_the_first(office: Office) -> N
 def test_of_many_the_first_three_are_named(office: Office) -> None:
     many = {gid: f"team{gid}" for gid in range(2000, 4000)}
     office.night(many, ALL, met=tuple(many))
-    (told,) = office.night({2000: "team2000"}, ALL)
+    (told,) = office.night({gid: name for gid, name in many.items() if gid >= 3000}, ALL)
     assert told.remarks == (
-        f"names.source = files does not know 1,999 groups any more, absent since {DAY}: "
-        "team2001, team2002, team2003, ...",
+        f"names.source = files does not know 1,000 groups any more, absent since {DAY}: "
+        "team2000, team2001, team2002, ...",
     )
-    assert (told.rows, len(office.absent())) == (1999, 1999)
+    assert (told.rows, len(office.absent())) == (1000, 1000)
 
 
 def test_an_empty_directory_is_told_every_night_and_marks_nobody(office: Office) -> None:
@@ -161,12 +161,12 @@ def test_an_empty_directory_is_told_every_night_and_marks_nobody(office: Office)
         (told,) = office.night({}, ALL, day)
         assert (told.status, told.rows) == ("skipped", 0)
         assert told.remarks == (
-            "names.source = files knows none of 3 groups that were known: nobody is marked as "
-            "absent; see whether it is down or empty",
+            "names.source = files does not know 3 of 3 groups that tell whether it is whole: "
+            "nobody is marked as absent; see whether it is down or lacks a part",
         )
     (told,) = office.night({9: "other"}, without(2001))
     assert told.status == "written"
-    assert [remark.partition(" 3 groups")[1] != "" for remark in told.remarks] == [True, False]
+    assert ["3 of 3 groups" in remark for remark in told.remarks] == [True, False]
     assert (office.absent("group"), office.absent("user")) == ({}, {2001: DAY})
 
 
@@ -175,10 +175,56 @@ def test_what_a_machine_knows_by_itself_does_not_speak_for_its_directory(office:
     office.night(ALL | own, ALL, met=(*NUMBERS, *own))
     (told,) = office.night(own, ALL)
     assert told.status == "skipped"
-    assert "none of 3 groups" in told.remarks[0]
+    assert "3 of 3 groups" in told.remarks[0]
     assert office.absent() == {}
     (told,) = office.night({2001: "ann", 0: "root"}, ALL)
     assert sorted(office.absent()) == [100, 2002, 2003, 65_534]
+
+
+MANY = {0: "root"} | {number: f"name{number}" for number in range(1000, 1020)}
+"""A machine's own, the first account of its own too, and those of a directory: 20 tell."""
+
+
+def last(count: int) -> Known:
+    """Root and the last ones of many."""
+    return {number: name for number, name in MANY.items() if number == 0 or number >= 1020 - count}
+
+
+@pytest.mark.parametrize("left", [{0: "root", 1000: "admin"}, last(9)])
+def test_a_directory_that_is_down_or_halved_marks_nobody(office: Office, left: Known) -> None:
+    office.night(MANY, MANY, met=tuple(MANY))
+    missing = len(MANY) - len(left)
+    for day in (DAY, NEXT):
+        (told,) = office.night(left, left, day)
+        assert (told.status, told.rows) == ("skipped", 0)
+        assert [remark.partition(":")[0] for remark in told.remarks] == [
+            f"names.source = files does not know {missing} of 20 {kind}s that tell whether it is "
+            "whole"
+            for kind in ("group", "user")
+        ]
+    assert (office.absent("group"), office.absent("user")) == ({}, {})
+    assert office.night(MANY, MANY, NEXT) == []
+
+
+def test_half_of_many_may_go_in_a_night_and_then_half_of_the_others(office: Office) -> None:
+    office.night(MANY, MANY, met=tuple(MANY))
+    assert office.night(last(10), MANY)[0].rows == 10
+    # Of 10 that are left all but one go: few.
+    assert office.night(last(1), MANY, NEXT)[0].rows == 9
+    absent = office.absent()
+    assert [absent[number] for number in range(1000, 1019)] == [DAY] * 10 + [NEXT] * 9
+    assert "1 of 1 groups" in office.night({0: "root"}, MANY, NEXT)[0].remarks[0]
+
+
+def test_who_has_gone_before_does_not_count_for_a_directory(office: Office) -> None:
+    many = {number: f"name{number}" for number in range(2000, 2060)}
+    office.night(many, ALL, met=tuple(many))
+    for first in (2020, 2036):  # so 24 are left
+        (told,) = office.night({gid: name for gid, name in many.items() if gid >= first}, ALL)
+    assert told.status == "written"
+    (told,) = office.night({gid: name for gid, name in many.items() if gid >= 2049}, ALL)
+    assert "13 of 24 groups" in told.remarks[0]
+    assert len(office.absent()) == 36
 
 
 def test_where_all_are_a_machines_own_they_are_judged_by_themselves(office: Office) -> None:
@@ -198,7 +244,7 @@ def test_pseudo_groups_are_never_absent_and_say_nothing_of_the_others(
     office = Office(tmp_path, database, **PSEUDO)
     office.night({**ALL, 2009: "common"}, ALL, met=(*NUMBERS, 2009))
     assert office.night(ALL, ALL) == []
-    assert "none of 3 groups" in office.night({}, ALL)[0].remarks[0]
+    assert "3 of 3 groups" in office.night({}, ALL)[0].remarks[0]
     assert office.absent() == {}
     plain = Office(tmp_path, database)
     assert plain.night(ALL, ALL)[0].rows == 1

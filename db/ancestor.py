@@ -353,7 +353,7 @@ class Ancestor:
             where = self._tables["base_directory"]
             rows = of.outerjoin(where, where.c.base_directory_id == of.c.base_directory_id)
         if table == "vault":
-            whole = self._has_action(of)
+            whole = self._is_whole(of)
         found = connection.execute(
             sql.select(
                 sql.case((whole, where.c.volume_id)),
@@ -372,8 +372,10 @@ class Ancestor:
             sums[place] = sums.get(place, NOTHING) + Sum(count, int(size_bytes))
         return sums
 
-    def _has_action(self, of: sql.TableClause) -> sql.ColumnElement[bool]:
-        return sql.func.coalesce(of.c.vault_action_id.in_(sorted(self.names.actions)), sql.false())
+    def _is_whole(self, of: sql.TableClause) -> sql.ColumnElement[bool]:
+        """Of a row of vault: it has a path, and an action that there is."""
+        action = of.c.vault_action_id.in_(sorted(self.names.actions))
+        return sql.and_(sql.func.coalesce(action, sql.false()), of.c.filepath.is_not(None))
 
     def _pages(self, table: Table, read: Callable[..., T]) -> Iterator[T]:
         """
@@ -449,7 +451,7 @@ class Ancestor:
                 of.c.record_id <= upto,
                 of.c.volume_id.in_(sorted(self.names.first_of)),
                 of.c.record_date.is_not(None),
-                self._has_action(of),
+                self._is_whole(of),
             )
             .group_by(of.c.volume_id, of.c.record_date)
         )

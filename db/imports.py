@@ -7,7 +7,7 @@ number is below 0, until somebody does.
 
 import secrets
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -68,11 +68,16 @@ USER_USAGE = Filled(
 
 
 class Day(NamedTuple):
-    """A day of a report of a volume: its run, and its rows in the order of the columns."""
+    """
+    A day of a report of a volume: its run, and its rows in the order of the columns.
+
+    again: whether an earlier import wrote other rows of it, which these replace.
+    """
 
     run: Run
     of: Filled
     rows: Sequence[Row]
+    again: bool = False
 
 
 class State(NamedTuple):
@@ -241,6 +246,13 @@ def store(database: Database, volume_id: int, days: Sequence[Day]) -> None:
         runs.lock(connection, volume_id)
         reports = {day.run.report for day in days}
         there = {report: runs.origins(connection, report, volume_id) for report in reports}
+        for day in days:
+            mine = there[day.run.report].get(day.run.record_date)
+            if day.again and mine and mine.imported_from == day.run.imported_from:
+                if mine.token == token:  # it was committed, but the answer got lost
+                    return
+                _forget(connection, volume_id, day)
+                del there[day.run.report][day.run.record_date]
         new = [day for day in days if day.run.record_date not in there[day.run.report]]
         runs.record_all(connection, [day.run for day in new], volume_id, token)
         for of in {day.run.report: day.of for day in new}.values():
@@ -250,15 +262,18 @@ def store(database: Database, volume_id: int, days: Sequence[Day]) -> None:
     database.transaction(write)
 
 
-def stored(  # noqa: PLR0917 - of which rows
-    connection: Connection,
-    report: str,
-    table: sql.Table,
-    volume_id: int,
-    origin: str,
-    days: Collection[date],
-) -> Sum:
-    """What is here of those of some days of a volume that came from a database."""
+def _forget(connection: Connection, volume_id: int, day: Day) -> None:
+    """Delete the rows of an imported day, and its run."""
+    for table in (day.of.table, report_run):
+        of_day = table.c.volume_id == volume_id, table.c.record_date == day.run.record_date
+        of_report = [report_run.c.report == day.run.report] if table is report_run else []
+        connection.execute(sql.delete(table).where(*of_day, *of_report))
+
+
+def stored(
+    connection: Connection, report: str, table: sql.Table, volume_id: int, origin: str
+) -> dict[date, Sum]:
+    """What is here of each day of a volume that came from a database."""
     size = table.c.size if "size" in table.c else table.c.used
     rows = connection.execute(
         sql.select(
@@ -278,8 +293,7 @@ def stored(  # noqa: PLR0917 - of which rows
         .where(*_imported(report, volume_id, origin))
         .group_by(report_run.c.record_date)
     )
-    found = (Sum(count, int(size_bytes)) for day, count, size_bytes in rows if day in days)
-    return sum(found, NOTHING)
+    return {day: Sum(count, int(size_bytes)) for day, count, size_bytes in rows}
 
 
 def _imported(report: str, volume_id: int, origin: str) -> tuple[sql.ColumnElement[bool], ...]:

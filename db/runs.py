@@ -95,10 +95,15 @@ def _one(
 
 
 class Origin(NamedTuple):
-    """Which database a whole run came from, if any, and whether it has rows of its own."""
+    """
+    Which database a whole run came from, if any, and whether it has rows of its own.
+
+    token: tells it from another run in its place.
+    """
 
     imported_from: str | None
     stored: bool
+    token: str = ""
 
 
 class ScanOf(NamedTuple):
@@ -116,9 +121,10 @@ def origins(connection: Connection, report: str, volume_id: int) -> dict[date, O
             report_run.c.record_date,
             report_run.c.imported_from,
             sql.or_(report_run.c.row_count.is_(None), report_run.c.filled.is_not(None)),
+            report_run.c.token,
         ).where(*_of_volume(report, volume_id), report_run.c.done == 1)
     )
-    return {day: Origin(origin, bool(stored)) for day, origin, stored in rows}
+    return {day: Origin(origin, bool(stored), token) for day, origin, stored, token in rows}
 
 
 def scans_of(connection: Connection, volume_id: int) -> list[ScanOf]:

@@ -51,7 +51,8 @@ class Plan:
     What stands for what.
 
     origin: the older database, as it is recorded. old: its names. days: by the id of a volume
-    there, and the date there. volumes: the volumes by their ids there.
+    there, and the date there. volumes: the volumes by their ids there. groups_known, users_known:
+    of how many names the number is known.
     """
 
     origin: str
@@ -59,6 +60,8 @@ class Plan:
     ids: Ids
     days: Mapping[int, Mapping[date, Day]]
     volumes: Mapping[int, Volume]
+    groups_known: int
+    users_known: int
     now: datetime
 
     def run(self, report: str, place: Place) -> Run:
@@ -112,7 +115,8 @@ def make(
         ask = partial(runs.scans_of, volume_id=ids.volumes[number])
         recorded = _recorded(database.transaction(ask), ancestor.name)
         dated[number] = dates(days[number], _by_date(found, volume), recorded)
-    return Plan(ancestor.name, old, ids, dated, volumes, now)
+    gids, uids = known
+    return Plan(ancestor.name, old, ids, dated, volumes, len(gids), len(uids), now)
 
 
 def _numbers(

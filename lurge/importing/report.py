@@ -62,9 +62,10 @@ def run(
         if lost := sum((of[place] for place in of.keys() - places), NOTHING):
             remarks.append(
                 f"{table}: {lost.rows:,} rows of {lost.size_bytes:,} bytes are of no volume, "
-                "date or action: left out"
+                "date, path or action: left out"
             )
     made = plan.make(config, database, names, ancestor, placed)
+    remarks += _names_known(config, made) + _without_table(config, made)
     taken: list[Taken] = []
     for table, take in STEPS.items():
         if table in sums:
@@ -74,6 +75,26 @@ def run(
         else:
             remarks.append(f"{table}: there is no such table in {ancestor.name}")
     return Import(sorted(taken, key=lambda each: (each.kind, each.volume)), remarks)
+
+
+def _names_known(config: Config, made: Plan) -> list[str]:
+    """For how many names there is a gid or uid."""
+    groups = len({group.name for group in made.old.groups.values()}) - 1  # without nobody
+    users = len(set(made.old.users.values())) - 1
+    known = f"{made.groups_known:,} of {groups:,} groups, {made.users_known:,} of {users:,} users"
+    return [f"names.source = {config.names.source} knows by name: {known}"]
+
+
+def _without_table(config: Config, made: Plan) -> list[str]:
+    """The volumes that have rows, but no table in the configuration."""
+    names = {of.name for number, of in made.volumes.items() if made.days[number]}
+    missing = sorted(names - {table.name for table in config.volume})
+    if not missing:
+        return []
+    return [
+        f"no [[volume]] is called {', '.join(missing)}: give each that is gone one with its "
+        "`retired`, so that nobody expects anything of it"
+    ]
 
 
 def _every_few_seconds(words: str, told: Callable[[str], None]) -> Callable[[int], None]:

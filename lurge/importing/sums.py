@@ -51,5 +51,11 @@ def _shown(of: Taken) -> tuple[str, ...]:
         of.volume,
         of.kind,
         *(f"{number:,}" for number in (of.days, *rows, *size_bytes)),
-        "the same" if of.same else "DIFFER",
+        _verdict(of),
     )
+
+
+def _verdict(of: Taken) -> str:
+    if not of.same:
+        return "DIFFER"
+    return "all own" if of.own and not of.here else "the same"

@@ -77,6 +77,7 @@ class _History(Generic[Old]):
         self._waiting: dict[int, list[Day]] = {}
         self._taken: dict[tuple[str, int], Taken] = {}
         self._origins: dict[tuple[str, int], Mapping[date, Origin]] = {}
+        self._stored: dict[tuple[str, int], Mapping[date, Sum]] = {}
 
     def take(
         self, pages: Iterable[Sequence[Old]], make: "Make[Old]", told: Callable[[int], None]
@@ -111,15 +112,16 @@ class _History(Generic[Old]):
             report, filled = REPORTS[kind]
             run = self._plan.run(report, place)
             taken = self._taken.setdefault((kind, volume_id), Taken(kind, run.volume))
-            origins = self._origins_of(report, volume_id)
+            there = self._origins_of(report, volume_id).get(run.record_date)
             taken.days += 1
             taken.there += self._sums[place]
             taken.added_up += day.added_up
-            there = origins.get(run.record_date)
             if there is None:
                 waiting.append(Day(run, filled, day.rows))
             elif there.imported_from != self._plan.origin:
                 taken.own += day.sum
+            elif self._stored_of(kind, volume_id)[run.record_date] != day.sum:
+                waiting.append(Day(run, filled, day.rows, again=True))
         if sum(len(day.rows) for day in waiting) >= BATCH_ROWS:
             self._write(volume_id)
 
@@ -131,24 +133,34 @@ class _History(Generic[Old]):
             self._origins[key] = self._database.transaction(ask)
         return self._origins[key]
 
-    def _write(self, volume_id: int) -> None:
-        days = self._waiting.pop(volume_id)
-        imports.store(self._database, self._plan.ids.volumes[volume_id], days)
+    def _stored_of(self, kind: str, volume_id: int) -> Mapping[date, Sum]:
+        """What an earlier import has written."""
+        key = kind, volume_id
+        if key not in self._stored:
+            self._stored[key] = self._ask_stored(kind, volume_id)
+        return self._stored[key]
 
-    def _compared(self, kind: str, volume_id: int) -> Taken:
-        taken = self._taken[kind, volume_id]
+    def _ask_stored(self, kind: str, volume_id: int) -> Mapping[date, Sum]:
         report, filled = REPORTS[kind]
-        days = self._plan.days[volume_id].values()
-        taken.here = self._database.transaction(
+        return self._database.transaction(
             partial(
                 imports.stored,
                 report=report,
                 table=filled.table,
                 volume_id=self._plan.ids.volumes[volume_id],
                 origin=self._plan.origin,
-                days={day.record_date for day in days},
             )
         )
+
+    def _write(self, volume_id: int) -> None:
+        days = self._waiting.pop(volume_id)
+        imports.store(self._database, self._plan.ids.volumes[volume_id], days)
+
+    def _compared(self, kind: str, volume_id: int) -> Taken:
+        taken = self._taken[kind, volume_id]
+        days = {day.record_date for day in self._plan.days[volume_id].values()}
+        there = self._ask_stored(kind, volume_id)
+        taken.here = sum((sum_ for day, sum_ in there.items() if day in days), NOTHING)
         return taken
 
 

@@ -24,6 +24,7 @@ from db.database import Database, DatabaseFailed
 from db.runs import AlreadyRecorded, Origin
 from lurge.importing import plan, report, vault_history
 from lurge.importing.sums import Taken
+from lurge.importing.sums import table as table_of_sums
 from lurge_types.config import Config, DatabaseTable
 from lurge_types.reports import BaseDirectory
 from lurge_types.scans import Volume
@@ -253,12 +254,14 @@ def test_several_volumes_of_one_name_are_one(importing: Importing, old: OldDatab
 
 
 @generation1
-def test_a_file_without_an_action_is_told(importing: Importing, old: OldDatabase) -> None:
+def test_a_file_without_an_action_or_a_path_is_told(importing: Importing, old: OldDatabase) -> None:
     for action in (1, None, 77):
         old.file(FIRST, f"/{action}", vault_action_id=action)
+    old.add("vault", {"record_date": FIRST, "vault_action_id": 1, "size": 5, "volume_id": 1})
     made = importing.run(old)
     assert made.same
-    assert made.remarks == ["vault: 2 rows of 200 bytes are of no volume, date or action: left out"]
+    told = "vault: 3 rows of 205 bytes are of no volume, date, path or action: left out"
+    assert made.remarks[0] == told
     assert [row[0] for row in importing.rows(VAULT)] == ["/1"]
 
 
@@ -470,6 +473,33 @@ def test_to_import_again_adds_what_has_come_since(importing: Importing, old: Old
     seen = importing.rows("select filepath, last_seen from vault where last_seen is null")
     assert seen == [("/v/7/2", None)]
     assert importing.rows("select count(*) from report_run where done is null") == [(0,)]
+
+
+@both_generations
+def test_a_day_of_which_more_has_come_is_taken_over_again(
+    importing: Importing, old: OldDatabase
+) -> None:
+    fill_both(old)
+    importing.run(old)
+    place = 20 if old.has("lustre_usage", "base_directory_id") else 1
+    old.execute("update lustre_usage set used = used + 1 where record_date = %s", DAYS[2])
+    old.use(DAYS[1], 7, place, 1000)  # in place of the row that was there
+    facts = {"record_date": DAYS[0], "group_id": 9, "volume_id": 1, "user_id": 3}
+    old.add("user_usage", {**facts, "size": 500})
+    made = importing.run(old)
+    assert made.same
+    uses = {(row[0], row[2]): row[4] for row in importing.rows(USES)}
+    assert uses[DAYS[1].isoformat(), "team7"] == 1000
+    assert uses[DAYS[2].isoformat(), "left"] == DAYS[2].day * 9 + 1
+    assert len(importing.rows("select 1 from user_usage")) == len(DAYS) + 1
+    assert importing.run(old) == made
+
+
+def test_what_is_all_own_is_not_called_the_same() -> None:
+    ours = Taken("groups", "scratch1", 1, there=Sum(3, 30), own=Sum(3, 30))
+    theirs = Taken("groups", "scratch2", 1, there=Sum(3, 30), here=Sum(3, 30))
+    last = table_of_sums([ours, theirs]).columns[-1]
+    assert list(map(str, last.cells)) == ["all own", "the same"]
 
 
 class Killed(BaseException):
@@ -731,7 +761,10 @@ def test_rows_of_no_volume_or_date_are_told(importing: Importing, old: OldDataba
     made = importing.run(old)
     assert made.same
     assert made.remarks == [
-        "lustre_usage: 2 rows of 34 bytes are of no volume, date or action: left out",
+        "lustre_usage: 2 rows of 34 bytes are of no volume, date, path or action: left out",
+        "names.source = system knows by name: 1 of 2 groups, 1 of 2 users",
+        "no [[volume]] is called scratch1: give each that is gone one with its `retired`, so that "
+        "nobody expects anything of it",
         f"user_usage: there is no such table in 127.0.0.1:{old.server.port}/{old.name}",
     ]
 

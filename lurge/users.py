@@ -116,8 +116,8 @@ class UserReporter:
             lost = set() if may_lose_volumes else (_volumes(path) or set()).difference(volumes)
             if lost:
                 raise TsvFailed(
-                    f"{path} is not written: it has {', '.join(sorted(lost))}, of which this day is "
-                    "no longer in the database: remove the file to have it without"
+                    f"{path} is not written: it has {', '.join(sorted(lost))}, of which this day "
+                    "is no longer in the database: remove the file to have it without"
                 )
             tsv.publish(tsv.prepare(path, (*COLUMNS, *volumes), _lines(rows, volumes)))
 

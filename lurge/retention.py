@@ -41,8 +41,9 @@ def kept(
     Of a week, from Monday to Sunday, its newest day stays; of a month the newest of these. A day
     that Lurge has counted goes before those that were imported, which were counted in another way.
     What is the newest is told by all days, not by those that are so old: so history that is thinned
-    every night ends as if it were thinned once. The newest day of all stays, however old it is, and
-    so does the newest that Lurge has counted.
+    every night ends as if it were thinned once; but for imported weeks, if `monthly` is less than a
+    month. The newest day of all stays, however old it is, and so does the newest that Lurge has
+    counted.
     """
     ordered = sorted(days, key=lambda day: (day not in imported, day))
     of_weeks = set({day.isocalendar()[:2]: day for day in ordered}.values())

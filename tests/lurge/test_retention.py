@@ -138,7 +138,7 @@ def test_history_that_is_thinned_every_so_many_nights_ends_as_if_it_were_thinned
 ) -> None:
     """recorded: on which nights there is a record. of_others: those of which would be imported."""
     last = max(recorded) + later
-    # Where months stay for less than a month, an own day may be gone before an imported week is old.
+    # Where months stay for less than a month, an own day may go before an imported week is old.
     short_months = keep.monthly is not None and 0 < keep.monthly < 31
     imported = set() if short_months else {DAY + timedelta(number) for number in of_others}
     all_of_them = {DAY + timedelta(number) for number in recorded}

@@ -826,12 +826,16 @@ def prune(
     settings = config_to_write(config or ctx.obj.config, defaults)
     database = database_to_ask(settings)
     today = datetime.now(UTC).date()
-    thinned = retention.thin(database, settings.database.keep, today, dry_run=dry_run)
-    if as_json:
-        for each in thinned:
-            print(retention.as_json(each), flush=True)
-    else:
-        show.console().print(retention.as_table(thinned, dry_run=dry_run))
+    thinned = []
+    try:
+        for each in retention.thin(database, settings.database.keep, today, dry_run=dry_run):
+            thinned.append(each)
+            if as_json:
+                print(retention.as_json(each), flush=True)
+    finally:  # what was deleted is told of one that breaks off, too
+        if not as_json:
+            show.console().print(retention.as_table(thinned, dry_run=dry_run))
+        database.close()
     return FINE
 
 

@@ -131,7 +131,12 @@ def largest_gids(connection: Connection, most: int, today: date) -> list[int]:
             .join_from(report_run, volume)
             .join(lustre_usage, of_newest)
             .join(unix_group, unix_group.c.group_id == lustre_usage.c.unix_id)
-            .where(report_run.c.report == "reporter", report_run.c.current, in_use(today))
+            .where(
+                report_run.c.report == "reporter",
+                report_run.c.current,
+                in_use(today),
+                unix_group.c.gid >= 0,  # below, only the name is known
+            )
             .group_by(unix_group.c.gid)
             .order_by(used.desc(), unix_group.c.gid)
             .limit(most)

@@ -1,8 +1,8 @@
 """History that is thinned out: which days are recorded, and how one of them is deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -19,12 +19,19 @@ HISTORIES: Mapping[str, sql.Table] = {
 
 
 class History(NamedTuple):
-    """A report of a volume, and the days that are recorded of it, oldest first."""
+    """
+    A report of a volume, and the days that are recorded of it, oldest first.
+
+    imported: those that came from an older database. held: those that may not be deleted now: the
+    current one, and of an inspector those with directories that are still to be swept.
+    """
 
     report: str
     volume: str
     volume_id: int
     days: Sequence[date]
+    imported: Set[date]
+    held: Set[date]
 
 
 def histories(connection: Connection, reports: Sequence[str]) -> list[History]:
@@ -35,15 +42,28 @@ def histories(connection: Connection, reports: Sequence[str]) -> list[History]:
             volume.c.scratch_disk,
             report_run.c.volume_id,
             report_run.c.record_date,
+            report_run.c.imported_from.is_not(None).label("imported"),
+            sql.and_(*_may_go()).label("may_go"),
         )
         .join_from(report_run, volume)
         .where(report_run.c.report.in_(reports), report_run.c.done == 1)
         .order_by(report_run.c.record_date)
     )
-    days: dict[tuple[str, str, int], list[date]] = {}
-    for *of, day in rows:
-        days.setdefault((of[0], of[1], of[2]), []).append(day)
-    return [History(*of, found) for of, found in sorted(days.items())]
+    found: dict[tuple[str, str, int], list[sql.Row[Any]]] = {}
+    for row in rows:
+        found.setdefault((row.report, row.scratch_disk, row.volume_id), []).append(row)
+    return [_history(*of, found[of]) for of in sorted(found)]
+
+
+def _history(report: str, volume_name: str, volume_id: int, of: Sequence[sql.Row[Any]]) -> History:
+    return History(
+        report,
+        volume_name,
+        volume_id,
+        [row.record_date for row in of],
+        {row.record_date for row in of if row.imported},
+        {row.record_date for row in of if not row.may_go},
+    )
 
 
 def rows(connection: Connection, of: History, day: date) -> int:
@@ -52,11 +72,11 @@ def rows(connection: Connection, of: History, day: date) -> int:
     return connection.scalar(count.where(*_of_day(of, day))) or 0
 
 
-def forget(connection: Connection, of: History, day: date) -> int:
+def forget(connection: Connection, of: History, day: date) -> int | None:
     """
     Delete a day of a history, its rows and its run; how many rows.
 
-    0 where another has deleted it, or it is the newest or still has directories to be swept.
+    None where nothing is deleted: another has done that or replaced the day, or it may not go now.
     """
     run = connection.execute(
         sql.select(report_run.c.run_id, report_run.c.token).where(
@@ -67,7 +87,7 @@ def forget(connection: Connection, of: History, day: date) -> int:
         )
     ).one_or_none()
     if run is None:
-        return 0
+        return None
     with connection.begin_nested() as deletion:
         # Before the volume is locked: 50,000 rows may take seconds, and nobody else wants these.
         deleted = connection.execute(sql.delete(HISTORIES[of.report]).where(*_of_day(of, day)))
@@ -76,7 +96,7 @@ def forget(connection: Connection, of: History, day: date) -> int:
         gone = connection.execute(sql.delete(report_run).where(*still_there, *_may_go()))
         if not gone.rowcount:  # replaced meanwhile
             deletion.rollback()
-            return 0
+            return None
     return deleted.rowcount
 
 

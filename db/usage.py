@@ -175,6 +175,17 @@ def read(connection: Connection, volume_name: str, day: date) -> list[GroupRepor
     ]
 
 
+def read_whole(connection: Connection, run: Run) -> list[GroupReport] | None:
+    """
+    The rows of a run; None if it is there no longer.
+
+    All of them if what the connection sees is of one moment.
+    """
+    if runs.find(connection, run.report, run.volume, run.record_date) is None:
+        return None
+    return read(connection, run.volume, run.record_date)
+
+
 def volumes(connection: Connection) -> list[str]:
     """The names of the volumes that have rows, sorted."""
     rows = sql.exists().where(lustre_usage.c.volume_id == volume.c.volume_id)

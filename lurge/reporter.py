@@ -232,8 +232,15 @@ class Reporter:
         return self.tsv(run).exists()
 
     def restore(self, run: Run, told: Told | None) -> bool:  # noqa: ARG002 - the rows are stored
-        """Write the TSV of a recorded run again. Raises DatabaseFailed, TsvFailed."""
-        rows = sorted(self._stored(run), key=_order)
+        """
+        Write the TSV of a recorded run again.
+
+        Raises DatabaseFailed, and TsvFailed: also where the run was deleted meanwhile.
+        """
+        rows = self._database.transaction(partial(usage.read_whole, run=run), still=True)
+        if rows is None:
+            raise tsv.thinned(self.tsv(run))
+        rows.sort(key=_order)
         tsv.publish(tsv.prepare(self.tsv(run), COLUMNS, map(_cells, rows)))
         return True
 

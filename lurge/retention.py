@@ -1,7 +1,7 @@
 """Retention: history thins out with its age, from every day to one a week and then one a month."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
@@ -20,7 +20,8 @@ class Thinned:
     """
     What becomes of the history of a report and volume.
 
-    days, rows: how many are deleted. days_kept: how many days stay. oldest: the first of them.
+    days, rows: how many are deleted. days_kept: how many other days there were, which stay unless
+    somebody else deletes them meanwhile. oldest: the first of these.
     """
 
     report: str
@@ -31,23 +32,29 @@ class Thinned:
     oldest: date
 
 
-def kept(days: Iterable[date], today: date, keep: KeepTable) -> set[date]:
+def kept(
+    days: Iterable[date], today: date, keep: KeepTable, imported: Set[date] = frozenset()
+) -> set[date]:
     """
     The days that stay, of all that are recorded.
 
-    Of a week, from Monday to Sunday, its newest day stays; of a month the newest of these. What is
-    the newest is told by all days, not by those that are so old: so history that is thinned every
-    night ends as if it were thinned once. The newest day of all stays, however old it is.
+    Of a week, from Monday to Sunday, its newest day stays; of a month the newest of these. A day
+    that Lurge has counted goes before those that were imported, which were counted in another way.
+    What is the newest is told by all days, not by those that are so old: so history that is thinned
+    every night ends as if it were thinned once; but for imported weeks, if `monthly` is less than a
+    month. The newest day of all stays, however old it is, and so does the newest that Lurge has
+    counted.
     """
-    ordered = sorted(days)
-    of_weeks = {day.isocalendar()[:2]: day for day in ordered}.values()
-    of_months = {(day.year, day.month): day for day in sorted(of_weeks)}.values()
+    ordered = sorted(days, key=lambda day: (day not in imported, day))
+    of_weeks = set({day.isocalendar()[:2]: day for day in ordered}.values())
+    of_months = {(day.year, day.month): day for day in ordered if day in of_weeks}
     ages = (
         (set(ordered), keep.daily),
-        (set(of_weeks), keep.weekly),
-        (set(of_months), keep.monthly),
+        (of_weeks, keep.weekly),
+        (set(of_months.values()), keep.monthly),
     )
-    return {day for day in ordered if _stays(day, (today - day).days, ages)} | set(ordered[-1:])
+    newest = {*ordered[-1:], *sorted(ordered)[-1:]}
+    return newest | {day for day in ordered if _stays(day, (today - day).days, ages)}
 
 
 def _stays(day: date, age: int, ages: Iterable[tuple[set[date], int | None]]) -> bool:
@@ -70,18 +77,26 @@ def thin(
     """
     Thin the history of some reports, one day of a volume at a time; each history as it is done.
 
-    dry_run: only count. Raises DatabaseFailed; what is deleted by then stays deleted.
+    dry_run: only count. Raises DatabaseFailed; what is deleted by then stays deleted, and the
+    history that was being thinned is told before.
     """
-    act = pruning.rows if dry_run else pruning.forget
+    act: Callable[..., int | None] = pruning.rows if dry_run else pruning.forget
     for history in database.transaction(partial(pruning.histories, reports=reports)):
-        staying = kept(history.days, today, keep)
-        going = [day for day in history.days if day not in staying]
-        rows = sum(database.transaction(partial(act, of=history, day=day)) for day in going)
-        yield _thinned(history, going, staying, rows)
+        staying = kept(history.days, today, keep, history.imported) | history.held
+        gone: dict[date, int] = {}
+        try:
+            for day in sorted(set(history.days) - staying):
+                rows = database.transaction(partial(act, of=history, day=day))
+                if rows is not None:
+                    gone[day] = rows
+        finally:
+            yield _thinned(history, gone)
 
 
-def _thinned(of: History, going: Sequence[date], staying: set[date], rows: int) -> Thinned:
-    return Thinned(of.report, of.volume, len(going), rows, len(staying), min(staying))
+def _thinned(of: History, gone: Mapping[date, int]) -> Thinned:
+    """gone: how many rows each day had."""
+    left = [day for day in of.days if day not in gone]
+    return Thinned(of.report, of.volume, len(gone), sum(gone.values()), len(left), left[0])
 
 
 def as_table(found: Iterable[Thinned], *, dry_run: bool) -> Table:

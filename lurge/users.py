@@ -16,6 +16,7 @@ from lurge_types.reports import LARGEST_SHOWN, Made, NamedUse, Run, UserUse
 from lurge_types.scans import Scan
 from utils import tsv
 from utils.names import Names
+from utils.tsv import TsvFailed
 
 COLUMNS = ("user", "uid", "group", "gid", "data")
 """Before one for each volume."""
@@ -64,7 +65,7 @@ class UserReporter:
             withdraw=partial(tsv.withdraw, self.tsv(run)),
             replace=replace,
         )
-        self._publish(run.record_date)
+        self._publish(run, may_lose_volumes=True)
         return self._made(run.volume, rows, users, groups, self.tsv(run))
 
     def recorded(self, run: Run) -> Made:
@@ -77,32 +78,50 @@ class UserReporter:
         return self._made(run.volume, [each.row for each in stored], users, groups, self.tsv(run))
 
     def is_there(self, run: Run) -> bool:
-        """Whether the TSV of a run's date has all volumes of that date. Raises DatabaseFailed."""
+        """
+        Whether the TSV of a run's date has all volumes of that date.
+
+        It may have more, whose history was thinned out since. Raises DatabaseFailed, TsvFailed.
+        """
         volumes = self._database.transaction(partial(user_usage.volumes, day=run.record_date))
-        return tsv.header(self.tsv(run)) == (*COLUMNS, *volumes)
+        there = _volumes(self.tsv(run))
+        return there is not None and there.issuperset(volumes)
 
     def restore(self, run: Run, told: Told | None) -> bool:  # noqa: ARG002 - the rows are stored
-        """Write the TSV of a run's date again. Raises DatabaseFailed, TsvFailed."""
-        self._publish(run.record_date)
+        """
+        Write the TSV of a run's date again.
+
+        Raises DatabaseFailed, and TsvFailed: also where the one that is there has a volume that the
+        database has no longer.
+        """
+        self._publish(run, may_lose_volumes=False)
         return True
 
     def tsv(self, run: Run) -> Path:
         """Where the TSV of a run's date is."""
         return tsv.place_of_day(self._report_dir, self.name, run.record_date)
 
-    def _publish(self, day: date) -> None:
+    def _publish(self, run: Run, *, may_lose_volumes: bool) -> None:
         """
-        Write the TSV of a date.
+        Write the TSV of a run's date.
 
         Nobody can change the rows meanwhile: so the file that has the name has all of them, however
         many runs write it.
         """
-        path = tsv.place_of_day(self._report_dir, self.name, day)
+        path = self.tsv(run)
 
         def write(volumes: Sequence[str], rows: Sequence[NamedUse]) -> None:
+            if run.volume not in volumes:
+                raise tsv.thinned(path)
+            lost = set() if may_lose_volumes else (_volumes(path) or set()).difference(volumes)
+            if lost:
+                raise TsvFailed(
+                    f"{path} is not written: it has {', '.join(sorted(lost))}, of which this day "
+                    "is no longer in the database: remove the file to have it without"
+                )
             tsv.publish(tsv.prepare(path, (*COLUMNS, *volumes), _lines(rows, volumes)))
 
-        user_usage.show(self._database, day, write)
+        user_usage.show(self._database, run.record_date, write)
 
     def _users(self, rows: Sequence[UserUse]) -> Mapping[int, User]:
         return self._names.users({row.uid for row in rows})
@@ -121,6 +140,14 @@ class UserReporter:
         largest = sorted(rows, key=lambda row: (-row.used_bytes, row.uid, row.gid))[:LARGEST_SHOWN]
         named = [NamedUse(volume, users[row.uid], groups[row.gid], row) for row in largest]
         return Made(len(rows), tuple(named), path)
+
+
+def _volumes(path: Path) -> set[str] | None:
+    """The volumes that a TSV has; None if there is none. Raises TsvFailed."""
+    header = tsv.header(path)
+    if header is None or header[: len(COLUMNS)] != COLUMNS:
+        return None
+    return set(header[len(COLUMNS) :])
 
 
 def _rows(told: Told) -> list[UserUse]:

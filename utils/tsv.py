@@ -133,6 +133,11 @@ def withdraw(path: Path) -> None:
         raise TsvFailed(f"{path} cannot be replaced: {error.strerror}") from error
 
 
+def thinned(path: Path) -> TsvFailed:
+    """That the rows of a file were deleted before it could be written, and what to do."""
+    return TsvFailed(f"{path} is not written: its day was thinned out meanwhile: run again")
+
+
 def discard(prepared: Prepared) -> None:
     """Take a prepared file back, if that can be done; else a later run finds it left over."""
     with suppress(OSError):

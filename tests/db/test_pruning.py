@@ -60,7 +60,7 @@ def histories(database: Database) -> list[History]:
     return database.transaction(partial(pruning.histories, reports=list(HISTORIES)))
 
 
-def forget(database: Database, of: History, day: date) -> int:
+def forget(database: Database, of: History, day: date) -> int | None:
     return database.transaction(partial(pruning.forget, of=of, day=day))
 
 
@@ -94,6 +94,19 @@ def test_histories_are_by_report_and_volume_with_their_days_in_order(database: D
     assert [of.report for of in only] == ["users"]
 
 
+def test_a_history_tells_which_days_were_imported_and_which_may_not_go(database: Database) -> None:
+    imported = [nights.run(day, imported_from="older") for day in DAYS[1:]]
+    usage.store_days(database, VOLUME, [(run, nights.rows(1)) for run in imported], replace=False)
+    store(database, DAYS[0])
+    for day in DAYS:
+        store_directories(database, day)
+    told = [(of.report, of.imported, of.held) for of in histories(database)]
+    newest_own = {DAYS[0]}
+    assert told == [("inspector", set(), set(DAYS)), ("reporter", set(DAYS[1:]), newest_own)]
+    directories.sweep(database, "inspector", VOLUME.name)
+    assert histories(database)[0].held == {DAYS[2]}
+
+
 @pytest.mark.parametrize(
     ("record", "of_rows", "rows"),
     [
@@ -113,7 +126,7 @@ def test_a_day_goes_with_its_rows_and_its_run_and_no_other(
     assert forget(database, of, DAYS[1]) == rows
     assert days_of(database, of_rows) == [(DAYS[0], rows), (DAYS[2], rows)]
     assert days_recorded(database) == [DAYS[0], DAYS[2]]
-    assert forget(database, of, DAYS[1]) == 0
+    assert forget(database, of, DAYS[1]) is None
 
 
 def test_other_volumes_keep_the_day(database: Database) -> None:
@@ -127,7 +140,7 @@ def test_other_volumes_keep_the_day(database: Database) -> None:
 
 def test_the_newest_day_stays(database: Database) -> None:
     store(database, DAY)
-    assert forget(database, histories(database)[0], DAY) == 0
+    assert forget(database, histories(database)[0], DAY) is None
     assert days_of(database, lustre_usage) == [(DAY, 3)]
 
 
@@ -135,7 +148,7 @@ def test_a_day_stays_while_its_directories_are_not_swept(database: Database) -> 
     store_directories(database, DAYS[0])
     store_directories(database, DAYS[1])
     [of] = histories(database)
-    assert forget(database, of, DAYS[0]) == 0
+    assert forget(database, of, DAYS[0]) is None
     assert days_recorded(database) == DAYS[:2]
     directories.sweep(database, "inspector", VOLUME.name)
     assert forget(database, of, DAYS[0]) == 1
@@ -148,7 +161,7 @@ def test_a_run_that_is_not_whole_stays(database: Database) -> None:
     not_whole = sql.update(report_run).where(report_run.c.record_date == DAYS[0]).values(done=None)
     database.transaction(lambda connection: connection.execute(not_whole))
     assert days_recorded(database) == [DAYS[1]]
-    assert forget(database, of, DAYS[0]) == 0
+    assert forget(database, of, DAYS[0]) is None
     assert days_of(database, lustre_usage) == [(DAYS[0], 3), (DAYS[1], 3)]
 
 
@@ -200,7 +213,7 @@ def test_a_day_that_is_replaced_meanwhile_stays(
     [of] = histories(database)
     another = connect(table)
     with meanwhile(database, "DELETE FROM lustre_usage", lambda: store(another, DAYS[0])):
-        assert forget(database, of, DAYS[0]) == 0
+        assert forget(database, of, DAYS[0]) is None
     assert days_of(database, lustre_usage) == [(DAYS[0], 3), (DAYS[1], 3)]
     assert days_recorded(database) == DAYS[:2]
 

@@ -375,6 +375,9 @@ def test_the_groups_asked_for_are_the_largest(database: Database) -> None:
     assert database.transaction(largest) == []
     store(database, 2)
     assert database.transaction(largest) == [50, 49, 48]
+    nameless = nights.row(nights.group(-1), used_bytes=2**60)
+    usage.store(database, nights.run(DAY + timedelta(2)), VOLUME, [nameless], replace=False)
+    assert database.transaction(largest) == []
 
 
 def test_a_volume_that_has_retired_is_no_part_of_what_comes(database: Database) -> None:

@@ -7,10 +7,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from servers import nights
 from site_of_tests import TODAY, Site, entry
 
+from db import usage
+from db.database import Database
+from lurge.reporter import Reporter
 from lurge_types.batch import Entry
+from lurge_types.config import Config
 from lurge_types.reports import days_between
+from utils.names import SystemNames
+from utils.quotas import FirstThatKnows
+from utils.tsv import TsvFailed
 
 SCANNED_AT = int(datetime(TODAY.year, TODAY.month, TODAY.day, 1, 2, 3, tzinfo=UTC).timestamp())
 DAY = 86_400
@@ -207,3 +215,17 @@ def test_rows_are_sorted_by_the_bytes_of_the_name(site: Site) -> None:
     site.config = '[names]\nsource = "files"\ngroup_file = "group"'
     rows = report(site, [entry(f"/lustre/s1/{gid}", gid=gid) for gid in (1, 2, 3, 4)])
     assert [row["group"] for row in rows.values()] == ["B", "a", "b", "\u00e9"]
+
+
+def test_no_file_is_written_of_a_run_that_is_gone(tmp_path: Path, database: Database) -> None:
+    config = Config(report_dir=tmp_path)
+    today = nights.DAY
+    reporter = Reporter(config, database, SystemNames(), FirstThatKnows(()), today=today)
+    run = nights.run()
+    usage.store(database, run, nights.VOLUME, nights.rows(2), replace=False)
+    assert reporter.restore(run, None)
+    assert len(reporter.tsv(run).read_text("utf-8").splitlines()) == 3
+    gone = nights.run(today + timedelta(1))
+    with pytest.raises(TsvFailed, match="thinned out meanwhile: run again"):
+        reporter.restore(gone, None)
+    assert not reporter.tsv(gone).exists()

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,13 @@ import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as some
 from servers import nights
-from servers.databases import on_mariadb
+from servers.databases import Connect, on_mariadb, on_sqlite
 from servers.mariadb import Mariadb
 from servers.nights import DAY, VOLUME
 from site_of_tests import TODAY, Site, entries
 
 import manager
-from db import runs, usage
+from db import directories, pruning, runs, usage
 from db.database import Database
 from db.names import volume_id
 from db.schema import lustre_usage, report_run
@@ -94,6 +95,27 @@ def test_or_as_long_as_is_said() -> None:
     assert min(retention.kept(months, newest, none)) == date(2026, 11, 27)
 
 
+def test_a_day_that_was_imported_gives_way_to_an_older_one_of_its_week() -> None:
+    week = [MONDAY + timedelta(number) for number in range(7)]
+    later = date(2026, 4, 15)
+    of_week = retention.kept([*week, later], later, SHORT, imported=set(week[3:]))
+    assert of_week == {week[2], later}
+    assert retention.kept([*week, later], later, SHORT, imported=set(week)) == {week[6], later}
+
+
+def test_a_week_that_was_imported_gives_way_to_an_older_one_of_its_month() -> None:
+    sundays = [date(2026, 3, day) for day in (8, 15, 22, 29)]
+    later = date(2026, 9, 1)
+    of_month = retention.kept([*sundays, later], later, SHORT, imported=set(sundays[2:]))
+    assert of_month == {sundays[1], later}
+
+
+def test_the_newest_that_lurge_has_counted_stays_too() -> None:
+    own, imported = date(2026, 3, 2), date(2026, 3, 8)
+    never = KeepTable(monthly=0)
+    assert retention.kept([own, imported], date(2900, 1, 1), never, {imported}) == {own, imported}
+
+
 @given(some.sets(some.dates(date(2020, 1, 1), date(2026, 1, 1)), min_size=1), keeps)
 def test_the_newest_of_all_stays_however_old(recorded: set[date], keep: KeepTable) -> None:
     assert max(recorded) in retention.kept(recorded, date(2900, 1, 1), keep)
@@ -106,29 +128,36 @@ def test_a_day_to_come_stays() -> None:
 
 @given(
     some.sets(some.integers(0, 300), min_size=1),
+    some.sets(some.integers(0, 300)),
     some.integers(1, 40),
     some.integers(0, 60),
     keeps,
 )
 def test_history_that_is_thinned_every_so_many_nights_ends_as_if_it_were_thinned_once(
-    recorded: set[int], every: int, later: int, keep: KeepTable
+    recorded: set[int], of_others: set[int], every: int, later: int, keep: KeepTable
 ) -> None:
-    """recorded: on which nights there is a record."""
+    """recorded: on which nights there is a record. of_others: those of which would be imported."""
     last = max(recorded) + later
+    # Where months stay for less than a month, an own day may go before an imported week is old.
+    short_months = keep.monthly is not None and 0 < keep.monthly < 31
+    imported = set() if short_months else {DAY + timedelta(number) for number in of_others}
     all_of_them = {DAY + timedelta(number) for number in recorded}
     stay: set[date] = set()
     for number in range(last + 1):
         day = DAY + timedelta(number)
         stay |= all_of_them & {day}
         if number % every == 0 or number == last:
-            stay = retention.kept(stay, day, keep)
-    assert stay == retention.kept(all_of_them, DAY + timedelta(last), keep)
+            stay = retention.kept(stay, day, keep, imported)
+    assert stay == retention.kept(all_of_them, DAY + timedelta(last), keep, imported)
 
 
-@given(some.sets(some.integers(0, 2000), min_size=1), keeps)
-def test_what_is_thinned_is_not_thinned_again(back: set[int], keep: KeepTable) -> None:
-    stay = retention.kept(days(*back), DAY, keep)
-    assert retention.kept(stay, DAY, keep) == stay
+@given(some.sets(some.integers(0, 2000), min_size=1), some.sets(some.integers(0, 2000)), keeps)
+def test_what_is_thinned_is_not_thinned_again(
+    back: set[int], of_others: set[int], keep: KeepTable
+) -> None:
+    imported = days(*of_others)
+    stay = retention.kept(days(*back), DAY, keep, imported)
+    assert retention.kept(stay, DAY, keep, imported) == stay
 
 
 @given(some.sets(some.integers(0, 2000), min_size=1), keeps)
@@ -211,12 +240,59 @@ def test_a_volume_without_scans_for_years_keeps_its_newest_day(database: Databas
     assert days_stored(database) == ({DAY}, {DAY})
 
 
-def test_imported_days_are_thinned_too(database: Database) -> None:
-    store(database, days(30, 31, 32, 0))
-    imported = sql.update(report_run).values(imported_from="older")
-    database.transaction(lambda connection: connection.execute(imported))
-    [of] = thin(database)
-    assert of.days > 0
+def test_imported_days_are_thinned_too_and_the_newest_own_one_stays(database: Database) -> None:
+    own, newest = MONDAY - timedelta(70), MONDAY - timedelta(28)
+    older = [newest - timedelta(7 * number) for number in range(3)]  # Mondays
+    imported = [*older, *(day + timedelta(1) for day in older), own + timedelta(1)]
+    made = [(nights.run(day, imported_from="older"), nights.rows(3)) for day in imported]
+    usage.store_days(database, VOLUME, made, replace=False)
+    store(database, [own])
+    keep = KeepTable(daily=7, weekly=60, monthly=0)
+    stay = {own, *(day + timedelta(1) for day in older)}
+    assert thin(database, MONDAY, keep) == [Thinned("reporter", "scratch1", 4, 12, 4, own)]
+    assert days_stored(database) == (stay, stay)
+
+
+def test_days_that_may_not_go_are_not_told_as_gone(database: Database) -> None:
+    for day in sorted(days(40, 41, 42, 0)):
+        store_directories(database, day)
+    kept = Thinned("inspector", "scratch1", 0, 0, 4, DAY - timedelta(42))
+    assert thin(database, dry_run=True) == [kept]
+    assert thin(database) == [kept]
+    directories.sweep(database, "inspector", VOLUME.name)
+    [told] = thin(database, dry_run=True)
+    assert told.days > 0
+    assert thin(database) == [told]
+
+
+def store_directories(database: Database, day: date) -> None:
+    """Record base directories, and a directory that is not swept yet."""
+    run = nights.run(day, report="inspector")
+    group = nights.group(1)
+    filling = directories.begin(database, run, VOLUME, 1, replace=False, file_types="abcd")
+    filling.add(nights.directories(1), {1: group})
+    filling.finish(lambda: [[nights.use(group, nights.base(1))]], {1: group})
+
+
+@on_mariadb
+def test_days_that_another_deletes_meanwhile_are_not_counted(
+    database: Database, table: DatabaseTable, connect: Connect
+) -> None:
+    store(database, days(0, 1, 2, 40, 41, 42, 43))
+    another = connect(table)
+    [history] = another.transaction(partial(pruning.histories, reports=["reporter"]))
+    gone = DAY - timedelta(42)
+
+    def look(*facts: Any) -> None:
+        if facts[2].startswith("DELETE FROM lustre_usage") and not taken:
+            taken.append(another.transaction(partial(pruning.forget, of=history, day=gone)))
+
+    taken: list[int | None] = []
+    sql.event.listen(database._engine, "after_cursor_execute", look)
+    [told] = thin(database)
+    assert taken == [3]
+    left = len(days_stored(database)[1])
+    assert (told.days, told.rows) == (7 - left - 1, 3 * (7 - left - 1))
 
 
 def test_runs_of_reports_without_history_stay(database: Database) -> None:
@@ -381,6 +457,45 @@ def test_prune_tells_of_each_history_what_goes_and_what_is_left(
     assert done.out.splitlines()[2].split() == list(map(str, told.values()))
     assert days_stored(database)[0] == stay
     assert run("prune", "--json").told == [told | {"days": 0, "rows": 0}]
+
+
+def refuse_to_delete(database: Database, day: date) -> None:
+    """Let a deletion fail, in SQLite."""
+    refuse = (
+        "CREATE TRIGGER refuse BEFORE DELETE ON lustre_usage "
+        f"WHEN old.record_date = '{day}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    database.transaction(lambda connection: connection.exec_driver_sql(refuse))
+
+
+@on_sqlite
+def test_prune_that_breaks_off_tells_what_it_has_deleted(
+    site: Site, run: Run, database: Database, table: DatabaseTable
+) -> None:
+    store(database, old_days())
+    with_database(site, table)
+    going = sorted(old_days() - retention.kept(old_days(), TODAY, SHORT))
+    refuse_to_delete(database, going[2])
+    done = run("prune", "--json")
+    assert (done.status, done.told[0]["days"], done.told[0]["rows"]) == (3, 2, 6)
+    assert days_stored(database)[0] == old_days() - set(going[:2])
+    done = run("prune")
+    assert done.status == 3
+    assert done.out.splitlines()[2].split()[:4] == ["reporter", "scratch1", "0", "0"]
+
+
+@on_sqlite
+def test_a_night_that_cannot_thin_to_the_end_tells_what_it_has_deleted(
+    site: Site, run: Run, database: Database, table: DatabaseTable
+) -> None:
+    store(database, old_days())
+    with_database(site, table)
+    site.add_scan(entries(10))
+    going = sorted(old_days() - retention.kept(old_days(), TODAY, SHORT))
+    refuse_to_delete(database, going[1])
+    told = run("reporter", "--json").told
+    assert [each["status"] for each in told] == ["written", "failed", "thinned"]
+    assert told[2]["remarks"] == ["1 days of volumes and 3 rows of history were deleted"]
 
 
 def test_prune_makes_no_database(site: Site, run: Run) -> None:

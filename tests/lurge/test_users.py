@@ -2,16 +2,25 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import date, time, timedelta
 from pathlib import Path
 
 import pytest
+from servers import nights
 from site_of_tests import TODAY, Site, entries, entry, text, wait_for
 
+from db import user_usage
+from db.database import Database
+from lurge.users import UserReporter
 from lurge_types.config import DatabaseTable
+from lurge_types.reports import UserUse
+from lurge_types.scans import Volume
+from utils.names import SystemNames
+from utils.tsv import TsvFailed
 
 TODAY_LATER = time(5)
 ROOTS = ("/lustre/s1", "/lustre/s2")
@@ -80,6 +89,70 @@ def test_a_file_without_a_recorded_volume_is_written_again(site: Site) -> None:
     assert {each["status"] for each in done} == {"already"}
     assert any("written from the database" in remark for remark in done[0]["remarks"])
     assert rows(site) == before
+
+
+def thin_out(site: Site, volume: str, day: date = TODAY) -> None:
+    """Take a day of a volume away, as it is when the day has got old."""
+    with closing(sqlite3.connect(site.folder / "lurge.db")) as database, database:
+        here = f"(select volume_id from volume where scratch_disk = '{volume}')"
+        for table in ("user_usage", "report_run"):
+            gone = f"delete from {table} where volume_id = {here} and record_date = '{day}'"
+            database.execute(gone)
+
+
+def test_a_file_with_a_volume_that_was_thinned_out_since_stays(site: Site) -> None:
+    site.outcomes("users")
+    before = rows(site)
+    thin_out(site, "s2")
+    done = site.outcomes("users", "--volume", "s1")
+    assert [(each["status"], each["remarks"]) for each in done] == [
+        ("already", ["no [[volume]] is configured: this one was found by its scan"])
+    ]
+    assert rows(site) == before
+
+
+def test_a_file_is_not_written_again_without_a_volume_that_it_has(site: Site) -> None:
+    site.outcomes("users")
+    thin_out(site, "s1")
+    file = site.reports / "users" / f"{TODAY}.tsv"
+    file.write_text("user\tuid\tgroup\tgid\tdata\ts1\n", "utf-8")
+    [done] = site.outcomes("users", "--volume", "s2")
+    assert done["status"] == "failed"
+    assert "it has s1, of which this day is no longer in the database" in done["reason"]
+    assert columns(site) == ["s1"]
+    file.unlink()
+    [done] = site.outcomes("users", "--volume", "s2")
+    assert (done["status"], columns(site)) == ("already", ["s2"])
+
+
+def test_a_file_that_is_none_of_this_kind_is_written_again(site: Site) -> None:
+    site.outcomes("users")
+    before = rows(site)
+    (site.reports / "users" / f"{TODAY}.tsv").write_text("a\tb\tc\td\te\ts1\ts2\ts3\n", "utf-8")
+    assert {each["status"] for each in site.outcomes("users")} == {"already"}
+    assert rows(site) == before
+
+
+@pytest.mark.parametrize("recorded", [(), ("scratch2",)])
+def test_no_file_is_written_of_a_run_that_is_gone(
+    tmp_path: Path, database: Database, recorded: Sequence[str]
+) -> None:
+    for name in recorded:
+        user_usage.store(
+            database,
+            nights.run(volume=Volume(name), report="users"),
+            Volume(name),
+            [UserUse(1, 1, 10, 1, None)],
+            {1: nights.user(1)},
+            {1: nights.group(1)},
+            withdraw=lambda: None,
+            replace=False,
+        )
+    reporter = UserReporter(tmp_path, database, SystemNames())
+    run = nights.run(report="users")
+    with pytest.raises(TsvFailed, match="thinned out meanwhile: run again"):
+        reporter.restore(run, None)
+    assert not reporter.tsv(run).exists()
 
 
 def test_what_is_recorded_is_shown_by_its_largest_rows(site: Site) -> None:

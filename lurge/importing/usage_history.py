@@ -92,7 +92,7 @@ class _History(Generic[Old]):
                     held.setdefault(place, []).append(use)
                     touched.add(place)
             for place in sorted(touched):
-                if len(held[place]) == self._sums[place].rows:
+                if len(held[place]) == self._sums.get(place, NOTHING).rows:
                     self._add(place, make(place, held.pop(place)))
             told(len(page))
         for (_, day), uses in held.items():

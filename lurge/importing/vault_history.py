@@ -5,6 +5,7 @@ All copies are read once, in the order in which they were written. Of each state
 one number is kept, in which a bit stands for each of the volume's days.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
@@ -80,11 +81,12 @@ class _Seen:
         self.of: dict[bytes, int] = {}
         self.first: dict[bytes, int] = {}
         self._bits = {day: 1 << place for place, day in enumerate(self.days)}
-        self._rows = dict.fromkeys(sums, 0)
+        self._rows: Counter[date] = Counter()
 
     def add(self, day: date, copies: Copies) -> None:
         """Note the copies of a day, or of a part of it."""
-        of, first, bit, packed = self.of, self.first, self._bits[day], copies.packed
+        of, first, bit, packed = self.of, self.first, self._bits.get(day, 0), copies.packed
+        self._rows[day] += len(packed) // COPY_BYTES
         for at in range(0, len(packed), COPY_BYTES):
             number = at + STATE_BYTES
             state = packed[at:number]
@@ -96,11 +98,12 @@ class _Seen:
                 self.twice[day] += Sum(1, _number(packed, number + NUMBER_BYTES))
             else:
                 of[state] = days | bit
-        self._rows[day] += len(packed) // COPY_BYTES
 
     def changed(self) -> date | None:
         """A day of which other rows came than were counted."""
-        return next((day for day in self.days if self._rows[day] != self.sums[day].rows), None)
+        days = sorted(self._rows.keys() | self.sums.keys())
+        rows = {day: self.sums.get(day, NOTHING).rows for day in days}
+        return next((day for day in days if self._rows[day] != rows[day]), None)
 
     def once(self, day: date) -> Sum:
         """What a day has, of one state but one."""

@@ -785,6 +785,24 @@ def test_rows_that_change_meanwhile_are_told(importing: Importing, old: OldDatab
 
 @on_sqlite
 @generation1
+@pytest.mark.parametrize("day", [DAYS[1], DAYS[3]])
+def test_copies_that_change_meanwhile_are_told(
+    importing: Importing, old: OldDatabase, day: date
+) -> None:
+    for number in (1, 2):
+        old.file(DAYS[1], f"/{number}")
+    ancestor = Ancestor(old.url, old.password, lambda _: None)
+    ancestor.sums("vault")
+    old.execute("update vault set record_date = %s where filepath = '/2'", DAYS[3])
+    old.execute("delete from vault where record_date = %s and filepath = '/1'", day)
+    with pytest.raises(DatabaseFailed, match="vault of 2024-01-02: the rows that have come"):
+        report.run(importing.config, importing.database, importing.names, ancestor, lambda _: None)
+    ancestor.close()
+    assert importing.rows("select count(*) from vault") == [(0,)]
+
+
+@on_sqlite
+@generation1
 def test_another_database_is_none_of_the_suite_before(
     importing: Importing, old: OldDatabase
 ) -> None:

@@ -492,14 +492,16 @@ print(len(walked(*sys.argv[1:])), refusals.count)
 def test_a_walk_out_of_handles_fails_by_name(chain: Callable[..., bytes], threads: int) -> None:
     script = """
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-try: walked(*sys.argv[1:])
+try: print(len(walked(*sys.argv[1:])), refusals.count)
 except WalkFailed as failed: print(failed)
 """
     printed = child(script, os.fsdecode(chain(b"a", 300, b"z")), threads)
-    assert printed.endswith(
+    failed = printed.endswith(
         "/a cannot be read: Too many open files; "
         "raise the limit of open files (ulimit -Hn) or free memory, and scan again\n"
     )
+    # Several threads may be done with what lies beside before too many handles wait for it.
+    assert failed or (threads > 1 and printed == "602 0\n")
 
 
 def handles() -> dict[str, str]:

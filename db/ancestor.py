@@ -482,10 +482,8 @@ def _last(table: str, connection: Connection) -> int:
     return last or 0
 
 
-def _rows(
-    connection: Connection, select: sql.Select[Any], values: Mapping[str, Any] | None = None
-) -> list[Any]:
-    return list(connection.execute(select, values or {}))
+def _rows(connection: Connection, select: sql.Select[Any], values: Mapping[str, Any]) -> list[Any]:
+    return list(connection.execute(select, values))
 
 
 def _number(column: sql.ColumnElement[Any]) -> sql.ColumnElement[Any]:

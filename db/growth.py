@@ -61,21 +61,6 @@ def newest(connection: Connection, by: By, day: date) -> dict[str, date]:
     return {row.scratch_disk: row.day for row in rows}
 
 
-def is_imported(connection: Connection, by: By, volume_name: str, day: date) -> bool:
-    """Whether the record of a volume and date was imported: it was counted in another way."""
-    found = connection.scalar(
-        sql.select(report_run.c.run_id)
-        .join(volume)
-        .where(
-            *_whole(by),
-            volume.c.scratch_disk == volume_name,
-            report_run.c.record_date == day,
-            report_run.c.imported_from.is_not(None),
-        )
-    )
-    return found is not None
-
-
 def _whole(by: By) -> tuple[sql.ColumnElement[bool], ...]:
     return report_run.c.report == REPORTS[by], report_run.c.done == 1
 

@@ -264,10 +264,14 @@ def store(database: Database, volume_id: int, days: Sequence[Day]) -> None:
 
 def _forget(connection: Connection, volume_id: int, day: Day) -> None:
     """Delete the rows of an imported day, and its run."""
-    for table in (day.of.table, report_run):
-        of_day = table.c.volume_id == volume_id, table.c.record_date == day.run.record_date
-        of_report = [report_run.c.report == day.run.report] if table is report_run else []
-        connection.execute(sql.delete(table).where(*of_day, *of_report))
+
+    def of_day(table: sql.Table) -> sql.ColumnElement[bool]:
+        at = table.c.volume_id == volume_id, table.c.record_date == day.run.record_date
+        return sql.and_(*at)
+
+    connection.execute(sql.delete(day.of.table).where(of_day(day.of.table)))
+    of_report = report_run.c.report == day.run.report
+    connection.execute(sql.delete(report_run).where(of_day(report_run), of_report))
 
 
 def stored(

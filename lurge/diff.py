@@ -9,7 +9,7 @@ from decimal import Decimal
 from rich.table import Table
 from sqlalchemy.engine import Connection
 
-from db import growth, upkeep
+from db import growth, runs, upkeep
 from db.database import Database
 from db.growth import By, Use
 from lurge_types.reports import percent
@@ -114,7 +114,7 @@ def run(database: Database, by: By, volumes: Sequence[str], first: date, last: d
             old, new = days
             if old and new and old != new:
                 compared = True
-                if growth.is_imported(connection, by, name, old) != growth.is_imported(
+                if _is_imported(connection, by, name, old) != _is_imported(
                     connection, by, name, new
                 ):
                     remarks.append(f"{name}: {COUNTED_ANEW}")
@@ -128,6 +128,11 @@ def run(database: Database, by: By, volumes: Sequence[str], first: date, last: d
 
     # A day that is thinned out between two statements must not look like one without any use.
     return database.transaction(read, still=True)
+
+
+def _is_imported(connection: Connection, by: By, volume: str, day: date) -> bool:
+    record = runs.find(connection, growth.REPORTS[by], volume, day)
+    return record is not None and record.imported_from is not None
 
 
 def remarks_of(

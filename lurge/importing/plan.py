@@ -52,7 +52,7 @@ class Plan:
 
     origin: the older database, as it is recorded. old: its names. days: by the id of a volume
     there, and the date there. volumes: the volumes by their ids there. groups_known, users_known:
-    of how many names the number is known.
+    of how many names the number is known. version: of Lurge.
     """
 
     origin: str
@@ -63,6 +63,7 @@ class Plan:
     groups_known: int
     users_known: int
     now: datetime
+    version: str
 
     def run(self, report: str, place: Place) -> Run:
         """
@@ -83,7 +84,7 @@ class Plan:
             bad_lines=0,
             started=self.now,
             finished=self.now,
-            version=version("lurge"),
+            version=self.version,
             imported_from=self.origin,
         )
 
@@ -116,7 +117,17 @@ def make(
         recorded = _recorded(database.transaction(ask), ancestor.name)
         dated[number] = dates(days[number], _by_date(found, volume), recorded)
     gids, uids = known
-    return Plan(ancestor.name, old, ids, dated, volumes, len(gids), len(uids), now)
+    return Plan(
+        origin=ancestor.name,
+        old=old,
+        ids=ids,
+        days=dated,
+        volumes=volumes,
+        groups_known=len(gids),
+        users_known=len(uids),
+        now=now,
+        version=version("lurge"),
+    )
 
 
 def _numbers(

@@ -242,9 +242,15 @@ def test_a_server_that_stays_away_fails_the_volume_and_the_next_run_completes_it
     mariadb.kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    said = json.loads(output)
-    assert said["status"] == "failed"
-    assert "see that it is there and run again" in said["reason"]
+    said = [json.loads(line) for line in output.splitlines()]
+    assert [(each["report"], each["volume"]) for each in said] == [
+        ("reporter", "s1"),
+        ("reporter", "-"),
+        ("upkeep", "-"),
+    ]
+    for each in said:
+        assert each["status"] == "failed"
+        assert "see that it is there and run again" in each["reason"]
     assert parts(site) == []
     assert not site.tsv().exists()
     mariadb.start()

@@ -26,6 +26,10 @@ SQL_MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTIO
 """Whatever the server's is: one that is not strict cuts a value that is too long and says OK."""
 
 
+READS = "lurge_reads"
+"""An option of connections that only read."""
+
+
 class DatabaseFailed(Exception):
     """The database cannot be used: which, why, and what to do."""
 
@@ -73,12 +77,9 @@ class Database:
             if address.drivername == "sqlite"
             else _mysql(address, user, password, silent_seconds)
         )
-        # What SQLite's transactions see is of one moment as it is.
-        self._still = (
-            self._engine
-            if address.drivername == "sqlite"
-            else self._engine.execution_options(isolation_level="REPEATABLE READ")
-        )
+        # What a transaction of SQLite sees is of one moment as it is.
+        still = {} if address.drivername == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reading = self._engine.execution_options(**{READS: True}, **still)
         self._retry_seconds = retry_seconds
         self._waiting = waiting
 
@@ -87,19 +88,28 @@ class Database:
         act: Callable[[Connection], T],
         *,
         retry_seconds: float | None = None,
-        still: bool = False,
     ) -> T:
         """
         Do something wholly or not at all, and again while the database is away or busy.
-
-        still: all statements see the rows of one moment, though others may change them meanwhile.
 
         A connection that is lost while it commits leaves open whether it did: what is done again
         must know its own work. Raises DatabaseFailed `retry_seconds` after the first loss, which
         is the database's if none is given.
         """
+        return self._patiently(self._engine, act, retry_seconds)
+
+    def read(self, act: Callable[[Connection], T]) -> T:
+        """
+        Read, without a lock; all statements see the rows of one moment, whatever others change.
+
+        Raises DatabaseFailed, as `transaction` does.
+        """
+        return self._patiently(self._reading, act, None)
+
+    def _patiently(
+        self, engine: Engine, act: Callable[[Connection], T], retry_seconds: float | None
+    ) -> T:
         patience = self._retry_seconds if retry_seconds is None else retry_seconds
-        engine = self._still if still else self._engine
         deadline = None
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -125,7 +135,7 @@ class Database:
         """
         if make and self._engine.dialect.name == "sqlite":
             self.init()
-        version = self.transaction(migrations.version)
+        version = self.read(migrations.version)
         if version != migrations.NEWEST:
             raise SchemaMissing(
                 f"{self.name} has schema version {version}, this Lurge needs {migrations.NEWEST}: "
@@ -188,7 +198,7 @@ def _sqlite(address: sql.URL, busy_seconds: float) -> Engine:
     SQLite with foreign keys, waiting for who else is writing.
 
     A transaction takes the write lock at its start: one that first reads and then wants to write
-    would fail at once if another has written in between.
+    would fail at once if another has written in between. One that only reads takes none.
     """
     if address.database:
         _make_folder(Path(address.database).parent)
@@ -204,7 +214,8 @@ def _sqlite(address: sql.URL, busy_seconds: float) -> Engine:
 
     @sql.event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads = connection.get_execution_options().get(READS, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
 

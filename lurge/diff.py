@@ -127,7 +127,7 @@ def run(database: Database, by: By, volumes: Sequence[str], first: date, last: d
         return Diff(by, in_order(changes), remarks)
 
     # A day that is thinned out between two statements must not look like one without any use.
-    return database.transaction(read, still=True)
+    return database.read(read)
 
 
 def _is_imported(connection: Connection, by: By, volume: str, day: date) -> bool:

@@ -237,7 +237,7 @@ class Reporter:
 
         Raises DatabaseFailed, and TsvFailed: also where the run was deleted meanwhile.
         """
-        rows = self._database.transaction(partial(usage.read_whole, run=run), still=True)
+        rows = self._database.read(partial(usage.read_whole, run=run))
         if rows is None:
             raise tsv.thinned(self.tsv(run))
         rows.sort(key=_order)

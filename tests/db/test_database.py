@@ -507,7 +507,7 @@ def test_no_words_hold_a_password(
         assert secret not in words
 
 
-def test_all_statements_of_a_still_transaction_see_one_moment(
+def test_all_statements_of_a_reading_see_one_moment(
     database: Database, place: Place, connect: Connect
 ) -> None:
     another = connect(place.table, retry_seconds=0)
@@ -516,8 +516,8 @@ def test_all_statements_of_a_still_transaction_see_one_moment(
     def look_twice(connection: sql.Connection) -> list[int]:
         select = sql.select(unix_group.c.gid)
         before = list(connection.scalars(select))
-        with suppress(DatabaseFailed):  # SQLite lets nobody write meanwhile
+        with suppress(DatabaseFailed):  # SQLite lets nobody commit meanwhile
             another.transaction(lambda their: add(their, 2))
         return [*before, *connection.scalars(select)]
 
-    assert database.transaction(look_twice, still=True) == [1, 1]
+    assert database.read(look_twice) == [1, 1]

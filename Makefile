@@ -23,7 +23,7 @@ setup: .venv/developer
 	touch $@
 
 .venv/developer: .venv/user
-	$(BIN)/pip install --quiet --editable '.[dev,mpi,object-stores,web]'
+	$(BIN)/pip install --quiet --editable '.[dev,mpi,object-stores]'
 	touch $@
 
 run: .venv/user

@@ -1,0 +1,190 @@
+"""What groups use on volumes, of each volume's newest date."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from db.schema import lustre_usage, pi, report_run, unix_group, volume
+from db.sight import limits
+from db.sight.part import Part, Rows, take, total
+from lurge_types.reports import percent
+from lurge_types.sight import Sight
+
+REPORT = "reporter"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    Which groups: of a volume, of a name, of an investigator, of a level, with all of some words.
+
+    volume: one that has retired is shown where it is named, and only there. today: which have.
+    """
+
+    today: date
+    volume: str | None = None
+    group: str | None = None
+    pi: str | None = None
+    level: int | None = None
+    words: str = ""
+
+
+class GroupUse(NamedTuple):
+    """
+    What a group uses on a volume.
+
+    full: the day on which the first of its quotas will likely be reached.
+    """
+
+    volume: str
+    gid: int
+    group: str
+    pi: str | None
+    used_bytes: int
+    quota_bytes: int | None
+    inodes: int
+    quota_inodes: int | None
+    last_modified_days: Decimal | None
+    level: int
+    archived: bool
+    suspect: bool
+    full: date | None
+    record_date: date
+
+    @property
+    def used_percent(self) -> Decimal | None:
+        """Of the quota of bytes."""
+        return percent(self.used_bytes, self.quota_bytes or None)
+
+    @property
+    def inodes_percent(self) -> Decimal | None:
+        """Of the quota of inodes."""
+        return percent(self.inodes, self.quota_inodes or None)
+
+    @property
+    def full_in_days(self) -> int | None:
+        """From the record date on."""
+        return None if self.full is None else (self.full - self.record_date).days
+
+
+class VolumeUse(NamedTuple):
+    """What groups use on a volume, and how many of them are of each level."""
+
+    volume: str
+    groups: int
+    used_bytes: int
+    inodes: int
+    ok: int
+    kinda_ok: int
+    not_ok: int
+
+
+USE = lustre_usage.c
+
+# Of two days the earlier; where one is unknown, the other.
+FULL = sql.case(
+    (USE.full_bytes_likely <= USE.full_inodes_likely, USE.full_bytes_likely),
+    else_=sql.func.coalesce(USE.full_inodes_likely, USE.full_bytes_likely),
+)
+
+SORTS: dict[str, sql.ColumnElement[Any]] = {
+    "volume": volume.c.scratch_disk,
+    "group": unix_group.c.group_name,
+    "gid": unix_group.c.gid,
+    "pi": pi.c.pi_name,
+    "used_bytes": USE.used,
+    "quota_bytes": USE.quota,
+    "used_percent": USE.used * 1.0 / sql.func.nullif(USE.quota, 0),
+    "inodes": USE.inodes,
+    "quota_inodes": USE.quota_inodes,
+    "inodes_percent": USE.inodes * 1.0 / sql.func.nullif(USE.quota_inodes, 0),
+    "last_modified_days": USE.last_modified,
+    "level": USE.warning_id,
+    "archived": USE.archived,
+    "suspect": USE.suspect,
+    "full": FULL,
+    # Days of different volumes count from their own record dates, which lie close together.
+    "full_in_days": FULL,
+    "record_date": USE.record_date,
+}
+"""What each column is sorted by."""
+
+
+def read(connection: Connection, sight: Sight, wanted: Wanted, part: Part) -> Rows[GroupUse]:
+    """A part of the table of groups."""
+    select = _select(
+        sight,
+        wanted,
+        volume.c.scratch_disk,
+        unix_group.c.gid,
+        unix_group.c.group_name,
+        pi.c.pi_name,
+        *(USE.used, USE.quota, USE.inodes, USE.quota_inodes, USE.last_modified),
+        *(USE.warning_id, USE.archived, USE.suspect, FULL, USE.record_date),
+    )
+    rows = take(connection, select, part, SORTS, (volume.c.scratch_disk, unix_group.c.gid))
+    return Rows(map(GroupUse._make, rows), total(connection, _select(sight, wanted, USE.record_id)))
+
+
+def of_volumes(connection: Connection, sight: Sight, today: date) -> Sequence[VolumeUse]:
+    """The sums of each volume that is in use, by its name."""
+    levels = (sql.func.sum(sql.case((USE.warning_id == level, 1), else_=0)) for level in (1, 2, 3))
+    name = volume.c.scratch_disk
+    sums = sql.func.count(), sql.func.sum(USE.used), sql.func.sum(USE.inodes), *levels
+    rows = connection.execute(
+        _select(sight, Wanted(today), name, *sums).group_by(name).order_by(name)
+    )
+    # Sums of integers are decimals in MariaDB.
+    return [VolumeUse(called, *map(int, numbers)) for called, *numbers in rows]
+
+
+def pis(connection: Connection, sight: Sight, today: date) -> Iterator[str]:
+    """The investigators of groups, by their names."""
+    name = pi.c.pi_name
+    select = _select(sight, Wanted(today), name).where(name.is_not(None))
+    yield from connection.scalars(select.distinct().order_by(name))
+
+
+def _select(sight: Sight, wanted: Wanted, *columns: Any) -> sql.Select[Any]:
+    return (
+        sql.select(*columns)
+        .select_from(
+            report_run.join(volume, volume.c.volume_id == report_run.c.volume_id)
+            .join(
+                lustre_usage,
+                sql.and_(
+                    USE.volume_id == report_run.c.volume_id,
+                    USE.record_date == report_run.c.record_date,
+                ),
+            )
+            .join(unix_group, unix_group.c.group_id == USE.unix_id)
+            .outerjoin(pi, pi.c.pi_id == USE.pi_id)
+        )
+        .where(
+            report_run.c.report == REPORT,
+            report_run.c.current,
+            limits.of_groups(sight),
+            *_conditions(wanted),
+        )
+    )
+
+
+def _conditions(wanted: Wanted) -> Iterator[limits.Condition]:
+    if wanted.volume is None:
+        yield sql.or_(volume.c.retired.is_(None), volume.c.retired > wanted.today)
+    else:
+        yield volume.c.scratch_disk == wanted.volume
+    if wanted.group is not None:
+        yield unix_group.c.group_name == wanted.group
+    if wanted.pi is not None:
+        yield pi.c.pi_name == wanted.pi
+    if wanted.level is not None:
+        yield USE.warning_id == wanted.level
+    yield limits.has_words(
+        wanted.words, volume.c.scratch_disk, unix_group.c.group_name, pi.c.pi_name
+    )

@@ -1,0 +1,113 @@
+"""The pages as one application: who asks is found out first, and what fails is told in words."""
+
+import json
+import sys
+import time
+import traceback
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from flask import Flask, Response, g, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+
+from db.database import DatabaseFailed
+from lurge.web import candidates, directories, group, metrics, overview, person, static, vault
+from lurge.web.columns import shown
+from lurge.web.site import Site
+from utils.ldap_names import NamesMissing
+from utils.log import Log
+from utils.paths import text
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control": "private, no-cache",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+AGAIN_SECONDS = 30
+"""After which a page that could not be made is asked for again."""
+
+AWAY = (DatabaseFailed, NamesMissing)
+
+
+def make_app(site: Site, log: Log) -> Flask:
+    """All pages of a site; a line is logged for each request."""
+    app = Flask(__name__)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals["url"] = _url
+    app.jinja_env.filters["shown"] = lambda value, kind: shown(kind, value)
+    app.url_map.strict_slashes = False
+    app.before_request(lambda: _enter(site))
+    app.after_request(lambda response: _leave(response, log))
+    app.register_error_handler(HTTPException, _refused)
+    for kind in AWAY:
+        app.register_error_handler(kind, _away)
+    app.register_error_handler(Exception, lambda error: _bug(error, log))
+    for pages in (overview, group, directories, person, vault, candidates, metrics, static):
+        pages.add(app, site)
+    return app
+
+
+def _url(endpoint: str, *parameters: Mapping[str, Any]) -> str:
+    """The address of a page, with parameters of its path and of its query."""
+    return url_for(endpoint, **ChainMap(*map(dict, parameters)))
+
+
+def _enter(site: Site) -> None:
+    g.started = time.perf_counter()
+    if request.endpoint not in static.OPEN:
+        g.visitor = site.visitors.of(request)
+
+
+def _leave(response: Response, log: Log) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    seen = g.get("visitor")
+    log.info(
+        "request",
+        method=request.method,
+        path=_address(),
+        status=response.status_code,
+        ms=round((time.perf_counter() - g.started) * 1000, 1),
+        bytes=response.content_length,
+        user=seen.login if seen else None,
+        address=request.remote_addr,
+    )
+    return response
+
+
+def _address() -> str:
+    """What was asked for, without a character that would break a line."""
+    query = text(request.query_string)
+    return quote(request.path) + (f"?{query}" if query else "")
+
+
+def _refused(error: HTTPException) -> Response:
+    return _told(error.code or 500, error.name, error.description or "", dict(error.get_headers()))
+
+
+def _away(error: Exception) -> Response:
+    words = f"{error}. This page asks again by itself."
+    headers = {"Retry-After": str(AGAIN_SECONDS), "Refresh": str(AGAIN_SECONDS)}
+    return _told(503, "Not available now", words, headers)
+
+
+def _bug(error: Exception, log: Log) -> Response:
+    log.error("bug", path=_address(), error=type(error).__name__)
+    traceback.print_exception(error, file=sys.stderr)
+    return _told(500, "A fault in these pages", "It is in their log.", {})
+
+
+def _told(status: int, name: str, words: str, headers: Mapping[str, str]) -> Response:
+    """What went wrong, as a page or as JSON, as was asked."""
+    if request.path.startswith("/api/"):
+        body, mimetype = json.dumps({"error": words}), "application/json"
+    else:
+        body, mimetype = render_template("told.html", name=name, words=words), "text/html"
+    kept = {key: value for key, value in headers.items() if key.lower() != "content-type"}
+    return Response(body, status, kept, mimetype=mimetype)

@@ -1,0 +1,34 @@
+"""The routes of a table: the same rows as CSV, as TSV and as JSON."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, request, send_file
+
+from lurge.web.listing import MIME, Form, Listing, parse
+from lurge.web.site import Site
+
+
+def add_forms(
+    app: Flask, site: Site, name: str, listing_of: Callable[..., Listing], below: str = ""
+) -> None:
+    """
+    A table's downloads beside its page, and its JSON below /api.
+
+    below: the page's path, whose variables are what the table is made of.
+    """
+
+    def download(form: Form, **place: Any) -> Response:
+        listing = listing_of(**place)
+        asked = parse(listing.asked, request.args)
+        file = site.look(lambda connection, sight: listing.download(connection, sight, asked, form))
+        return send_file(file, MIME[form], as_attachment=True, download_name=f"{name}.{form}")
+
+    def as_json(**place: Any) -> dict[str, object]:
+        listing = listing_of(**place)
+        asked = parse(listing.asked, request.args)
+        shown = site.look(lambda connection, sight: listing.shown(connection, sight, asked))
+        return shown.as_json()
+
+    app.add_url_rule(f"{below}/{name}.<any(csv, tsv):form>", f"{name}.download", download)
+    app.add_url_rule(f"/api{below}/{name}", f"{name}.json", as_json)

@@ -1,0 +1,188 @@
+"""
+A table that people sort, filter, page through and download: defined once for pages, CSV, TSV, JSON.
+
+All that is asked for stands in the URL: filters by their names, `sort=KEY` or `sort=-KEY`, `page`
+and `rows`. What is not known there is refused in words.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.engine import Connection
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import BadRequest
+
+from db.sight.part import Part, Rows
+from lurge.web.columns import Column
+from lurge_types.sight import Sight
+from utils import tsv
+
+MOST_ROWS = 500
+MOST_PAGES = 1_000_000
+IN_MEMORY = 1 << 20
+"""Bytes of a download that are kept in memory; more lie in a temporary file."""
+
+Form = Literal["csv", "tsv"]
+MIME: Mapping[Form, str] = {"csv": "text/csv", "tsv": "text/tab-separated-values"}
+
+Words = Annotated[str, Field(max_length=1000)]
+
+AnyAsked = TypeVar("AnyAsked", bound="Asked")
+
+
+class Asked(BaseModel):
+    """What is asked of a table; its filters are added by subclasses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sort: Words = ""
+    page: Annotated[int, Field(ge=1, le=MOST_PAGES)] = 1
+    rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 50
+
+    def query(self, **changes: object) -> dict[str, object]:
+        """The URL's parameters, some of them changed; those that are as always are left out."""
+        changed = self.model_copy(update=changes)
+        return changed.model_dump(exclude_defaults=True)
+
+
+def parse(model: type[AnyAsked], arguments: "MultiDict[str, str]") -> AnyAsked:
+    """
+    What a URL asks for; empty parameters are none.
+
+    Raises BadRequest with every problem.
+    """
+    if twice := sorted(key for key, values in arguments.lists() if len(values) > 1):
+        raise BadRequest(f"more than once: {', '.join(twice)}")
+    try:
+        return model.model_validate({key: value for key, value in arguments.items() if value})
+    except ValidationError as error:
+        raise BadRequest("; ".join(_problems(error))) from error
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False, include_input=False):
+        key = ".".join(map(str, problem["loc"]))
+        unknown = problem["type"] == "extra_forbidden"
+        yield f"{key}: {'there is no such parameter' if unknown else problem['msg']}"
+
+
+Reader = Callable[[Connection, Sight, Any, Part], Rows[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """
+    sort: the column that it is sorted by if nothing else is asked for, behind a minus where the
+    largest come first. read: takes what is asked and which part, gives its rows.
+    """
+
+    columns: Sequence[Column]
+    asked: type[Asked]
+    sort: str
+    read: Reader
+
+    def part(self, asked: Asked, *, everything: bool = False) -> Part:
+        """
+        Which rows are asked for.
+
+        Raises BadRequest where they cannot be sorted so.
+        """
+        sort = asked.sort or self.sort
+        key = sort.removeprefix("-")
+        keys = [column.key for column in self.columns if column.sortable]
+        if key not in keys:
+            raise BadRequest(f"sort: one of {', '.join(keys)}, or with a minus in front")
+        if everything:
+            return Part(key, sort.startswith("-"))
+        return Part(key, sort.startswith("-"), (asked.page - 1) * asked.rows, asked.rows)
+
+    def shown(self, connection: Connection, sight: Sight, asked: Asked) -> "Shown":
+        """A page of the table."""
+        part = self.part(asked)
+        found = self.read(connection, sight, asked, part)
+        return Shown(self, asked, part, list(found.rows), found.total)
+
+    def download(self, connection: Connection, sight: Sight, asked: Asked, form: Form) -> IO[bytes]:
+        """All rows as a file, which is at its start; whoever gets it closes it."""
+        found = self.read(connection, sight, asked, self.part(asked, everything=True))
+        lines = self._csv(found.rows) if form == "csv" else self._tsv(found.rows)
+        file = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - it is handed on
+        try:
+            file.writelines(line.encode("utf-8") for line in lines)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
+
+    def _tsv(self, rows: Iterable[object]) -> Iterator[str]:
+        keys = [column.key for column in self.columns]
+        return tsv.lines(keys, ([column.value(row) for column in self.columns] for row in rows))
+
+    def _csv(self, rows: Iterable[object]) -> Iterator[str]:
+        line = io.StringIO()
+        writer = csv.writer(line)
+        writer.writerow(column.key for column in self.columns)
+        for row in rows:
+            writer.writerow(column.for_spreadsheet(row) for column in self.columns)
+            yield line.getvalue()
+            line.seek(0)
+            line.truncate()
+        yield line.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A page of a table. total: how many rows there are on all pages."""
+
+    listing: Listing
+    asked: Asked
+    part: Part
+    rows: Sequence[Any]
+    total: int
+
+    @property
+    def first(self) -> int:
+        """The number of the first row, from 1 on."""
+        return self.part.first + 1
+
+    @property
+    def last(self) -> int:
+        """The number of the last row."""
+        return self.part.first + len(self.rows)
+
+    def sorted_by(self, column: Column) -> dict[str, object]:
+        """The URL's parameters with which the table is sorted by a column; again: the other way."""
+        largest_first = column.is_figure
+        if self.part.sort == column.key:
+            largest_first = not self.part.descending
+        return self.asked.query(sort=f"-{column.key}" if largest_first else column.key, page=1)
+
+    def order(self, column: Column) -> str | None:
+        """How the table is sorted by a column, in HTML's words; None if it is not."""
+        if self.part.sort != column.key:
+            return None
+        return "descending" if self.part.descending else "ascending"
+
+    def turned(self, pages: int) -> dict[str, object] | None:
+        """The URL's parameters so many pages further on; None where there are no rows."""
+        page = self.asked.page + pages
+        if page < 1 or (page - 1) * self.asked.rows >= self.total:
+            return None
+        return self.asked.query(page=page)
+
+    def as_json(self) -> dict[str, object]:
+        """The page for programs."""
+        return {
+            "total": self.total,
+            "page": self.asked.page,
+            "rows": [
+                {column.key: column.for_json(row) for column in self.listing.columns}
+                for row in self.rows
+            ],
+        }

@@ -1,0 +1,6 @@
+from flask import Flask
+
+from lurge.web.site import Site
+
+
+def add(app: Flask, site: Site) -> None: ...

@@ -1,0 +1,71 @@
+"""The WSGI server: it listens, and stops when it is told to, with no answer cut short."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer
+
+from lurge_types.config import ServeTable
+
+STOPS_WITHIN_SECONDS = 15
+"""Answers that take longer are cut short."""
+
+LOOKS_EVERY_SECONDS = 0.5
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on: which, why, and what to do."""
+
+
+def serve(app: Flask, table: ServeTable, ready: Callable[[str], None]) -> None:
+    """
+    Answer requests until SIGTERM or SIGINT; ready is told the address.
+
+    Raises CannotListen.
+    """
+    stop = threading.Event()
+    sockets: dict[int, Any] = {}
+    try:
+        server = create_server(
+            app,
+            map=sockets,
+            host=table.host,
+            port=table.port,
+            threads=table.threads,
+            ident="lurge",
+            clear_untrusted_proxy_headers=True,
+        )
+    except OSError as error:
+        raise CannotListen(
+            f"serve.listen: {table.listen}: {error.strerror}: name another address or port"
+        ) from error
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    host, port = _listeners(sockets)[0].socket.getsockname()[:2]
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+    deadline = float("inf")
+    while sockets and time.monotonic() < deadline:
+        if stop.is_set():
+            deadline = min(deadline, time.monotonic() + STOPS_WITHIN_SECONDS)
+            for listener in _listeners(sockets):
+                listener.close()
+            if not any(map(_is_busy, sockets.values())):
+                break
+        wasyncore.loop(LOOKS_EVERY_SECONDS, map=sockets, count=1)
+    server.task_dispatcher.shutdown()
+    wasyncore.close_all(sockets)
+
+
+def _listeners(sockets: dict[int, Any]) -> list[BaseWSGIServer]:
+    return [each for each in sockets.values() if isinstance(each, BaseWSGIServer)]
+
+
+def _is_busy(each: Any) -> bool:
+    """Whether a request is being answered, or an answer being sent."""
+    return isinstance(each, HTTPChannel) and bool(each.requests or each.total_outbufs_len)

@@ -1,0 +1,40 @@
+"""What pages are made of in the browser: style, scripts, and plotly's own script from its wheel."""
+
+import gzip
+from functools import cache
+from importlib import resources
+from importlib.metadata import version
+
+from flask import Flask, Response, request
+
+from lurge.web.site import Site
+
+OPEN = frozenset({"static", "plotly"})
+"""The endpoints that everybody may see."""
+
+FOR_A_YEAR = "public, max-age=31536000, immutable"
+
+
+def add(app: Flask, site: Site) -> None:  # noqa: ARG001 - the same for all sites
+    """Plotly's script; what lies in the folder `static` is there already."""
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600
+    # With the version in its name it never changes.
+    app.add_url_rule(f"/plotly-{version('plotly')}.js", "plotly", _plotly)
+    app.jinja_env.globals["version"] = version("lurge")
+
+
+def _plotly() -> Response:
+    script = _packed()
+    headers = {"Cache-Control": FOR_A_YEAR, "Vary": "Accept-Encoding"}
+    if request.accept_encodings["gzip"] > 0:
+        headers["Content-Encoding"] = "gzip"
+    else:
+        script = gzip.decompress(script)
+    return Response(script, mimetype="text/javascript", headers=headers)
+
+
+@cache
+def _packed() -> bytes:
+    """1.5 MB instead of 4.9."""
+    folder = resources.files("plotly") / "package_data"
+    return gzip.compress((folder / "plotly.min.js").read_bytes())

@@ -932,6 +932,30 @@ def demo(folder: Path, entries: int, seed: int) -> int:
     return FINE
 
 
+@suite.command(name="serve", short_help="Web pages over the database.")
+@with_config
+@with_defaults
+@click.pass_context
+def show_pages(ctx: click.Context, config: Path | None, defaults: bool) -> int:
+    """
+    Show what is recorded as web pages, until SIGTERM or Ctrl-C: groups and their forecasts,
+    directories, users, vaults, candidates; the same as JSON below /api/, and /metrics.
+
+    Nothing is written; a database user with SELECT is enough. [serve] in the configuration says
+    where it listens and who sees what. Each request is a line on standard error.
+
+    Exit status: 0 stopped; 2 wrong arguments or configuration, or it cannot listen there; 3 the
+    database's tables are missing, or of another version.
+    """
+    # Nights need no web server, whose import takes as long as a small report.
+    from lurge.web import server  # noqa: PLC0415
+
+    settings = config_file.read(chosen_config(config or ctx.obj.config, defaults))
+    log = open_log(sys.stderr, secrets.token_hex(4))
+    server.run(settings, log, partial(print, flush=True))
+    return FINE
+
+
 @suite.command(name="doctor", short_help="Whether a run would go through tonight.")
 @with_config
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per point.")

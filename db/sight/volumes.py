@@ -1,7 +1,7 @@
 """The volumes, and how old what is known of each is."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 import sqlalchemy as sql
@@ -21,6 +21,14 @@ class VolumeDates(NamedTuple):
     retired: date | None
     successor: str | None
     dates: Mapping[str, date]
+
+
+class Scanned(NamedTuple):
+    """When the newest scan was made of which a report of a volume is recorded, in UTC."""
+
+    volume: str
+    report: str
+    scan_time: datetime
 
 
 def read(connection: Connection) -> Sequence[VolumeDates]:
@@ -43,3 +51,17 @@ def read(connection: Connection) -> Sequence[VolumeDates]:
         )
         for row in rows
     ]
+
+
+def scans(connection: Connection, today: date) -> Sequence[Scanned]:
+    """The newest scans of the volumes that are in use. They are known to everybody."""
+    rows = connection.execute(
+        sql.select(volume.c.scratch_disk, report_run.c.report, report_run.c.scan_time)
+        .join_from(report_run, volume)
+        .where(
+            report_run.c.current,
+            sql.or_(volume.c.retired.is_(None), volume.c.retired > today),
+        )
+        .order_by(volume.c.scratch_disk, report_run.c.report)
+    )
+    return list(map(Scanned._make, rows))

@@ -1,4 +1,4 @@
-"""The WSGI server: it listens, and stops when it is told to, with no answer cut short."""
+"""The server of the pages: it listens, and stops when it is told to, with no answer cut short."""
 
 import signal
 import threading
@@ -11,7 +11,20 @@ from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer
 
-from lurge_types.config import ServeTable
+from db.database import Database, DatabaseFailed, SchemaMissing
+from lurge.sources import members
+from lurge.web.app import make_app
+from lurge.web.site import Site
+from lurge.web.visitors import Visitors
+from lurge_types.config import Config, ServeTable
+from utils import config as config_file
+from utils.log import Log
+
+WAITS_SECONDS = 2
+"""How long a page waits for a database that is away or busy."""
+
+SILENT_SECONDS = 20
+"""For how long a statement may say nothing."""
 
 STOPS_WITHIN_SECONDS = 15
 """Answers that take longer are cut short."""
@@ -21,6 +34,31 @@ LOOKS_EVERY_SECONDS = 0.5
 
 class CannotListen(Exception):
     """The address cannot be listened on: which, why, and what to do."""
+
+
+def run(config: Config, log: Log, ready: Callable[[str], None]) -> None:
+    """
+    Serve a site's pages until SIGTERM or SIGINT; ready is told their address.
+
+    A database that is away is told on the pages. Raises ConfigWrong, CannotListen, SchemaMissing.
+    """
+    database = Database(
+        config.database.url,
+        password=config_file.password(config.database),
+        retry_seconds=WAITS_SECONDS,
+        silent_seconds=SILENT_SECONDS,
+    )
+    try:
+        database.check(make=False)
+    except SchemaMissing:
+        raise
+    except DatabaseFailed as error:
+        log.warning("away", why=str(error))
+    site = Site(config, database, Visitors(config.serve, members(config)))
+    try:
+        serve(make_app(site, log), config.serve, ready)
+    finally:
+        database.close()
 
 
 def serve(app: Flask, table: ServeTable, ready: Callable[[str], None]) -> None:

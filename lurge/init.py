@@ -172,6 +172,20 @@ TEMPLATE = """\
 # blocks_per_message = 16
 # threads = 8
 
+[serve]
+# Where web pages are served; an IPv6 address stands in brackets, port 0 is any that is free.
+# listen = "127.0.0.1:8080"
+# "none": whoever gets there, from this machine alone, sees everything. "proxy": whom a proxy that
+# is trusted (an address or network of proxies) names in a header sees his groups, and whoever is in
+# one of admin_groups sees everything.
+# auth = "none"
+# user_header = "X-Remote-User"
+# proxies = ["192.0.2.1", "2001:db8::/64"]
+# admin_groups = ["storage-admins"]
+# For how long a person's groups are remembered, in seconds; threads that answer.
+# remember_seconds = 300
+# threads = 8
+
 # What lies under a path counts to a group of its own, in the reporter and the inspector.
 # [pseudo_groups."/lustre/scratch123/hgi/teams/common"]
 # name = "common"

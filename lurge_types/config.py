@@ -1,6 +1,7 @@
 """The configuration: its keys, their defaults, and what they may be."""
 
 import ipaddress
+import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -52,6 +54,14 @@ HIGHEST_PRICE = 10**6
 
 LEAST_BUDGET = 16 << 20
 """Bytes with which a thread still splits lines off into members of a useful size."""
+
+MAX_PORT = 65_535
+MOST_REMEMBERED = 3600
+"""Seconds after which whoever has left a group at last sees nothing of it any more."""
+
+LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]+)):([0-9]{1,5})", re.ASCII).fullmatch
+HOST = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*").fullmatch
+HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*").fullmatch
 
 FILE_TYPES = {
     "SAM": (".sam", ".sam.gz"),
@@ -272,7 +282,8 @@ class LdapTable(Table):
     @field_validator("bind_dn")
     @classmethod
     def _hidden(cls, dn: str | None, info: ValidationInfo) -> str | None:
-        if dn is not None and _in_the_clear(info) and not _loopback(info.data["url"]):
+        host = urlsplit(info.data.get("url", "")).hostname or ""
+        if dn is not None and _in_the_clear(info) and not _loopback(host):
             raise ValueError(
                 "its password would cross the network in the clear: use ldaps:// or "
                 "start_tls = true"
@@ -292,10 +303,10 @@ def _in_the_clear(info: ValidationInfo) -> bool:
     return info.data.get("url", "").startswith("ldap:") and info.data.get("start_tls") is False
 
 
-def _loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+def _loopback(host: str) -> bool:
+    """Whether a name or address is that of this host itself, whom no network lies before."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -509,6 +520,116 @@ class PassTable(Table):
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
 
 
+def _listening(listen: str) -> str:
+    """An address to listen at, as it is. Raises ValueError."""
+    found = LISTEN(listen)
+    if not found or not _host(found[1], found[2]) or int(found[3]) > MAX_PORT:
+        raise ValueError("must be like 127.0.0.1:8080, [::1]:8080 or name:8080")
+    return listen
+
+
+def _host(bracketed: str | None, bare: str | None) -> bool:
+    """Whether there is an IPv6 address in the brackets; or an IPv4 address or name without any."""
+    try:
+        if bare is None:
+            ipaddress.IPv6Address(bracketed or "")
+        elif bare.rpartition(".")[2].isdigit():  # no name ends so
+            ipaddress.IPv4Address(bare)
+        else:
+            return HOST(bare) is not None
+    except ValueError:
+        return False
+    return True
+
+
+def _host_of(listen: str) -> str:
+    return listen.rpartition(":")[0].strip("[]")
+
+
+def _header(name: str) -> str:
+    if not HEADER(name):
+        raise ValueError("no name of a header, which has letters, digits and -")
+    return name
+
+
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(words: object) -> IpNetwork:
+    """The addresses that an address or network stands for. Raises ValueError."""
+    if isinstance(words, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return words
+    try:
+        network = ipaddress.ip_network(words) if isinstance(words, str) else None
+    except ValueError as error:
+        raise ValueError(f"no address or network: {error}") from error
+    if network is None or "%" in str(network):
+        raise ValueError("must be like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32")
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped:
+        raise ValueError("stands for addresses of IPv4: write it as one of these")
+    return network
+
+
+class ServeTable(Table):
+    """
+    Where web pages are served, and who is believed to say who looks at them.
+
+    remember_seconds: for how long a person's groups are.
+    """
+
+    listen: Annotated[str, AfterValidator(_listening)] = "127.0.0.1:8080"
+    auth: Literal["none", "proxy"] = "none"
+    user_header: Annotated[str, AfterValidator(_header)] = "X-Remote-User"
+    proxies: tuple[Annotated[IpNetwork, BeforeValidator(_network)], ...] = ()
+    admin_groups: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    remember_seconds: Annotated[float, Field(strict=True, ge=0, le=MOST_REMEMBERED)] = 300
+    threads: Annotated[int, Field(strict=True, ge=1, le=64)] = 8
+
+    @property
+    def host(self) -> str:
+        """The name or address to listen at, without brackets."""
+        return _host_of(self.listen)
+
+    @property
+    def port(self) -> int:
+        """The port to listen at; 0 for any that is free."""
+        return int(self.listen.rpartition(":")[2])
+
+    def trusts(self, address: str) -> bool:
+        """
+        Whether an address is that of a proxy that is believed.
+
+        >>> served = ServeTable.model_validate({"auth": "proxy", "proxies": ["192.0.2.0/24"]})
+        >>> served.trusts("192.0.2.7"), served.trusts("::ffff:192.0.2.7"), served.trusts("")
+        (True, True, False)
+        """
+        try:
+            who = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(who, ipaddress.IPv6Address) and who.ipv4_mapped:
+            who = who.ipv4_mapped  # an IPv4 client of a socket for both
+        return any(who in network for network in self.proxies)
+
+    @field_validator("auth")
+    @classmethod
+    def _guarded(cls, auth: str, info: ValidationInfo) -> str:
+        listen = info.data.get("listen")
+        if auth == "none" and listen and not _loopback(_host_of(listen)):
+            raise ValueError(
+                '"none" shows everything to whoever gets there: listen at localhost, 127.0.0.1 '
+                'or [::1], or set auth = "proxy"'
+            )
+        return auth
+
+    @field_validator("proxies")
+    @classmethod
+    def _named(cls, proxies: tuple[IpNetwork, ...], info: ValidationInfo) -> tuple[IpNetwork, ...]:
+        if not proxies and info.data.get("auth") == "proxy":
+            raise ValueError('must name at least one with auth = "proxy"')
+        return proxies
+
+
 class PseudoGroup(Table):
     """A group of its own for what lies under a path."""
 
@@ -534,8 +655,17 @@ class Config(Table):
     candidates: CandidatesTable = CandidatesTable()
     splitter: SplitterTable = SplitterTable()
     pass_: Annotated[PassTable, Field(alias="pass")] = PassTable()
+    serve: ServeTable = ServeTable()
     pseudo_groups: dict[Mount, PseudoGroup] = {}
     symlinks: dict[Mount, Mount] = {}
+
+    @field_validator("serve")
+    @classmethod
+    def _people(cls, serve: ServeTable, info: ValidationInfo) -> ServeTable:
+        names = info.data.get("names")
+        if serve.auth == "proxy" and names and names.source == "files" and not names.user_file:
+            raise ValueError('auth = "proxy" needs names.user_file, which says who people are')
+        return serve
 
     @field_validator("pseudo_groups")
     @classmethod

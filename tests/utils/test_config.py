@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +21,7 @@ from lurge_types.config import (
     LdapTable,
     PassTable,
     PseudoGroup,
+    ServeTable,
     VolumeTable,
     WarningsTable,
 )
@@ -104,6 +106,14 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [pass]
         block_lines = 1
         threads = 3
+        [serve]
+        listen = "[::]:0"
+        auth = "proxy"
+        user_header = "REMOTE-USER"
+        proxies = ["10.0.0.1", "2001:db8::/32"]
+        admin_groups = ["admins"]
+        remember_seconds = 0.5
+        threads = 64
         [pseudo_groups."/a/b/"]
         name = "b"
         gid = 4294967295
@@ -141,6 +151,15 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             "warnings": WarningsTable(suspect_fall=1),
             "splitter": {"memory_budget": 2 << 30, "upload": "s3://bucket/prefix"},
             "pass": PassTable(block_lines=1, threads=3),
+            "serve": {
+                "listen": "[::]:0",
+                "auth": "proxy",
+                "user_header": "REMOTE-USER",
+                "proxies": (ip_network("10.0.0.1/32"), ip_network("2001:db8::/32")),
+                "admin_groups": ("admins",),
+                "remember_seconds": 0.5,
+                "threads": 64,
+            },
             "pseudo_groups": {"/a/b": PseudoGroup(name="b", gid=4_294_967_295)},
             "symlinks": {"/a/caf\\xe9": "/c"},
         }
@@ -229,13 +248,13 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         gid = 4294967296
         [symlinks]
         "/real" = "shown"
-        [serve]
+        [archive]
         """
     told = problems(tmp_path, text)
     keys = [line.split(": ")[0] for line in told]
     assert sorted(keys) == sorted(
         [
-            *("kep", "keep", "max_days_ago", "bad_lines_allowed", "wrstat_dir", "serve"),
+            *("kep", "keep", "max_days_ago", "bad_lines_allowed", "wrstat_dir", "archive"),
             *("volume.2.name", "volume.2.mount", "volume.2.group_directories.2"),
             *("volume.2.retired", "database.url", "database.retry_seconds", "names.group_file"),
             *("quotas.source", "warnings.suspect_fall", "pass.threads", "pass.block_lines"),
@@ -274,7 +293,7 @@ def test_history_may_be_kept_as_shortly_as_it_can_be_judged(lines: str, tmp_path
         ("kep = 3", "kep: unknown key"),
         ("pass_ = {}", "pass_: unknown key"),
         ("[database.kept]\ndaily = 3", "database.kept: unknown key"),
-        ("[serve]\n[archive]", "serve: unknown key\narchive: unknown key"),
+        ("[served]\n[archive]", "served: unknown key\narchive: unknown key"),
         ("[[volume]]\nmount = '/a'", "volume.1.name: Field required"),
         ("[[volume]]\nname = 'a'", "volume.1.mount: Field required"),
         (
@@ -601,6 +620,141 @@ def test_a_directory_is_not_asked_as_somebody_without_a_password(
         (tmp_path / "ldap-password").write_text("\n")
         with pytest.raises(ConfigWrong, match=r"^names\.ldap\.bind_dn: has no password: name"):
             ldap_password(table)
+
+
+# Web pages.
+
+
+def served(listen: str, *proxies: str) -> ServeTable:
+    return ServeTable.model_validate({"listen": listen, "auth": "proxy", "proxies": proxies})
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("0.0.0.0:1", "0.0.0.0", 1),
+        ("[::1]:0", "::1", 0),
+        ("[2001:db8::10]:65535", "2001:db8::10", 65535),
+        ("lurge.site.example:443", "lurge.site.example", 443),
+        ("localhost:8080", "localhost", 8080),
+    ],
+)
+def test_an_address_to_listen_at_has_a_host_and_a_port(listen: str, host: str, port: int) -> None:
+    table = served(listen, "10.0.0.1")
+    assert (table.host, table.port) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        *("", "8080", ":8080", "localhost", "localhost:", "*:8080", "::1:8080", "[::1]", "[]:1"),
+        *("localhost:http", "localhost:65536", "localhost:-1", "localhost: 1", "localhost:\u0661"),
+        *("[127.0.0.1]:1", "[localhost]:1", "[::1%lo]:1", "256.0.0.1:1", "127.1:1", "a..b:1"),
+        *("http://localhost:1", "me@host:1", "host:1/", " host:1", "a b:1", "[::1]:1:1"),
+    ],
+)
+def test_what_is_no_address_to_listen_at_is_told(listen: str, tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, f"[serve]\nlisten = '{listen}'")
+    assert told == "serve.listen: must be like 127.0.0.1:8080, [::1]:8080 or name:8080"
+
+
+@pytest.mark.parametrize(
+    "listen", ["localhost:1", "LOCALHOST:1", "127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[0::01]:1"]
+)
+def test_only_this_machine_may_see_everything_unasked(listen: str, tmp_path: Path) -> None:
+    lines = "user_header = 'X-User'\nproxies = ['10.0.0.1']\nadmin_groups = ['a']"
+    found = config(tmp_path, f"[serve]\nlisten = '{listen}'\n{lines}")
+    assert found.serve.auth == "none"
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        *("0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1", "localhost.evil.example:1"),
+        *("site.example:1", "128.0.0.1:1", "[::2]:1"),
+    ],
+)
+@pytest.mark.parametrize("auth", ["", "auth = 'none'"])
+def test_others_do_not_see_everything_unasked(listen: str, auth: str, tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, f"[serve]\nlisten = '{listen}'\n{auth}")
+    assert told == (
+        'serve.auth: "none" shows everything to whoever gets there: listen at localhost, '
+        '127.0.0.1 or [::1], or set auth = "proxy"'
+    )
+
+
+NO_NETWORK = "must be like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("auth = 'proxy'", 'proxies: must name at least one with auth = "proxy"'),
+        ("auth = 'proxy'\nproxies = []", 'proxies: must name at least one with auth = "proxy"'),
+        ("auth = 'basic'", "auth: "),
+        *(
+            (f"user_header = {name}", "user_header: no name of a header, which has letters,")
+            for name in ("''", "'X_User'", "'X-User '", "'X-User:'", "'-'", "'X\u00dc'", '"X\\n"')
+        ),
+        ("proxies = '10.0.0.1'", "proxies: must be a list: [...]"),
+        ("proxies = ['10.0.0.1', 'host']", "proxies.2: no address or network: 'host' does not"),
+        ("proxies = ['10.0.0.1/8']", "proxies.1: no address or network: 10.0.0.1/8 has host bits"),
+        ("proxies = ['']", "proxies.1: no address or network: '' does not"),
+        ("proxies = [1]", f"proxies.1: {NO_NETWORK}"),
+        ("proxies = ['fe80::1%eth0']", f"proxies.1: {NO_NETWORK}"),
+        ("proxies = ['::ffff:10.0.0.1']", "proxies.1: stands for addresses of IPv4"),
+        ("proxies = ['::ffff:10.0.0.0/104']", "proxies.1: stands for addresses of IPv4"),
+        ("admin_groups = ['']", "admin_groups.1: "),
+        ("admin_groups = [0]", "admin_groups.1: "),
+        *(
+            (f"remember_seconds = {it}", "remember_seconds: ")
+            for it in ("-1", "3601", "nan", "'1'")
+        ),
+        *((f"threads = {it}", "threads: ") for it in ("0", "65", "1.0", "true")),
+        ("port = 8080", "port: unknown key"),
+    ],
+)
+def test_each_problem_of_web_pages_is_told(lines: str, told: str, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, f"[serve]\n{lines}")
+    assert line.startswith(f"serve.{told}")
+
+
+def test_whom_a_proxy_names_must_be_known_from_somewhere(tmp_path: Path) -> None:
+    files = "[names]\nsource = 'files'\ngroup_file = 'g'\n"
+    serve = "[serve]\nauth = 'proxy'\nproxies = ['10.0.0.1']"
+    assert problems(tmp_path, files + serve) == [
+        'serve: auth = "proxy" needs names.user_file, which says who people are'
+    ]
+    assert config(tmp_path, f"{files}user_file = 'u'\n{serve}").serve.auth == "proxy"
+    assert config(tmp_path, files).serve.auth == "none"
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [
+        *(("10.0.0.1", True), ("10.255.0.1", True), ("11.0.0.1", False), ("192.0.2.1", True)),
+        *(("192.0.2.2", False), ("::ffff:10.0.0.1", True), ("::FFFF:0a00:0001", True)),
+        *(("::ffff:192.0.2.2", False), ("::10.0.0.1", False), ("64:ff9b::10.0.0.1", False)),
+        *(("2001:db8::1", True), ("2001:db9::1", False), ("fe80::1%eth0", True), ("::1", False)),
+        *(("", False), ("10.0.0.1:80", False), ("10.0.0.1 ", False), ("10.1", False)),
+        *(("[2001:db8::1]", False), ("010.0.0.1", False), ("10.0.0.0/8", False), ("host", False)),
+        *(("10.0.0.1, 11.0.0.1", False), ("unix", False), ("\x00", False)),
+    ],
+)
+def test_a_proxy_is_trusted_by_its_address(address: str, trusted: bool) -> None:
+    table = served("[::]:1", "10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "fe80::/10")
+    assert table.trusts(address) is trusted
+
+
+def test_all_of_ipv6_is_nothing_of_ipv4() -> None:
+    assert served("[::]:1", "::/0").trusts("::1")
+    assert not served("[::]:1", "::/0").trusts("::ffff:10.0.0.1")
+    assert not served("[::]:1", "0.0.0.0/0").trusts("::1")
+
+
+def test_without_proxies_nobody_is_trusted() -> None:
+    assert not ServeTable().trusts("127.0.0.1")
 
 
 # Which file.

@@ -14,7 +14,7 @@ from functools import partial
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db import names, runs, sweeping
+from db import names, runs, sums, sweeping
 from db.database import Database
 from db.dialects import insert_rows
 from db.names import Owner
@@ -128,6 +128,8 @@ class Filling:
         """
         Let readers see the rows, and write the day's use of base directories, in one transaction.
 
+        The rows are summed up before it.
+
         uses: gives chunks of a few thousand; it may be asked several times.
 
         Raises DatabaseFailed, RunLost; and AlreadyRecorded where another was first, unless that
@@ -137,6 +139,8 @@ class Filling:
             raise ValueError(f"{self._filled} rows were added of {self._begun.rows}")
         for chunk in uses():
             self._know(chunk, groups)
+        if self.stores_rows:
+            self._database.transaction(self._sum_up)
         self._database.transaction(partial(self._complete, uses=uses))
 
     def abandon(self) -> None:
@@ -181,6 +185,11 @@ class Filling:
             self._bases[report.base.real],
         )
 
+    def _sum_up(self, connection: Connection) -> None:
+        """It takes seconds where there are a million rows: too long for what others wait for."""
+        runs.hold_on(connection, self._begun)
+        sums.sum_up(connection, self._begun.run_id)
+
     def _complete(self, connection: Connection, uses: Uses) -> None:
         day = self._run.record_date
         token = self._begun.token
@@ -218,8 +227,9 @@ def sweep(database: Database, report: str, volume_name: str) -> None:
     sweeping.sweep(database, report, volume_name, _delete, SWEPT_ROWS)
 
 
-def _delete(connection: Connection, of: Unseen, ids: range) -> None:  # noqa: ARG001 - ids suffice
-    """Delete directories, their details first."""
+def _delete(connection: Connection, of: Unseen, ids: range) -> None:
+    """Delete directories, their details first, and with the first of them what all amount to."""
+    sums.delete(connection, of.run_id)
     for table in (file_size, directory_age, directory):
         where = table.c.directory_id.between(ids.start, ids.stop - 1)
         connection.execute(sql.delete(table).where(where))

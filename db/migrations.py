@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
+from db import sums
 from db.dialects import add_column, insert_new, make_view
 from db.newest import ON_DASHBOARDS, note_newest
 from db.schema import (
@@ -76,6 +77,20 @@ def _fifth(connection: Connection) -> None:
         note_newest(connection, report)
 
 
+def _sixth(connection: Connection) -> None:
+    """What pages read: sums of directories."""
+    _make_tables(connection)
+    _sum_up_directories(connection)
+
+
+def _sum_up_directories(connection: Connection) -> None:
+    """Sum up the directories of the runs that are whole; others will be swept."""
+    kept = report_run.c.done == 1, report_run.c.first_id.is_not(None)
+    of_inspector = sql.select(report_run.c.run_id).where(report_run.c.report == "inspector", *kept)
+    for run_id in connection.scalars(of_inspector).all():
+        sums.sum_up(connection, run_id)
+
+
 def _add_columns(connection: Connection, table: sql.Table) -> None:
     """Add the columns that a table has not yet."""
     present = {column["name"] for column in sql.inspect(connection).get_columns(table.name)}
@@ -103,7 +118,10 @@ def _fill(connection: Connection, table: sql.Table, names: Mapping[int, str]) ->
         connection.execute(sql.insert(table), rows)
 
 
-STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _third, _fourth, _fifth)
+STEPS: tuple[Callable[[Connection], None], ...] = (
+    *(_first, _second, _third, _fourth, _fifth),
+    _sixth,
+)
 NEWEST = len(STEPS)
 
 

@@ -341,6 +341,16 @@ def fill(connection: Connection, begun: Begun, filled: int, more: int) -> bool:
     return False
 
 
+def hold_on(connection: Connection, begun: Begun) -> None:
+    """
+    Keep a run that is being filled from being swept, to the end of the transaction.
+
+    Raises RunLost.
+    """
+    if not _is_changed(connection, begun, touched=_now()):
+        raise _lost()
+
+
 def complete(connection: Connection, run: Run, volume_id: int, begun: Begun) -> None:
     """
     Say that a run is filled, in the transaction that has claimed its place.

@@ -335,6 +335,26 @@ directory_age = sql.Table(
     **MYSQL,
 )
 
+# What the rows of `directory` of a run amount to, by group and base directory; see `db.sums`.
+directory_base = sql.Table(
+    "directory_base",
+    metadata,
+    sql.Column("run_id", sql.BigInteger, primary_key=True, autoincrement=False),
+    sql.Column("base_directory_id", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("group_id", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("volume_id", sql.Integer, nullable=False),
+    sql.Column("directories", sql.BigInteger, nullable=False),
+    sql.Column("num_files", sql.BigInteger, nullable=False),
+    sql.Column("size", sql.BigInteger, nullable=False),
+    # The least of those that are known.
+    sql.Column("last_modified", Days),
+    sql.Column("last_used", Days),
+    sql.Column("kept_files", sql.BigInteger, nullable=False),
+    sql.Index("directory_base_group", "group_id", "run_id"),
+    sqlite_with_rowid=False,
+    **MYSQL,
+)
+
 vault_actions = sql.Table(
     "vault_actions",
     metadata,

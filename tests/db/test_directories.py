@@ -4,7 +4,7 @@ import os
 import pickle
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -26,6 +26,7 @@ from db.schema import (
     base_directory_usage,
     directory,
     directory_age,
+    directory_base,
     directory_now,
     file_size,
     filetype,
@@ -181,9 +182,49 @@ def used(database: Database, day: date = DAY) -> int:
     return int(scalar(database, sql.select(used).where(base_directory_usage.c.record_date == day)))
 
 
+Sums = dict[tuple[int, str], tuple[object, ...]]
+
+
+def sums(database: Database) -> Sums:
+    """What is stored of each group in each base directory: directories, files, bytes ..."""
+    keys = (unix_group.c.gid, base_directory.c.real_path)
+    rows = (
+        sql.select(*keys, *list(directory_base.columns)[4:])
+        .join_from(directory_base, unix_group, unix_group.c.group_id == directory_base.c.group_id)
+        .join(
+            base_directory, base_directory.c.base_directory_id == directory_base.c.base_directory_id
+        )
+    )
+    found = database.transaction(lambda connection: connection.execute(rows).all())
+    return {(gid, base): tuple(amounts) for gid, base, *amounts in found}
+
+
+def summed(reports: Sequence[DirectoryReport]) -> Sums:
+    """The same, of reports."""
+    of: dict[tuple[int, str], list[DirectoryReport]] = {}
+    for report in reports:
+        of.setdefault((report.gid, report.base.real), []).append(report)
+    return {
+        key: (
+            len(some),
+            sum(each.files for each in some),
+            sum(each.size_bytes for each in some),
+            least(each.last_modified_days for each in some),
+            least(each.last_used_days for each in some),
+            sum(each.kept_files for each in some),
+        )
+        for key, some in of.items()
+    }
+
+
+def least(days: Iterable[Decimal | None]) -> Decimal | None:
+    return min((each for each in days if each is not None), default=None)
+
+
 def leaves_only(database: Database, reports: Sequence[DirectoryReport]) -> None:
     """Neither a row that nobody sees nor a run that is not whole is there."""
     assert seen(database) == reports
+    assert sums(database) == summed(reports)
     assert count(database, directory) == len(reports)
     assert count(database, file_size) == sum(len(report.by_type) for report in reports)
     assert count(database, directory_age) == sum(len(report.by_age) for report in reports)
@@ -219,6 +260,7 @@ def test_the_ends_of_what_may_be_are_seen(database: Database, facts: dict[str, A
     report = nights.directory(1, GROUPS[1], nights.base(), **facts)
     fill(database, [report])
     assert seen(database) == [report]
+    assert sums(database) == summed([report])
 
 
 def test_every_tenth_of_a_day_is_exact(database: Database) -> None:
@@ -245,6 +287,40 @@ def test_paths_of_any_bytes_are_seen(database: Database, path: bytes) -> None:
     report = nights.directory(1, GROUPS[1], base, directory=text(path)[1:], real_path=text(path))
     fill(database, [report], uses=[nights.use(GROUPS[1], base)])
     assert seen(database) == [report]
+
+
+def test_the_directories_of_a_group_in_a_base_directory_are_summed_up(database: Database) -> None:
+    reports = [
+        nights.directory(number, GROUPS[number % 3 + 1], nights.base(number % 4))
+        for number in range(100)
+    ]
+    unknown: dict[str, Any] = {"last_modified_days": None, "last_used_days": None}
+    reports += [
+        nights.directory(200, GROUPS[1], nights.base(), **unknown),
+        nights.directory(201, GROUPS[9], nights.base(), **unknown),
+    ]
+    fill(database, reports)
+    found = sums(database)
+    assert found == summed(reports)
+    assert found[9, nights.base().real] == (1, 5, 201 * 200, None, None, 1)
+    assert scalar(database, sql.select(directory_base.c.volume_id).distinct()) == scalar(
+        database, sql.select(volume.c.volume_id)
+    )
+
+
+def test_sums_are_seen_by_run_like_the_directories(database: Database) -> None:
+    old, new = nights.directories(60, size_bytes=1), nights.directories(70, size_bytes=2)
+    fill(database, old)
+    filling = begin(database, len(new), TOMORROW)
+    add(filling, new)
+    finish(filling)
+    total = sql.select(sql.func.sum(directory_base.c.size)).join(
+        report_run, report_run.c.run_id == directory_base.c.run_id
+    )
+    assert scalar(database, total) == 60 + 140
+    assert scalar(database, total.where(report_run.c.current)) == 140
+    sweep(database)
+    leaves_only(database, new)
 
 
 def test_files_above_every_base_directory_have_no_project(database: Database) -> None:
@@ -435,6 +511,19 @@ def test_a_run_that_was_taken_for_dead_in_the_end_is_told_so(database: Database)
         finish(filling, [nights.use(GROUPS[1], nights.base())])
     leaves_only(database, [])
     assert count(database, base_directory_usage) == 0
+
+
+def test_what_a_run_amounts_to_is_gone_with_it_when_it_is_killed_in_the_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filling = begin(database, 150)
+    add(filling, nights.directories(150))
+    database.transaction(filling._sum_up)
+    assert sums(database) == summed(nights.directories(150))
+    monkeypatch.setattr(directories, "SWEPT_ROWS", 70)
+    say(database, touched=hours_ago(2))
+    sweep(database)
+    leaves_only(database, [])
 
 
 def test_ids_are_used_again(database: Database) -> None:
@@ -636,6 +725,8 @@ MOMENTS = {
     "names": [b"INSERT INTO base_directory", b"COMMIT"],
     "row": [b"INSERT INTO directory_age"],
     "rows": [b"INSERT INTO directory_age", b"COMMIT"],
+    "sums": [b"INSERT INTO directory_base"],
+    "summed": [b"INSERT INTO directory_base", b"COMMIT"],
     "use": [b"INSERT INTO base_directory_usage"],
     "whole": [b"INSERT INTO base_directory_usage", b"COMMIT"],
     "swept": [b"DELETE FROM directory_age", b"COMMIT"],
@@ -670,7 +761,7 @@ def kill(wired: Wired) -> Callable[[], None]:
 
 
 @on_mariadb
-@pytest.mark.parametrize("moment", ["rows", "whole", "swept"])
+@pytest.mark.parametrize("moment", ["rows", "summed", "whole", "swept"])
 def test_a_server_that_is_killed_and_comes_again_is_no_loss(
     wired: Wired, database: Database, connect: Connect, moment: str
 ) -> None:

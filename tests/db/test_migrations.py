@@ -3,7 +3,7 @@
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from servers.databases import Connect, Place, Wired, on_mariadb, on_sqlite
 from servers.mariadb import Mariadb
 from servers.nights import DAY, VOLUME
 
-from db import migrations, names, runs, usage
+from db import directories, migrations, names, runs, usage
 from db.database import Database, DatabaseFailed, SchemaMissing
 from db.dialects import make_view
 from db.migrations import LOCK, NEWEST
+from db.newest import ON_DASHBOARDS, note_newest
 from db.schema import (
     ALL_VOLUMES,
     ARCHIVE_CANDIDATE_NOW,
@@ -27,6 +28,7 @@ from db.schema import (
     VAULT_NOW,
     Days,
     archive_candidate_now,
+    directory_base,
     directory_now,
     metadata,
     newest_date,
@@ -42,8 +44,8 @@ ADMINISTRATORS = "CREATE, CREATE VIEW, ALTER, INDEX, DROP, REFERENCES"
 
 Schema = Mapping[str, tuple[list[str], list[str], int]]
 
-# The tables of version 1 that are as they were but for later columns, and those of the next three
-# that have grown or were new.
+# The tables of version 1 that are as they were but for the columns that came with version 5, and
+# those of the next three that have grown or were new.
 UNCHANGED = ("pi", "unix_group", "volume", "warning", "schema_version")
 LATER = {"volume": {"retired", "successor_id"}, "report_run": {"imported_from"}}
 FOURTH = ("lustre_usage", "archive_candidate")
@@ -60,6 +62,7 @@ SECOND = (
 
 
 LATER_INDEX = "base_directory_usage_shown"
+FIFTH = 5
 
 
 def make_first_version(database: Database) -> None:
@@ -126,6 +129,24 @@ def make_fourth_version(database: Database) -> None:
     database.transaction(act)
 
 
+def make_fifth_version(database: Database) -> None:
+    """The tables of version 5, with a run that was recorded there."""
+    fifth = as_they_were(*UNCHANGED, *SECOND, *THIRD, *FOURTH, newest_date.name)
+
+    def act(connection: sql.Connection) -> None:
+        make(connection, fifth, [1, 2, 3, 4, 5])
+        fill_actions(connection, fifth)
+        for report in ON_DASHBOARDS:
+            of_all = {"report": report, "volume_id": ALL_VOLUMES}
+            connection.execute(sql.insert(newest_date), of_all)
+            note_newest(connection, report)
+        make_view(connection, directory_now.name, DIRECTORY_NOW)
+        make_view(connection, vault_now.name, VAULT_NOW)
+        make_view(connection, archive_candidate_now.name, ARCHIVE_CANDIDATE_NOW)
+
+    database.transaction(act)
+
+
 def fill_actions(connection: sql.Connection, tables: sql.MetaData) -> None:
     actions = [
         {"vault_action_id": number, "action_name": name}
@@ -135,7 +156,7 @@ def fill_actions(connection: sql.Connection, tables: sql.MetaData) -> None:
 
 
 def as_they_were(*names: str) -> sql.MetaData:
-    """Tables of today; `make` takes away the columns that came with version 5."""
+    """Tables of today; `make` takes away the columns that came later."""
     tables = sql.MetaData()
     for name in names:
         metadata.tables[name].to_metadata(tables)
@@ -177,14 +198,8 @@ def make(
 ) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
     tables.create_all(connection)
-    for name, columns in LATER.items():
-        present = {column["name"] for column in sql.inspect(connection).get_columns(name)}
-        for column in sorted(columns & present):
-            connection.exec_driver_sql(f"ALTER TABLE {name} DROP COLUMN {column}")
-    for table in tables.tables.values():
-        for index in table.indexes:
-            if index.name == LATER_INDEX:
-                index.drop(connection)
+    if FIFTH not in versions:
+        take_from_fifth(connection, tables)
     levels = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
     connection.execute(sql.insert(warning), levels)
     applied = [{"version": number, "applied": now} for number in versions]
@@ -198,11 +213,24 @@ def make(
     connection.execute(sql.insert(tables.tables["report_run"]), run)
 
 
+def take_from_fifth(connection: sql.Connection, tables: sql.MetaData) -> None:
+    """Take away the columns and the index that came with version 5."""
+    for name, columns in LATER.items():
+        present = {column["name"] for column in sql.inspect(connection).get_columns(name)}
+        for column in sorted(columns & present):
+            connection.exec_driver_sql(f"ALTER TABLE {name} DROP COLUMN {column}")
+    for table in tables.tables.values():
+        for index in table.indexes:
+            if index.name == LATER_INDEX:
+                index.drop(connection)
+
+
 OLDER = {
     1: make_first_version,
     2: make_second_version,
     3: make_third_version,
     4: make_fourth_version,
+    FIFTH: make_fifth_version,
 }
 
 
@@ -312,7 +340,7 @@ def test_two_who_make_the_tables_at_once_make_them_once(place: Place, connect: C
 
 def test_the_documented_questions_can_be_asked(database: Database) -> None:
     questions = re.findall(r"^select .*?;$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(questions) == 6
+    assert len(questions) == 7
 
     def ask(connection: sql.Connection) -> list[object]:
         return [row for question in questions for row in connection.exec_driver_sql(question)]
@@ -378,6 +406,30 @@ def test_the_newest_dates_of_an_older_version_are_known(
     }
 
 
+def test_the_directories_of_an_older_version_are_summed_up(place: Place, connect: Connect) -> None:
+    database = connect(place.admin)
+    database.init()
+    groups = {gid: nights.group(gid) for gid in range(1, 6)}
+    for day in (DAY, DAY + timedelta(1)):
+        run = nights.run(day, report="inspector")
+        filling = directories.begin(
+            database, run, VOLUME, 50, replace=False, file_types=("BAM", "CRAM", "VCF")
+        )
+        filling.add(nights.directories(50), groups)
+        filling.finish(list, groups)
+    sums = sql.select(directory_base).order_by(*directory_base.primary_key)
+    made = database.transaction(lambda connection: connection.execute(sums).all())
+    assert sum(row.directories for row in made) == 100
+
+    def go_back(connection: sql.Connection) -> None:
+        connection.execute(sql.delete(schema_version).where(schema_version.c.version > FIFTH))
+        directory_base.drop(connection)
+
+    database.transaction(go_back)
+    assert database.init() == ALL[FIFTH:]
+    assert database.transaction(lambda connection: connection.execute(sums).all()) == made
+
+
 @on_mariadb
 @pytest.mark.parametrize(
     "moment",
@@ -391,6 +443,7 @@ def test_the_newest_dates_of_an_older_version_are_known(
         b"ADD COLUMN imported_from",
         b"ADD COLUMN successor_id",
         b"INSERT INTO newest_date",
+        b"CREATE INDEX directory_base_group",
     ],
 )
 @pytest.mark.parametrize("lost", ["server", "answer"])

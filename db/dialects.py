@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.engine import Connection
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateColumn
 
 LOST = frozenset({1053, 1077, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031})
@@ -42,7 +43,8 @@ def insert_rows(
     """
     Insert many rows, whose values come in the order of the columns and as every driver takes them.
 
-    columns: those that the rows have values of, in the table's order; all, if none are given.
+    columns: those that the rows have values of, in the table's order; all that the database does
+    not compute, if none are given.
 
     Rows as dictionaries, with Core's conversions of each value, take half as long again. PyMySQL
     makes one statement of up to 1 MB of many rows, but only of values that are told by their place.
@@ -52,23 +54,35 @@ def insert_rows(
         by_place = (
             sqlite.dialect(paramstyle="qmark") if is_sqlite else mysql.dialect(paramstyle="format")
         )
-        insert = sql.insert(table).compile(
-            dialect=by_place, column_keys=columns or table.columns.keys()
-        )
+        stored = [column.name for column in table.columns if column.computed is None]
+        insert = sql.insert(table).compile(dialect=by_place, column_keys=columns or stored)
         connection.exec_driver_sql(str(insert), list(rows))
 
 
 def make_view(connection: Connection, name: str, rows: sql.Select[Any]) -> None:
     """
-    Make a view, unless it is there.
+    Make a view, unless it is there with these columns.
 
     MySQL's is read with the reader's rights: not with those of whoever made it, who may be gone.
     """
     if name in sql.inspect(connection).get_view_names():
-        return
+        there = connection.exec_driver_sql(f"SELECT * FROM {name} WHERE 1 = 0").keys()
+        if list(there) == rows.selected_columns.keys():
+            return
+        connection.exec_driver_sql(f"DROP VIEW {name}")
     security = "" if connection.dialect.name == "sqlite" else "SQL SECURITY INVOKER "
     text = rows.compile(dialect=connection.dialect)
     connection.exec_driver_sql(f"CREATE {security}VIEW {name} AS {text}")
+
+
+@compiles(sql.Computed, "sqlite")
+def _computed(column: sql.Computed, *_: object, **__: object) -> str:
+    """
+    A column that is computed when it is read: SQLite adds no other kind to a table.
+
+    MySQL's is stored: InnoDB has had bugs with indices of others.
+    """
+    return f"GENERATED ALWAYS AS ({column.sqltext}) VIRTUAL"
 
 
 def add_column(connection: Connection, column: sql.Column[Any]) -> None:

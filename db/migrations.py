@@ -22,6 +22,7 @@ from db.schema import (
     newest_date,
     report_run,
     schema_version,
+    vault,
     vault_actions,
     vault_now,
     volume,
@@ -78,8 +79,11 @@ def _fifth(connection: Connection) -> None:
 
 
 def _sixth(connection: Connection) -> None:
-    """What pages read: sums of directories."""
+    """What pages read: sums of directories, and files in vaults in the order of their paths."""
+    _drop_changed(connection, vault)
+    _add_columns(connection, vault)
     _make_tables(connection)
+    make_view(connection, vault_now.name, VAULT_NOW)
     _sum_up_directories(connection)
 
 
@@ -99,12 +103,24 @@ def _add_columns(connection: Connection, table: sql.Table) -> None:
             add_column(connection, column)
 
 
+def _drop_changed(connection: Connection, table: sql.Table) -> None:
+    """Drop the indices of a table that have other columns now."""
+    indices = sql.inspect(connection).get_indexes(table.name)
+    there = {index["name"]: index["column_names"] for index in indices}
+    for index in table.indexes:
+        if index.name in there and there[index.name] != index.columns.keys():
+            index.drop(connection)
+
+
 def _make_tables(connection: Connection) -> None:
-    """Make the tables and indices that are missing."""
+    """Make the tables that are missing, and the indices but for those of columns yet to come."""
     metadata.create_all(connection)
     for table in metadata.sorted_tables:
+        columns = sql.inspect(connection).get_columns(table.name)
+        present = {column["name"] for column in columns}
         for index in table.indexes:  # a statement of its own, that may not have been reached
-            index.create(connection, checkfirst=True)
+            if present.issuperset(index.columns.keys()):
+                index.create(connection, checkfirst=True)
 
 
 def _fill(connection: Connection, table: sql.Table, names: Mapping[int, str]) -> None:

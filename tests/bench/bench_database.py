@@ -305,7 +305,7 @@ def measure_vaults(url: str, number: int) -> None:
     user_id = sql.select(user.c.user_id).where(user.c.uid == 7).scalar_subquery()
     theirs = sql.select(vault_now).where(vault_now.c.user_id == user_id)
     below = sql.select(vault_now).where(
-        vault_now.c.filepath.like(nights.base(3).shown + "/cohort\\_7/%")
+        vault_now.c.path_start.like(nights.base(3).shown + "/cohort\\_7/%")
     )
 
     def rows(select: sql.Select[Any]) -> int:

@@ -14,7 +14,7 @@ from servers.databases import Connect, Place, Wired, on_mariadb, on_sqlite
 from servers.mariadb import Mariadb
 from servers.nights import DAY, VOLUME
 
-from db import directories, migrations, names, runs, usage
+from db import directories, migrations, names, runs, usage, vaults
 from db.database import Database, DatabaseFailed, SchemaMissing
 from db.dialects import make_view
 from db.migrations import LOCK, NEWEST
@@ -33,10 +33,12 @@ from db.schema import (
     metadata,
     newest_date,
     schema_version,
+    vault,
     vault_now,
     warning,
 )
 from lurge_types.reports import WARNINGS, Run
+from lurge_types.vaults import VaultFile
 
 ALL = list(range(1, NEWEST + 1))
 PAGE = Path(migrations.__file__).parent.parent / "docs/database.md"
@@ -63,6 +65,9 @@ SECOND = (
 
 LATER_INDEX = "base_directory_usage_shown"
 FIFTH = 5
+EARLIER_VAULT_NOW = VAULT_NOW.with_only_columns(
+    *(column for column in vault.columns if column.name != "path_start")
+)
 
 
 def make_first_version(database: Database) -> None:
@@ -110,7 +115,7 @@ def make_third_version(database: Database) -> None:
         make(connection, third, [1, 2, 3])
         fill_actions(connection, third)
         make_view(connection, directory_now.name, DIRECTORY_NOW)
-        make_view(connection, vault_now.name, VAULT_NOW)
+        make_view(connection, vault_now.name, EARLIER_VAULT_NOW)
 
     database.transaction(act)
 
@@ -123,7 +128,7 @@ def make_fourth_version(database: Database) -> None:
         make(connection, fourth, [1, 2, 3, 4])
         fill_actions(connection, fourth)
         make_view(connection, directory_now.name, DIRECTORY_NOW)
-        make_view(connection, vault_now.name, VAULT_NOW)
+        make_view(connection, vault_now.name, EARLIER_VAULT_NOW)
         make_view(connection, archive_candidate_now.name, ARCHIVE_CANDIDATE_NOW)
 
     database.transaction(act)
@@ -141,7 +146,7 @@ def make_fifth_version(database: Database) -> None:
             connection.execute(sql.insert(newest_date), of_all)
             note_newest(connection, report)
         make_view(connection, directory_now.name, DIRECTORY_NOW)
-        make_view(connection, vault_now.name, VAULT_NOW)
+        make_view(connection, vault_now.name, EARLIER_VAULT_NOW)
         make_view(connection, archive_candidate_now.name, ARCHIVE_CANDIDATE_NOW)
 
     database.transaction(act)
@@ -198,6 +203,8 @@ def make(
 ) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
     tables.create_all(connection)
+    if vault.name in tables.tables:
+        take_path_start(connection)
     if FIFTH not in versions:
         take_from_fifth(connection, tables)
     levels = [{"warning_id": number, "warning": name} for number, name in WARNINGS.items()]
@@ -211,6 +218,18 @@ def make(
         del facts["settings"]
     run = {**facts, "volume_id": number, "token": "1", "done": 1, "current": True}
     connection.execute(sql.insert(tables.tables["report_run"]), run)
+
+
+def take_path_start(connection: sql.Connection) -> None:
+    """Take away what came with version 6, and make the indices that there were."""
+    connection.exec_driver_sql(f"DROP VIEW IF EXISTS {vault_now.name}")
+    for index in vault.indexes:
+        if vault.c.path_start in index.columns.values():
+            index.drop(connection)
+    length = "" if connection.dialect.name == "sqlite" else "(255)"
+    connection.exec_driver_sql("ALTER TABLE vault DROP COLUMN path_start")
+    connection.exec_driver_sql("CREATE INDEX vault_user ON vault (user_id, volume_id)")
+    connection.exec_driver_sql(f"CREATE INDEX vault_path ON vault (filepath{length})")
 
 
 def take_from_fifth(connection: sql.Connection, tables: sql.MetaData) -> None:
@@ -245,7 +264,10 @@ def details(database: Database) -> Mapping[str, object]:
         return {
             name: (
                 [
-                    (column["name"], str(column["type"]), column["nullable"], column["default"])
+                    (
+                        *(column["name"], str(column["type"]), column["nullable"]),
+                        *(column["default"], column.get("computed")),
+                    )
                     for column in at.get_columns(name)
                 ],
                 at.get_pk_constraint(name),
@@ -340,7 +362,7 @@ def test_two_who_make_the_tables_at_once_make_them_once(place: Place, connect: C
 
 def test_the_documented_questions_can_be_asked(database: Database) -> None:
     questions = re.findall(r"^select .*?;$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(questions) == 7
+    assert len(questions) == 8
 
     def ask(connection: sql.Connection) -> list[object]:
         return [row for question in questions for row in connection.exec_driver_sql(question)]
@@ -406,6 +428,14 @@ def test_the_newest_dates_of_an_older_version_are_known(
     }
 
 
+def go_back_to_fifth(connection: sql.Connection) -> None:
+    """Take away of a database of today, with its rows, what came with version 6."""
+    connection.execute(sql.delete(schema_version).where(schema_version.c.version > FIFTH))
+    directory_base.drop(connection)
+    take_path_start(connection)
+    make_view(connection, vault_now.name, EARLIER_VAULT_NOW)
+
+
 def test_the_directories_of_an_older_version_are_summed_up(place: Place, connect: Connect) -> None:
     database = connect(place.admin)
     database.init()
@@ -421,37 +451,59 @@ def test_the_directories_of_an_older_version_are_summed_up(place: Place, connect
     made = database.transaction(lambda connection: connection.execute(sums).all())
     assert sum(row.directories for row in made) == 100
 
-    def go_back(connection: sql.Connection) -> None:
-        connection.execute(sql.delete(schema_version).where(schema_version.c.version > FIFTH))
-        directory_base.drop(connection)
-
-    database.transaction(go_back)
+    database.transaction(go_back_to_fifth)
     assert database.init() == ALL[FIFTH:]
     assert database.transaction(lambda connection: connection.execute(sums).all()) == made
 
 
+def test_files_in_vaults_of_an_older_version_are_found_by_their_paths(
+    place: Place, connect: Connect
+) -> None:
+    database = connect(place.admin)
+    database.init()
+    files = sorted(map(nights.vault_file, range(50)), key=VaultFile.state)
+    files[7] = files[7]._replace(shown="/" + "\U0001f4be" * 300)
+    run = nights.run(report="puppeteer")
+    filling = vaults.begin(database, run, VOLUME, len(files), replace=False)
+    filling.changes(sorted(file.state() for file in files))
+    users = {file.uid: nights.user(file.uid) for file in files}
+    groups = {file.gid: nights.group(file.gid) for file in files}
+    filling.add(files, users, groups)
+    filling.finish()
+    database.transaction(go_back_to_fifth)
+    database.init()
+    starts = sql.select(vault_now.c.path_start).order_by(vault_now.c.path_start)
+    found = database.transaction(lambda connection: list(connection.scalars(starts)))
+    assert found == sorted((file.shown[:255] for file in files), key=str.encode)
+
+
 @on_mariadb
 @pytest.mark.parametrize(
-    "moment",
+    ("older", "moment"),
     [
-        b"ADD COLUMN filled",
-        b"SECURITY INVOKER VIEW directory_now",
-        b"INSERT INTO vault_actions",
-        b"SECURITY INVOKER VIEW vault_now",
-        b"ADD COLUMN rate_bytes",
-        b"SECURITY INVOKER VIEW archive_candidate_now",
-        b"ADD COLUMN imported_from",
-        b"ADD COLUMN successor_id",
-        b"INSERT INTO newest_date",
-        b"CREATE INDEX directory_base_group",
+        (1, b"ADD COLUMN filled"),
+        (1, b"SECURITY INVOKER VIEW directory_now"),
+        (1, b"INSERT INTO vault_actions"),
+        (1, b"SECURITY INVOKER VIEW vault_now"),
+        (1, b"ADD COLUMN rate_bytes"),
+        (1, b"SECURITY INVOKER VIEW archive_candidate_now"),
+        (1, b"ADD COLUMN imported_from"),
+        (1, b"ADD COLUMN successor_id"),
+        (1, b"INSERT INTO newest_date"),
+        (FIFTH, b"DROP INDEX vault_user"),
+        (FIFTH, b"ADD COLUMN path_start"),
+        (FIFTH, b"CREATE INDEX directory_base_group"),
+        (FIFTH, b"CREATE INDEX vault_group"),
+        (FIFTH, b"DROP VIEW vault_now"),
+        (FIFTH, b"SECURITY INVOKER VIEW vault_now"),
     ],
 )
 @pytest.mark.parametrize("lost", ["server", "answer"])
 def test_a_step_that_broke_off_is_completed(
-    wired: Wired, place: Place, connect: Connect, moment: bytes, lost: str
+    wired: Wired, place: Place, connect: Connect, older: int, moment: bytes, lost: str
 ) -> None:
     database = connect(place.admin)
-    make_first_version(database)
+    OLDER[older](database)
     if lost == "server":
         wired.wire.before(moment, act=wired.server.kill)
         with pytest.raises(DatabaseFailed):

@@ -1,0 +1,244 @@
+"""The overview tells each visitor of their groups: sorted, filtered, page by page, for programs."""
+
+import csv
+from datetime import date, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from pages_of_tests import Pages, pages
+from servers import nights
+from servers.nights import DAY, VOLUME
+
+from db import upkeep, usage
+from db.database import Database
+from db.upkeep import Retirement
+from lurge.web.overview import remark
+from db.sight.volumes import VolumeDates
+from lurge_types.forecasts import Forecast
+from lurge_types.reports import GroupReport
+from lurge_types.scans import Volume
+
+OTHER = Volume("scratch2", b"/lustre/scratch2")
+PEOPLE = {"jane": (7, (1, 2)), "joe": (8, (3,)), "idle": (9, ())}
+HOSTILE = '<img src=x onerror="alert(1)">&amp;'
+
+
+@pytest.fixture
+def site(database: Database, tmp_path: Path) -> Pages:
+    return pages(database, tmp_path, PEOPLE)
+
+
+def store(
+    database: Database, rows: list[GroupReport], volume: Volume = VOLUME, day: date = DAY
+) -> None:
+    usage.store(database, nights.run(day, volume), volume, rows, replace=False)
+
+
+def groups(answer: dict[str, list[dict[str, object]]]) -> list[object]:
+    return [row["group"] for row in answer["rows"]]
+
+
+def test_an_administrator_sees_every_group_of_the_newest_date(
+    database: Database, site: Pages
+) -> None:
+    store(database, nights.rows(5), day=DAY - timedelta(days=1))
+    store(database, nights.rows(3))
+    store(database, nights.rows(2, OTHER), OTHER)
+    answer = site.json("/groups?sort=gid")
+    assert answer["total"] == 5
+    assert [(row["volume"], row["gid"]) for row in answer["rows"]] == [
+        ("scratch1", 1),
+        ("scratch2", 1),
+        ("scratch1", 2),
+        ("scratch2", 2),
+        ("scratch1", 3),
+    ]
+    page = site.page("/")
+    assert "1 to 5 of 5" in page
+    assert "team3" in page
+
+
+def test_a_row_has_all_that_is_known_of_a_group(database: Database, site: Pages) -> None:
+    full = Forecast("theil-sen", 5, 5, 5, likely=DAY + timedelta(days=9))
+    fuller = Forecast("theil-sen", 5, 5, 5, likely=DAY + timedelta(days=4))
+    row = nights.row(nights.group(1), foretold_bytes=full, foretold_inodes=fuller)
+    store(database, [row])
+    [found] = site.json("/groups")["rows"]
+    assert found == {
+        "volume": "scratch1",
+        "group": "team1",
+        "gid": 1,
+        "pi": "Doe 1",
+        "used_bytes": 2**30,
+        "quota_bytes": 2**31,
+        "used_percent": 50.0,
+        "inodes": 1000,
+        "quota_inodes": 5000,
+        "inodes_percent": 20.0,
+        "last_modified_days": 0.1,
+        "level": 2,
+        "archived": False,
+        "suspect": False,
+        "full": (DAY + timedelta(days=4)).isoformat(),
+        "full_in_days": 4,
+        "record_date": DAY.isoformat(),
+    }
+
+
+@pytest.mark.parametrize("form", ["/groups.csv", "/groups.tsv", "/api/groups", "/", "/metrics"])
+@pytest.mark.parametrize(
+    ("user", "seen"), [("jane", {"team1", "team2"}), ("joe", {"team3"}), ("idle", set())]
+)
+def test_a_person_sees_their_own_groups_in_every_form(
+    database: Database, site: Pages, form: str, user: str, seen: set[str]
+) -> None:
+    store(database, nights.rows(9))
+    for query in ("", "?level=1", "?words=team", "?group=team5", "?pi=Doe+5", "?volume=scratch1"):
+        if form == "/metrics" and query:
+            continue
+        text = site.ask(form + query, user).text
+        shown = {f"team{gid}" for gid in range(1, 10) if f">team{gid}<" in text}
+        shown |= {f"team{gid}" for gid in range(1, 10) if f"\tteam{gid}\t" in text}
+        shown |= {f"team{gid}" for gid in range(1, 10) if f",team{gid}," in text}
+        shown |= {f"team{gid}" for gid in range(1, 10) if f'"team{gid}"' in text}
+        assert shown <= seen
+        assert query or shown == seen
+
+
+def test_sums_of_volumes_are_of_what_a_person_may_see(database: Database, site: Pages) -> None:
+    store(database, nights.rows(9))
+    assert ">3.0 GiB<" in site.page("/", "jane")
+    assert ">45.0 GiB<" in site.page("/")
+    assert ">0<" in site.page("/", "idle")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("volume=scratch2", ["team1", "team2"]),
+        ("group=team3", ["team3"]),
+        ("group=TEAM3", []),
+        ("pi=Doe+2&volume=scratch1", ["team2"]),
+        ("level=1", ["team3"]),
+        ("words=TEAM3", ["team3"]),
+        ("words=doe+scratch2", ["team1", "team2"]),
+        ("words=%25", []),
+        ("words=_", []),
+        ("words=nothing+like+it", []),
+    ],
+)
+def test_filters_let_through_what_they_say(
+    database: Database, site: Pages, query: str, found: list[str]
+) -> None:
+    store(database, nights.rows(3))
+    store(database, nights.rows(2, OTHER), OTHER)
+    assert groups(site.json(f"/groups?sort=gid&{query}")) == found
+
+
+def test_what_is_unknown_comes_last_whichever_way_it_is_sorted(
+    database: Database, site: Pages
+) -> None:
+    store(database, nights.rows(6))  # the fifth has no quota
+    assert groups(site.json("/groups?sort=quota_bytes"))[-1] == "team5"
+    assert groups(site.json("/groups?sort=-quota_bytes"))[-1] == "team5"
+    assert groups(site.json("/groups?sort=-quota_bytes"))[0] == "team6"
+
+
+def test_every_column_can_be_sorted_by(database: Database, site: Pages) -> None:
+    store(database, nights.rows(12))
+    [first, *_] = site.json("/groups")["rows"]
+    for key in first:
+        up, down = (groups(site.json(f"/groups?sort={sign}{key}")) for sign in ("", "-"))
+        assert sorted(up, key=str) == sorted(down, key=str)
+        assert len(up) == 12
+
+
+def test_pages_have_every_row_once(database: Database, site: Pages) -> None:
+    store(database, nights.rows(25))
+    found: list[object] = []
+    for page in range(1, 5):
+        found += groups(site.json(f"/groups?sort=-level&rows=7&page={page}"))
+    assert len(found) == 25
+    assert set(found) == {f"team{gid}" for gid in range(1, 26)}
+    text = site.page("/?rows=7&page=2")
+    assert 'rel="prev"' in text
+    assert 'rel="next"' in text
+    assert "8 to 14 of 25" in text
+    assert site.json("/groups?rows=7&page=99")["rows"] == []
+
+
+def test_downloads_have_all_rows_in_the_same_order(database: Database, site: Pages) -> None:
+    store(database, nights.rows(70))
+    answer = site.ask("/groups.tsv?sort=-used_bytes&rows=5")
+    header, *lines = answer.text.splitlines()
+    assert header.split("\t")[:3] == ["volume", "group", "gid"]
+    assert [line.split("\t")[1] for line in lines] == [f"team{gid}" for gid in range(70, 0, -1)]
+    assert 'filename=groups.tsv' in answer.headers["Content-Disposition"]
+    rows = list(csv.reader(site.ask("/groups.csv?level=3").text.splitlines()))
+    assert rows[0] == header.split("\t")
+    assert {row[11] for row in rows[1:]} == {"3"}
+
+
+def test_a_name_is_no_markup_and_no_formula(database: Database, site: Pages) -> None:
+    evil = nights.group(1, name=HOSTILE, pi="=1+1")
+    store(database, [nights.row(evil)])
+    page = site.page("/?words=" + quote("<img"))
+    assert HOSTILE not in page
+    assert "&lt;img src=x onerror=" in page
+    [_, row] = csv.reader(site.ask("/groups.csv").text.splitlines())
+    assert row[1] == HOSTILE
+    assert row[3] == "'=1+1"
+    assert "\t=1+1\t" in site.ask("/groups.tsv").text
+
+
+def test_retired_volumes_are_shown_where_they_are_named(database: Database, site: Pages) -> None:
+    store(database, nights.rows(2))
+    store(database, nights.rows(3, OTHER), OTHER)
+    gone = {"scratch2": Retirement(DAY, "scratch1")}
+    database.transaction(lambda connection: upkeep.retire(connection, gone))
+    assert site.json("/groups")["total"] == 2
+    assert site.json("/groups?volume=scratch2")["total"] == 3
+    assert ">3<" not in site.page("/")
+
+
+def test_old_data_is_remarked() -> None:
+    def of(**dates: date) -> str | None:
+        return remark(VolumeDates("s1", None, None, dates), DAY)
+
+    yesterday, before = DAY - timedelta(days=1), DAY - timedelta(days=2)
+    assert of(reporter=DAY) is None
+    assert of(reporter=yesterday, inspector=yesterday) is None
+    assert of(reporter=before) == "its newest data is 2 days old"
+    assert of(reporter=DAY, inspector=before) == f"older than the rest: inspector of {before}"
+    assert of() == "nothing is recorded"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("page=0", "page: "),
+        ("page=x", "page: "),
+        ("rows=100000", "rows: "),
+        ("level=4", "level: "),
+        ("sort=nothing", "sort: one of volume, group"),
+        ("colour=red", "colour: there is no such parameter"),
+        ("page=1&page=2", "more than once: page"),
+        ("page=99999999999999999999", "page: "),
+    ],
+)
+def test_wrong_parameters_are_told_in_words(site: Pages, query: str, words: str) -> None:
+    for path in ("/", "/groups.csv", "/api/groups"):
+        answer = site.ask(f"{path}?{query}")
+        assert answer.status_code == 400
+        assert words in (answer.json["error"] if answer.is_json else answer.text)
+
+
+def test_metrics_tell_what_groups_use_and_how_old_that_is(
+    database: Database, site: Pages
+) -> None:
+    store(database, [nights.row(nights.group(1, name='a"b\\'), quota_bytes=None)])
+    text = site.page("/metrics")
+    assert 'lurge_used_bytes{gid="1",group="a\\"b\\\\",volume="scratch1"} 1.073741824e+09' in text
+    assert "lurge_quota_bytes{" not in text
+    assert 'lurge_data_age_seconds{report="reporter",volume="scratch1"} ' in text

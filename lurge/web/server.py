@@ -18,6 +18,7 @@ from lurge.web.site import Site
 from lurge.web.visitors import Visitors
 from lurge_types.config import Config, ServeTable
 from utils import config as config_file
+from utils.config import ConfigWrong
 from utils.log import Log
 
 WAITS_SECONDS = 2
@@ -32,15 +33,11 @@ STOPS_WITHIN_SECONDS = 15
 LOOKS_EVERY_SECONDS = 0.5
 
 
-class CannotListen(Exception):
-    """The address cannot be listened on: which, why, and what to do."""
-
-
 def run(config: Config, log: Log, ready: Callable[[str], None]) -> None:
     """
     Serve a site's pages until SIGTERM or SIGINT; ready is told their address.
 
-    A database that is away is told on the pages. Raises ConfigWrong, CannotListen, SchemaMissing.
+    A database that is away is told on the pages. Raises ConfigWrong, SchemaMissing.
     """
     database = Database(
         config.database.url,
@@ -65,7 +62,7 @@ def serve(app: Flask, table: ServeTable, ready: Callable[[str], None]) -> None:
     """
     Answer requests until SIGTERM or SIGINT; ready is told the address.
 
-    Raises CannotListen.
+    Raises ConfigWrong where that cannot be listened on.
     """
     stop = threading.Event()
     sockets: dict[int, Any] = {}
@@ -80,7 +77,7 @@ def serve(app: Flask, table: ServeTable, ready: Callable[[str], None]) -> None:
             clear_untrusted_proxy_headers=True,
         )
     except OSError as error:
-        raise CannotListen(
+        raise ConfigWrong(
             f"serve.listen: {table.listen}: {error.strerror}: name another address or port"
         ) from error
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,9 +12,9 @@ from servers.nights import DAY, VOLUME
 
 from db import upkeep, usage
 from db.database import Database
+from db.sight.volumes import VolumeDates
 from db.upkeep import Retirement
 from lurge.web.overview import remark
-from db.sight.volumes import VolumeDates
 from lurge_types.forecasts import Forecast
 from lurge_types.reports import GroupReport
 from lurge_types.scans import Volume
@@ -174,7 +174,7 @@ def test_downloads_have_all_rows_in_the_same_order(database: Database, site: Pag
     header, *lines = answer.text.splitlines()
     assert header.split("\t")[:3] == ["volume", "group", "gid"]
     assert [line.split("\t")[1] for line in lines] == [f"team{gid}" for gid in range(70, 0, -1)]
-    assert 'filename=groups.tsv' in answer.headers["Content-Disposition"]
+    assert "filename=groups.tsv" in answer.headers["Content-Disposition"]
     rows = list(csv.reader(site.ask("/groups.csv?level=3").text.splitlines()))
     assert rows[0] == header.split("\t")
     assert {row[11] for row in rows[1:]} == {"3"}
@@ -234,9 +234,7 @@ def test_wrong_parameters_are_told_in_words(site: Pages, query: str, words: str)
         assert words in (answer.json["error"] if answer.is_json else answer.text)
 
 
-def test_metrics_tell_what_groups_use_and_how_old_that_is(
-    database: Database, site: Pages
-) -> None:
+def test_metrics_tell_what_groups_use_and_how_old_that_is(database: Database, site: Pages) -> None:
     store(database, [nights.row(nights.group(1, name='a"b\\'), quota_bytes=None)])
     text = site.page("/metrics")
     assert 'lurge_used_bytes{gid="1",group="a\\"b\\\\",volume="scratch1"} 1.073741824e+09' in text

@@ -1,0 +1,205 @@
+"""The server as it is run: it starts, stops and goes on whatever the database does."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from servers import nights
+from servers.databases import Connect, Place, on_mariadb
+from servers.mariadb import Mariadb
+from servers.nights import VOLUME
+from site_of_tests import Site
+
+from db import usage
+from db.database import Database
+from lurge_types.config import DatabaseTable
+
+ANYWHERE = '[serve]\nlisten = "127.0.0.1:0"\n'
+
+
+class Serving:
+    """A server that runs, and who asks it."""
+
+    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
+        self.process = process
+        self.host = urlsplit(address).netloc
+
+    def get(self, path: str) -> tuple[int, str]:
+        """The status and the text of a page."""
+        connection = http.client.HTTPConnection(self.host, timeout=60)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        return response.status, text
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Its exit status and its log."""
+        self.process.send_signal(number)
+        _, log = self.process.communicate(timeout=60)
+        return self.process.returncode, log
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[Serving]:
+    process = site.start("serve")
+    assert process.stdout
+    assert process.stderr
+    line = process.stdout.readline()
+    assert line.startswith("http://127.0.0.1:"), process.stderr.read()
+    try:
+        yield Serving(process, line.strip())
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def site(tmp_path: Path, table: DatabaseTable) -> Site:
+    return Site(tmp_path, config=ANYWHERE, database=table.url, password_file=table.password_file)
+
+
+def store(database: Database, used_bytes: int, *, replace: bool = False) -> None:
+    rows = nights.rows(40, used_bytes=used_bytes)
+    usage.store(database, nights.run(), VOLUME, rows, replace=replace)
+
+
+def eventually(serving: Serving, path: str, status: int) -> str:
+    """The page, when it has come to a status."""
+    for _ in range(300):
+        got, text = serving.get(path)
+        if got == status:
+            return text
+        time.sleep(0.1)
+    raise AssertionError(f"{path} stays at {got}: {text}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(
+    site: Site, database: Database, number: signal.Signals
+) -> None:
+    store(database, 5 * 2**30)
+    with serving(site) as served:
+        assert "5.0 GiB" in served.get("/")[1]
+        assert served.get("/nothing")[0] == 404
+        status, log = served.stop(number)
+    assert status == 0
+    assert len(re.findall(r"event=request .*status=(200|404)", log)) == 2
+
+
+def test_a_user_who_may_only_read_is_enough(
+    site: Site, database: Database, place: Place, mariadb: Mariadb
+) -> None:
+    store(database, 2**30)
+    if place.table.url.startswith("mysql"):
+        name = place.table.url.rpartition("/")[2].partition("?")[0]
+        mariadb.execute(f"REVOKE INSERT, UPDATE, DELETE ON {name}.* FROM {name}_user@127.0.0.1")
+    with serving(site) as served:
+        assert "1.0 GiB" in served.get("/")[1]
+
+
+@on_mariadb
+def test_pages_say_that_the_database_is_down_and_recover_by_themselves(
+    site: Site, database: Database, mariadb: Mariadb
+) -> None:
+    store(database, 2**30)
+    with serving(site) as served:
+        assert served.get("/")[0] == 200
+        mariadb.kill()
+        text = eventually(served, "/", 503)
+        assert "see that it is there" in text
+        status, told = served.get("/api/groups")
+        assert status == 503
+        assert "see that it is there" in json.loads(told)["error"]
+        mariadb.start()
+        assert "1.0 GiB" in eventually(served, "/", 200)
+        assert served.stop()[0] == 0
+
+
+@on_mariadb
+def test_it_starts_while_the_database_is_down(
+    site: Site, database: Database, mariadb: Mariadb
+) -> None:
+    store(database, 2**30)
+    mariadb.kill()
+    with serving(site) as served:
+        assert served.get("/")[0] == 503
+        mariadb.start()
+        assert "1.0 GiB" in eventually(served, "/", 200)
+
+
+def test_without_its_tables_it_does_not_start(tmp_path: Path, place: Place) -> None:
+    site = Site(
+        tmp_path,
+        config=ANYWHERE,
+        database=place.table.url,
+        password_file=place.table.password_file,
+    )
+    done = site.run("serve")
+    assert done.returncode == 3
+    assert "has schema version 0" in done.stderr
+
+
+def test_an_address_that_is_taken_is_told(site: Site, database: Database) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site.config = f'[serve]\nlisten = "127.0.0.1:{port}"\n'
+        done = site.run("serve")
+    assert done.returncode == 2
+    assert f"serve.listen: 127.0.0.1:{port}: Address already in use" in done.stderr
+
+
+def test_a_page_that_is_being_made_is_sent_before_it_stops(site: Site, database: Database) -> None:
+    store(database, 2**30)
+    with serving(site) as served:
+        host, _, port = served.host.rpartition(":")
+        with socket.create_connection((host, int(port))) as client:
+            request = (
+                f"GET /groups.csv HTTP/1.1\r\nHost: {served.host}\r\nConnection: close\r\n\r\n"
+            )
+            client.sendall(request.encode())
+            time.sleep(0.01)
+            served.process.send_signal(signal.SIGTERM)
+            client.settimeout(30)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        served.process.communicate(timeout=60)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.count(b"\r\n", answer.index(b"\r\n\r\n")) >= 40
+    assert served.process.returncode == 0
+
+
+def test_pages_show_the_old_or_the_new_rows_while_a_night_replaces_them(
+    site: Site, database: Database, place: Place, connect: Connect
+) -> None:
+    store(database, 2**30)
+    ended = threading.Event()
+
+    def replace() -> None:
+        another = connect(place.table)
+        for number in range(2, 40):
+            store(another, number * 2**30, replace=True)
+        ended.set()
+
+    with serving(site) as served:
+        writer = threading.Thread(target=replace)
+        writer.start()
+        seen: set[int] = set()
+        while not ended.is_set():
+            status, text = served.get("/api/groups")
+            assert status == 200, text
+            answer = json.loads(text)
+            [one] = {row["used_bytes"] for row in answer["rows"]}
+            assert answer["total"] == 40
+            seen.add(one)
+        writer.join()
+    assert len(seen) > 1

@@ -71,9 +71,8 @@ from lurge_types.scans import Progress, Scan, Volume
 from utils import config as config_file
 from utils import show
 from utils.config import ConfigWrong
-from utils.ldap_names import NamesMissing
 from utils.log import Log, open_log
-from utils.names import Names, NamesWrong
+from utils.names import Names, NamesMissing, NamesWrong
 from utils.paths import raw, text
 from utils.progress import entry_counter, progress_bars, progress_log, upload_log
 from utils.quotas import Quotas, QuotasWrong

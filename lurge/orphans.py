@@ -17,8 +17,7 @@ from lurge.presence import Presence, present_groups, present_users, was_known
 from lurge_types.config import Config
 from lurge_types.names import Group
 from utils import tsv
-from utils.ldap_names import NamesMissing
-from utils.names import Names
+from utils.names import Names, NamesMissing
 from utils.paths import raw, text
 
 By = Literal["owner", "user", "group", "pi", "directory"]

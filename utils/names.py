@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from lurge_types.config import MAX_ID
 from lurge_types.names import Group, User
@@ -23,6 +23,10 @@ LONGEST_NAME = 500
 
 class NamesWrong(Exception):
     """What is wrong with the files of names: every problem a line."""
+
+
+class NamesMissing(Exception):
+    """Whoever knows the names does not tell them: who, why, and what to do."""
 
 
 class Names(Protocol):
@@ -93,14 +97,10 @@ class FileNames:
     """
 
     def __init__(self, group_file: Path, user_file: Path | None = None) -> None:
-        problems: list[str] = []
-        groups = list(_lines(group_file, "group_file", GROUP_LINE, problems))
-        users = list(_lines(user_file, "user_file", USER_LINE, problems)) if user_file else []
-        if problems:
-            raise NamesWrong("\n".join(problems))
-        self._groups = Known((name, gid) for name, (gid, *_) in groups)
-        self._users = Known((name, uid) for name, (uid, *_) in users)
-        self._primary = {uid: gid for _, (uid, gid) in reversed(users)}
+        groups, users = read_files(group_file, user_file)
+        self._groups = known(groups)
+        self._users = known(users)
+        self._primary = {uid: gid for _, (uid, gid), _ in reversed(users)}
 
     def groups(self, gids: Iterable[int]) -> dict[int, Group]:
         """A group for each number, with a name of its own."""
@@ -141,11 +141,36 @@ class Known:
         return {name: number for name, number in found if number is not None}
 
 
-def _lines(
-    file: Path, key: str, form: str, problems: list[str]
-) -> Iterator[tuple[bytes, list[int]]]:
+class Line(NamedTuple):
+    """A line of a file of names, as far as it is of use; in `rest` a group has its members."""
+
+    name: bytes
+    ids: list[int]
+    rest: bytes
+
+
+def read_files(group_file: Path, user_file: Path | None) -> tuple[list[Line], list[Line]]:
     """
-    The name and the ids in each line of a file that the configuration has under `key`.
+    The lines of groups, and of users where there is a file of them.
+
+    Raises NamesWrong with every problem of both.
+    """
+    problems: list[str] = []
+    groups = list(_lines(group_file, "group_file", GROUP_LINE, problems))
+    users = list(_lines(user_file, "user_file", USER_LINE, problems)) if user_file else []
+    if problems:
+        raise NamesWrong("\n".join(problems))
+    return groups, users
+
+
+def known(lines: Iterable[Line]) -> Known:
+    """The names in the lines of a file."""
+    return Known((line.name, line.ids[0]) for line in lines)
+
+
+def _lines(file: Path, key: str, form: str, problems: list[str]) -> Iterator[Line]:
+    """
+    The lines of a file that the configuration has under `key`.
 
     form: what a line is like, at the least as far as its last id. problems: what is wrong is added.
     """
@@ -163,7 +188,7 @@ def _lines(
         elif max(numbers) > MAX_ID:
             problems.append(f"names.{key}: {file}, line {count}: a number above {MAX_ID}")
         else:
-            yield fields[0], numbers
+            yield Line(fields[0], numbers, b"".join(fields[ids.stop : ids.stop + 1]))
 
 
 def _group(gid: int, name: bytes, first_gid: int) -> Group:

@@ -16,8 +16,8 @@ from db.database import DatabaseFailed
 from lurge.web import candidates, directories, group, metrics, overview, person, static, vault
 from lurge.web.columns import shown
 from lurge.web.site import Site
-from utils.ldap_names import NamesMissing
 from utils.log import Log
+from utils.names import NamesMissing
 from utils.paths import text
 
 HEADERS = {

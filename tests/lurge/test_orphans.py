@@ -25,7 +25,7 @@ from lurge_types.config import Config, DatabaseTable
 from lurge_types.names import Group, User
 from lurge_types.reports import BaseDirectory, DirectoryReport, UserUse
 from lurge_types.scans import Volume
-from utils.ldap_names import NamesMissing
+from utils.names import NamesMissing
 from utils.paths import text
 
 OTHER = Volume("scratch2", b"/lustre/scratch2")

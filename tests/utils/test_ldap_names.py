@@ -27,8 +27,8 @@ from site_of_tests import TODAY, Site, entry
 
 from lurge_types.config import LdapTable
 from lurge_types.names import Group, User
-from utils.ldap_names import LdapNames, NamesMissing
-from utils.names import NamesWrong
+from utils.ldap_names import LdapNames
+from utils.names import NamesMissing, NamesWrong
 
 ANN = "dn: uid=ann,BRANCH\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\nuid: ann\n"
 ANN += "cn: Ann\nsn: Archer\nuidNumber: 2001\ngidNumber: 100\nhomeDirectory: /home/ann\n\n"
@@ -487,7 +487,8 @@ def test_a_host_may_have_several_addresses(server: Openldap, tmp_path: Path) -> 
 
         warnings.simplefilter("ignore")  # of ldap3, which also leaves sockets open
         from lurge_types.config import LdapTable
-        from utils.ldap_names import LdapNames, NamesMissing
+        from utils.ldap_names import LdapNames
+        from utils.names import NamesMissing
 
         hosts, chosen = sys.argv[1:]
         subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)

@@ -75,6 +75,8 @@ TEMPLATE = """\
 # group_filter = "(objectClass=posixGroup)"
 # group_name_attribute = "cn"
 # group_gid_attribute = "gidNumber"
+# The attribute of a group that has the logins of its members, for web pages.
+# group_member_attribute = "memberUid"
 # The attribute of a group that has its PI's DN; without it groups have no PI.
 # group_pi_attribute = "owner"
 # people_base = "ou=people,dc=example,dc=org"

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from lurge_types.config import Config
 from utils import config as config_file
 from utils.config import ConfigWrong
+from utils.ldap_members import LdapMembers
 from utils.ldap_names import LdapNames
 from utils.lfs import LfsQuotas
+from utils.members import FileMembers, Members, SystemMembers
 from utils.names import FileNames, Names, NamesWrong, SystemNames
 from utils.quotas import CsvQuotas, FirstThatKnows, Quotas, QuotasWrong
 
@@ -43,6 +45,23 @@ def sources(
         for remark in names.remarks:
             odd(remark)
     return names, quotas
+
+
+def members(settings: Config) -> Members:
+    """
+    Where it comes from who is a member of what: from where names do. A directory is not asked yet.
+
+    Raises ConfigWrong.
+    """
+    table = settings.names
+    try:
+        if table.source == "files" and table.group_file:
+            return FileMembers(table.group_file, table.user_file)
+        if table.source == "ldap" and table.ldap:
+            return LdapMembers(table.ldap, password=config_file.ldap_password(table.ldap))
+    except NamesWrong as error:
+        raise ConfigWrong(str(error)) from error
+    return SystemMembers()
 
 
 def quota_sources(settings: Config) -> Quotas:

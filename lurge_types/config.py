@@ -244,6 +244,7 @@ class LdapTable(Table):
     group_filter: Filter = "(objectClass=posixGroup)"
     group_name_attribute: Attribute = "cn"
     group_gid_attribute: Attribute = "gidNumber"
+    group_member_attribute: Attribute = "memberUid"
     group_pi_attribute: Attribute | None = None
     people_base: DistinguishedName
     people_filter: Filter = "(objectClass=posixAccount)"

@@ -73,6 +73,17 @@ def _quoted(value: str) -> str:
     return SPECIAL.sub(r"\\\g<0>", value)
 
 
+def escaped(value: bytes) -> str:
+    r"""
+    What a value is in a filter: nothing but itself, whatever its bytes are.
+
+    >>> escaped(b"ann"), escaped(b"*)(\0")
+    ('\\61\\6e\\6e', '\\2a\\29\\28\\00')
+    """
+    # RFC 4515 lets any byte be written so. With all of them nothing is left to be taken for syntax.
+    return "".join(f"\\{byte:02x}" for byte in value)
+
+
 def check_filter(text: str) -> None:
     """
     See that a filter is one. Raises ValueError.

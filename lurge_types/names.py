@@ -1,5 +1,6 @@
-"""Who a number is: groups with their names and principal investigators, and users."""
+"""Who a number is: groups with their names and principal investigators, users and members."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -37,6 +38,20 @@ class User:
     name: str
     gid: int | None = None
     known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """
+    Somebody with an account, and what they are a member of.
+
+    login: in the text form of paths.
+    groups: gid -> name as a `Group` has it, of the primary group and of all that list the login.
+    """
+
+    uid: int
+    login: str
+    groups: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from utils.members import Members
 from werkzeug import Request
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from lurge_types.config import ServeTable
 from lurge_types.names import Member
 from lurge_types.sight import Sight
+from utils.members import Members
 from utils.paths import text
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lurge_types.ldap_text import check_filter, normal_dn
+from lurge_types.ldap_text import check_filter, escaped, normal_dn
 
 
 @pytest.mark.parametrize(
@@ -54,22 +54,18 @@ def test_what_is_no_name_is_refused(text: str) -> None:
         normal_dn(text)
 
 
-values = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
-
-
-def escaped(value: str) -> str:
-    return "".join(f"\\{byte:02x}" for byte in value.encode())
+values = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).map(str.encode)
 
 
 @given(st.lists(values, min_size=1, max_size=3))
-def test_whatever_is_escaped_stays_in_its_part(parts: list[str]) -> None:
+def test_whatever_is_escaped_stays_in_its_part(parts: list[bytes]) -> None:
     name = ",".join(f"cn={escaped(value)}" for value in parts)
     alone = [normal_dn(f"cn={escaped(value)}") for value in parts]
     assert normal_dn(name) == ",".join(alone)
 
 
 @given(values)
-def test_a_normal_form_is_its_own(value: str) -> None:
+def test_a_normal_form_is_its_own(value: bytes) -> None:
     name = normal_dn(f"cn={escaped(value)}")
     if not set('";<>') & set(name):
         assert normal_dn(name) == name
@@ -108,3 +104,10 @@ def test_a_filter_is_one(text: str) -> None:
 def test_what_is_no_filter_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no filter"):
         check_filter(text)
+
+
+@given(st.binary())
+def test_whatever_is_escaped_is_a_value_of_a_filter_and_nothing_else(value: bytes) -> None:
+    check_filter(f"(uid={escaped(value)})")
+    assert set(escaped(value)) <= set("\\0123456789abcdef")
+    assert bytes.fromhex(escaped(value).replace("\\", " ")) == value

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Sight:
     """
-    everything: all of it; else what belongs to some groups, by gid, and to one user, by uid.
+    A part of the rows: those of some groups, by gid, and of one user, by uid.
+
+    everything: an administrator's, who sees them all.
     """
 
     everything: bool = False

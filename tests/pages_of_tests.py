@@ -40,7 +40,7 @@ class Pages:
     def ask(self, path: str, user: str | None = ADMIN, **options: Any) -> TestResponse:
         """Ask as somebody; None: the proxy does not say as whom."""
         headers = {"X-Remote-User": user} if user else {}
-        return self.client.get(path, headers=headers, **options)
+        return self.client.get(path, headers=headers, buffered=True, **options)
 
     def page(self, path: str, user: str = ADMIN) -> str:
         """The text of a page that is there."""

@@ -62,6 +62,8 @@ def serving(site: Site) -> Iterator[Serving]:
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
+        process.stderr.close()
 
 
 @pytest.fixture

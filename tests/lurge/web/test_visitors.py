@@ -1,12 +1,12 @@
 """Who asks is told by a proxy that is trusted, and nobody sees more than their groups."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages_of_tests import ADMIN, ADMINS, STRANGER, Pages, pages
 from servers import nights
 from servers.nights import VOLUME
-from utils.ldap_directory import NamesMissing
 from werkzeug import Request
 from werkzeug.exceptions import Forbidden
 from werkzeug.test import EnvironBuilder
@@ -17,6 +17,7 @@ from lurge.web.visitors import Visitors
 from lurge_types.config import ServeTable
 from lurge_types.names import Member
 from lurge_types.sight import Sight
+from utils.names import NamesMissing
 
 PROXY = ServeTable.model_validate(
     {"auth": "proxy", "proxies": ["192.0.2.0/24"], "admin_groups": [ADMINS]}
@@ -48,7 +49,7 @@ class Clock:
         return self.now
 
 
-def asked(login: str | bytes | None = "jane", address: str = "192.0.2.1", **facts: str) -> Request:
+def asked(login: str | bytes | None = "jane", address: str = "192.0.2.1", **facts: Any) -> Request:
     builder = EnvironBuilder("/", environ_base={"REMOTE_ADDR": address}, **facts)
     environ = builder.get_environ()
     if login is not None:

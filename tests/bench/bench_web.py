@@ -57,6 +57,10 @@ RUNS = (
     "select 'inspector' union select 'users' union select 'puppeteer' union select 'candidates') "
     "r, seq_1_to_{volumes} v"
 )
+NEWEST = (
+    "create temporary table newest (primary key (report, volume_id)) "
+    "select report, volume_id, run_id from report_run where current"
+)
 BASE = "(seq mod {bases} + 1)"
 PLACE = "(seq mod {bases}) mod {groups} + 1"
 """A base directory's group; see `NAMES`: one for each group and volume."""
@@ -67,8 +71,8 @@ DIRECTORY = (
     f"group_id, volume_id, base_directory_id) select seq, r.run_id, 'projects/team', "
     "concat('run_', seq), concat('/lustre/scratch/projects/team/run_', seq), seq mod 1000 + 1, "
     f"seq * 7919 mod 1000000007, seq mod 900, seq mod 800, 0, 0, 0, 1, {PLACE}, {VOLUME}, {BASE} "
-    f"from seq_{{first}}_to_{{to}} join report_run r on r.volume_id = {VOLUME} "
-    "and r.report = 'inspector' and r.current",
+    f"from seq_{{first}}_to_{{to}} join newest r on r.volume_id = {VOLUME} "
+    "and r.report = 'inspector'",
     "insert into file_size (file_size_id, directory_id, filetype_id, files, size) "
     "select s.seq * 200 + t.seq, s.seq, t.seq, 5, s.seq * 7919 mod 1000000007 div 2 "
     "from seq_{first}_to_{to} s, seq_1_to_2 t",
@@ -92,8 +96,8 @@ VAULT = (
     f"seq), 'real', unhex(sha2(seq, 256)), seq, 1 + (seq mod 3 > 0), {PLACE}, "
     f"if(seq mod 50, 1, 2), 1000, {VOLUME}, seq mod {{users}} + 1, r.run_id, '2026-01-01', "
     "if(seq mod 4, null, '2026-06-01'), unhex(sha2(seq, 256)) "
-    f"from seq_{{first}}_to_{{to}} join report_run r on r.volume_id = {VOLUME} "
-    "and r.report = 'puppeteer' and r.current",
+    f"from seq_{{first}}_to_{{to}} join newest r on r.volume_id = {VOLUME} "
+    "and r.report = 'puppeteer'",
 )
 CANDIDATE = (
     "insert into archive_candidate (run_id, `rank`, class, reason, volume_id, `groups`, pi, size, "
@@ -102,8 +106,8 @@ CANDIDATE = (
     "concat('team', seq mod {groups} + 1), 'Doe', 3000000000, 2900000000, 100, 900, "
     "concat('/lustre/scratch/projects/team/run_', seq), "
     "concat('/lustre/scratch/projects/team/run_', seq), 1.5 from seq_{first}_to_{to} "
-    "join report_run r on r.volume_id = seq mod {volumes} + 1 "
-    "and r.report = 'candidates' and r.current",
+    "join newest r on r.volume_id = seq mod {volumes} + 1 "
+    "and r.report = 'candidates'",
     "insert into candidate_group (run_id, `rank`, group_id) select run_id, `rank`, "
     "substr(`groups`, 5) from archive_candidate where `rank` >= {first} div {volumes} + 1",
 )
@@ -143,6 +147,7 @@ def fill(connection: Connection, part: float) -> None:
             connection.exec_driver_sql(statement.format(day=day, **facts))
     for day in DAYS[USER_NIGHTS::-1]:
         connection.exec_driver_sql(USERS.format(day=day, **facts))
+    connection.exec_driver_sql(NEWEST)
     for statements, rows in ((DIRECTORY, DIRECTORIES), (VAULT, FILES), (CANDIDATE, CANDIDATES)):
         count = round(rows * part)
         for first in range(1, count + 1, CHUNK):
@@ -290,8 +295,10 @@ def main() -> None:
         server.execute("create database lurge")
         database = Database(server.url("lurge"))
         database.init()
-        database.transaction(lambda connection: fill(connection, options.part))
         database.close()
+        with server.administrator() as connection:
+            connection.exec_driver_sql("use lurge")
+            fill(connection, options.part)
         for [name] in server.execute("show full tables in lurge where table_type = 'BASE TABLE'"):
             server.execute(f"analyze table lurge.`{name}`")
         process, port = start(Path(folder), server)

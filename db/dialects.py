@@ -66,8 +66,10 @@ def make_view(connection: Connection, name: str, rows: sql.Select[Any]) -> None:
     MySQL's is read with the reader's rights: not with those of whoever made it, who may be gone.
     """
     if name in sql.inspect(connection).get_view_names():
-        there = connection.exec_driver_sql(f"SELECT * FROM {name} WHERE 1 = 0").keys()
-        if list(there) == rows.selected_columns.keys():
+        nothing: sql.Select[Any] = (
+            sql.select(sql.literal_column("*")).select_from(sql.table(name)).limit(0)
+        )
+        if list(connection.execute(nothing).keys()) == rows.selected_columns.keys():
             return
         connection.exec_driver_sql(f"DROP VIEW {name}")
     security = "" if connection.dialect.name == "sqlite" else "SQL SECURITY INVOKER "

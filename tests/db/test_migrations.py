@@ -479,7 +479,7 @@ def test_files_in_vaults_of_an_older_version_are_found_by_their_paths(
 
 @on_mariadb
 @pytest.mark.parametrize(
-    ("older", "moment"),
+    "step",
     [
         (1, b"ADD COLUMN filled"),
         (1, b"SECURITY INVOKER VIEW directory_now"),
@@ -500,8 +500,9 @@ def test_files_in_vaults_of_an_older_version_are_found_by_their_paths(
 )
 @pytest.mark.parametrize("lost", ["server", "answer"])
 def test_a_step_that_broke_off_is_completed(
-    wired: Wired, place: Place, connect: Connect, older: int, moment: bytes, lost: str
+    wired: Wired, place: Place, connect: Connect, step: tuple[int, bytes], lost: str
 ) -> None:
+    older, moment = step
     database = connect(place.admin)
     OLDER[older](database)
     if lost == "server":

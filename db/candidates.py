@@ -6,9 +6,11 @@ which have run_id and rank: they say that it has rows, as those of `directory` d
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sql
@@ -19,8 +21,9 @@ from db.database import Database
 from db.dialects import insert_rows
 from db.pages import Stored
 from db.runs import Begun, Unseen
-from db.schema import archive_candidate
+from db.schema import archive_candidate, candidate_group, unix_group
 from lurge_types.candidates import Candidate
+from lurge_types.names import Group
 from lurge_types.reports import Run
 from lurge_types.scans import Volume
 
@@ -68,20 +71,26 @@ class Filling:
         self._volume_id = volume_id
         self._replace = replace
         self._filled = 0
+        self._groups: dict[int, int] = {}
 
-    def add(self, candidates: Sequence[Candidate]) -> None:
+    def add(self, candidates: Sequence[Candidate], groups: Mapping[int, Group]) -> None:
         """
         Write some thousand rows in one transaction.
+
+        groups: at least those that the candidates are of, by gid.
 
         Raises DatabaseFailed, RunLost.
         """
         if not self.stores_rows or not candidates:
             return
+        self._learn(candidates, groups)
         rows = [self._row(candidate) for candidate in candidates]
+        theirs = list(self._group_rows(candidates))
 
         def write(connection: Connection) -> None:
             if runs.fill(connection, self._begun, self._filled, len(rows)):
                 insert_rows(connection, archive_candidate, rows)
+                insert_rows(connection, candidate_group, theirs)
 
         self._database.transaction(write)
         self._filled += len(rows)
@@ -105,6 +114,19 @@ class Filling:
         token = self._begun.token
         if runs.claim(connection, self._run, self._volume_id, token, replace=self._replace):
             runs.complete(connection, self._run, self._volume_id, self._begun)
+
+    def _learn(self, candidates: Sequence[Candidate], groups: Mapping[int, Group]) -> None:
+        """Learn the ids of groups that are met for the first time, in another transaction."""
+        gids = {gid for each in candidates for gid in each.gids} - self._groups.keys()
+        if gids:
+            new = [groups[gid] for gid in gids]
+            self._groups.update(self._database.transaction(partial(names.group_ids, groups=new)))
+
+    def _group_rows(self, candidates: Iterable[Candidate]) -> Iterator[Row]:
+        """The values of rows of `candidate_group`."""
+        for candidate in candidates:
+            for gid in candidate.gids:
+                yield (self._begun.run_id, candidate.rank, self._groups[gid])
 
     def _row(self, candidate: Candidate) -> Row:
         """The values of a row, in the order of its columns."""
@@ -134,8 +156,9 @@ def sweep(database: Database, report: str, volume_name: str) -> None:
 def _delete(connection: Connection, of: Unseen, ids: range) -> None:
     """Delete the rows up to a rank, for which the ids up to the last of these are kept."""
     last = ids.stop - of.ids.start
-    theirs = archive_candidate.c.run_id == of.run_id, archive_candidate.c.rank <= last
-    connection.execute(sql.delete(archive_candidate).where(*theirs))
+    for table in (candidate_group, archive_candidate):
+        theirs = table.c.run_id == of.run_id, table.c.rank <= last
+        connection.execute(sql.delete(table).where(*theirs))
 
 
 def read(database: Database, run: Run) -> Iterator[Candidate] | None:
@@ -152,12 +175,31 @@ def read(database: Database, run: Run) -> Iterator[Candidate] | None:
 
 def _ranked(database: Database, stored: Stored) -> Iterator[Candidate]:
     theirs = sql.select(archive_candidate).where(archive_candidate.c.run_id == stored.run_id)
-    yield from map(_candidate, pages.through(database, theirs, archive_candidate.c.rank))
+    rows = pages.through(database, theirs, archive_candidate.c.rank)
+    while some := list(islice(rows, pages.PAGE_ROWS)):
+        ranks = some[0].rank, some[-1].rank
+        gids = database.transaction(partial(_gids, run_id=stored.run_id, ranks=ranks))
+        yield from (_candidate(row, gids[row.rank]) for row in some)
     pages.check(database, [stored])
 
 
-def _candidate(row: sql.Row[Any]) -> Candidate:
-    """The twin of `Filling._row`."""
+def _gids(connection: Connection, run_id: int, ranks: tuple[int, int]) -> Mapping[int, list[int]]:
+    """The gids of candidates from one rank to another, of each in ascending order."""
+    theirs = candidate_group.c.run_id == run_id, candidate_group.c.rank.between(*ranks)
+    rows = connection.execute(
+        sql.select(candidate_group.c.rank, unix_group.c.gid)
+        .join(unix_group, unix_group.c.group_id == candidate_group.c.group_id)
+        .where(*theirs)
+        .order_by(unix_group.c.gid)
+    )
+    gids: dict[int, list[int]] = defaultdict(list)
+    for rank, gid in rows:
+        gids[rank].append(gid)
+    return gids
+
+
+def _candidate(row: sql.Row[Any], gids: Sequence[int]) -> Candidate:
+    """The twin of `Filling._row` and `_group_rows`."""
     values = row._mapping
     return Candidate(
         rank=values["rank"],
@@ -172,6 +214,7 @@ def _candidate(row: sql.Row[Any]) -> Candidate:
         shown=values["path"],
         real_path=values["real_path"],
         cost_per_month=values["cost_per_month"],
+        gids=tuple(gids),
     )
 
 

@@ -426,6 +426,18 @@ archive_candidate = sql.Table(
     **MYSQL,
 )
 
+# Which groups have files in what could be archived.
+candidate_group = sql.Table(
+    "candidate_group",
+    metadata,
+    sql.Column("run_id", sql.BigInteger, primary_key=True, autoincrement=False),
+    sql.Column("rank", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("group_id", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Index("candidate_group_of", "group_id", "run_id"),
+    sqlite_with_rowid=False,
+    **MYSQL,
+)
+
 schema_version = sql.Table(
     "schema_version",
     metadata,

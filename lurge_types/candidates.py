@@ -66,10 +66,11 @@ class Freed(NamedTuple):
 
 class Candidate(NamedTuple):
     """
-    A row of the report.
+    A row of the report, and whose it is.
 
     kind: one of `CLASSES`, None for a file. groups, pi: names as a TSV has them. last_used_days:
     None if unknown. shown: the path as people know it. cost_per_month: None without a price.
+    gids: of the groups that have files in it, ascending; a TSV has them not.
     """
 
     rank: int
@@ -84,3 +85,4 @@ class Candidate(NamedTuple):
     shown: str
     real_path: str
     cost_per_month: Decimal | None
+    gids: tuple[int, ...]

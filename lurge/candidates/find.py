@@ -45,7 +45,7 @@ class Found:
     """
     The candidates of a volume: directories by their ranks, then files by their sizes.
 
-    freed: what goes with them.
+    freed: what goes with them. groups: all whose files are in them, by gid.
 
     Raises TallyFailed, DatabaseFailed, as its methods do.
     """
@@ -61,7 +61,7 @@ class Found:
         self._directories = self._judgement.candidates
         self.freed = source.freed(self._directories)
         gids = {gid for each in self._directories for gid in each.held.gids} | set(source.gids)
-        self._groups = terms.groups(sorted(gids))
+        self.groups = terms.groups(sorted(gids))
 
     def __len__(self) -> int:
         return len(self._directories) + self._source.files
@@ -116,7 +116,7 @@ class Found:
 
     def _directory(self, rank: int, judged: Judged) -> Candidate:
         held = judged.held
-        groups = [self._groups[gid] for gid in held.gids]
+        groups = [self.groups[gid] for gid in held.gids]
         return Candidate(
             rank,
             judged.kind,
@@ -129,6 +129,7 @@ class Found:
             self._shown(held.real_path),
             held.real_path,
             self._cost(held.size_bytes),
+            held.gids,
         )
 
     def _file(self, rank: int, file: Marked) -> Candidate:
@@ -136,7 +137,7 @@ class Found:
             rank,
             None,
             VAULT,
-            *_named([self._groups[file.gid]]),
+            *_named([self.groups[file.gid]]),
             file.size_bytes,
             None,
             1,
@@ -144,6 +145,7 @@ class Found:
             self._shown(file.real_path),
             file.real_path,
             self._cost(file.size_bytes),
+            (file.gid,),
         )
 
     def _shown(self, real_path: str) -> str:

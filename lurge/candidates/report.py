@@ -212,7 +212,7 @@ class Candidates:
 
         def stored() -> Iterator[Candidate]:
             for chunk in found.chunks():
-                filling.add(chunk)
+                filling.add(chunk, found.groups)
                 yield from chunk
 
         def finish() -> None:
@@ -256,7 +256,7 @@ class Candidates:
         return tsv.place(self._config.report_dir, self.name, run.record_date, run.volume)
 
     def _prepare(self, run: Run, rows: Iterator[Candidate]) -> Prepared:
-        cells = ((*row[:3], run.volume, *row[3:]) for row in rows)
+        cells = ((*row[:3], run.volume, *row[3:-1]) for row in rows)  # gids are no column
         return tsv.prepare(self.tsv(run), COLUMNS, cells)
 
 

@@ -28,6 +28,7 @@ from db.schema import (
     VAULT_NOW,
     Days,
     archive_candidate_now,
+    candidate_group,
     directory_base,
     directory_now,
     metadata,
@@ -362,7 +363,7 @@ def test_two_who_make_the_tables_at_once_make_them_once(place: Place, connect: C
 
 def test_the_documented_questions_can_be_asked(database: Database) -> None:
     questions = re.findall(r"^select .*?;$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(questions) == 8
+    assert len(questions) == 9
 
     def ask(connection: sql.Connection) -> list[object]:
         return [row for question in questions for row in connection.exec_driver_sql(question)]
@@ -432,6 +433,7 @@ def go_back_to_fifth(connection: sql.Connection) -> None:
     """Take away of a database of today, with its rows, what came with version 6."""
     connection.execute(sql.delete(schema_version).where(schema_version.c.version > FIFTH))
     directory_base.drop(connection)
+    candidate_group.drop(connection)
     take_path_start(connection)
     make_view(connection, vault_now.name, EARLIER_VAULT_NOW)
 
@@ -493,6 +495,7 @@ def test_files_in_vaults_of_an_older_version_are_found_by_their_paths(
         (FIFTH, b"DROP INDEX vault_user"),
         (FIFTH, b"ADD COLUMN path_start"),
         (FIFTH, b"CREATE INDEX directory_base_group"),
+        (FIFTH, b"CREATE INDEX candidate_group_of"),
         (FIFTH, b"CREATE INDEX vault_group"),
         (FIFTH, b"DROP VIEW vault_now"),
         (FIFTH, b"SECURITY INVOKER VIEW vault_now"),

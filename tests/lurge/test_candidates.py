@@ -27,7 +27,7 @@ from site_of_tests import TODAY, Site, entry, text, wait_for
 from db import candidate_sources, pages, usage
 from db import candidates as stored_rows
 from db.database import Database
-from db.schema import archive_candidate, archive_candidate_now
+from db.schema import archive_candidate, archive_candidate_now, candidate_group, unix_group
 from lurge.candidates.find import Found, Terms
 from lurge.candidates.judge import Rules, judge
 from lurge.candidates.sources import Tallies
@@ -335,7 +335,7 @@ def test_names_are_sorted_and_a_comma_in_one_is_no_comma_between_two() -> None:
     groups = {3: Group(3, "b", "Doe, J"), 4: Group(4, "a,c", "Doe, J"), 5: Group(5, "B")}
     terms = Terms(LENIENT, RuleHeads(()), None, ShownPaths({}), lambda _: groups)
     [row] = rows(Found(Tallies(*tallies_of(entries, INSPECTS)), terms))
-    assert (row.groups, row.pi) == ("B,a\\x2cc,b", "Doe\\x2c J")
+    assert (row.groups, row.pi, row.gids) == ("B,a\\x2cc,b", "Doe\\x2c J", (3, 4, 5))
 
 
 def test_a_price_makes_a_cost_of_rows_and_of_the_total_with_two_decimals() -> None:
@@ -534,9 +534,11 @@ def test_a_tree_whose_answer_is_known_from_tallies_and_again_from_stored_rows(
     assert {row["real_path"] for row in tsv(site)} == {f"{REAL}/{row[-1]}" for row in ANSWER}
     assert {(row["volume"], row["pi"]) for row in tsv(site)} == {("s1", "-")}
     assert [row["cost_per_month"] for row in tsv(site)][:2] == ["0.03", "0.05"]
-    first = dump(table)["archive_candidate"][0]
+    dumped = dump(table)
+    first = dumped["archive_candidate"][0]
     assert first[:4] == (1, "now", "cold", "s1")
     assert (first[6], first[-1]) == (3 * GIB, Decimal("0.03"))
+    assert len(dumped["candidate_group"]) == sum(len(row[3].split(",")) for row in ANSWER)
     # Stored rows tell the same but for the total.
     before = site.tsv(program="candidates").read_bytes()
     for scan in site.wrstat.glob("*/stats.gz"):
@@ -851,13 +853,69 @@ def test_rows_that_are_replaced_while_they_are_read_are_told(database: Database)
 def put_candidates(database: Database, run: Run, count: int) -> None:
     """Store so many rows, and delete those that they replace."""
     candidates = [
-        Candidate(rank, "now", "cold", "one", None, 1, 1, 1, None, "/s/d", "/r/d", None)
+        Candidate(rank, "now", "cold", "one", None, 1, 1, 1, None, "/s/d", "/r/d", None, (1,))
         for rank in range(1, count + 1)
     ]
-    filling = stored_rows.begin(database, run, nights.VOLUME, count, replace=True)
-    filling.add(candidates)
+    store(database, run, candidates)
+
+
+def store(database: Database, run: Run, candidates: Sequence[Candidate]) -> None:
+    """Do what a run does."""
+    groups = {gid: nights.group(gid) for each in candidates for gid in each.gids}
+    filling = stored_rows.begin(database, run, nights.VOLUME, len(candidates), replace=True)
+    filling.add(candidates, groups)
     filling.finish()
     stored_rows.sweep(database, run.report, run.volume)
+
+
+COLD_ONE = Candidate(
+    *(1, "now", "cold", "a,b", "Doe, J", 2**40, 2**39, 7, Decimal("800.5"), "/s/d", "/r/d"),
+    *(Decimal("0.03"), (3, 20, 100)),
+)
+A_FILE = Candidate(2, None, "vault", "b", None, 5, None, 1, None, "/s/f", "/r/f", None, (20,))
+
+
+def test_candidates_are_read_as_they_were_stored(database: Database) -> None:
+    run = nights.run(report="candidates")
+    stored = [COLD_ONE, A_FILE, A_FILE._replace(rank=3, gids=(2**32 - 1,))]
+    store(database, run, stored)
+    rows = stored_rows.read(database, run)
+    assert rows is not None
+    assert list(rows) == stored
+
+
+def test_each_page_of_candidates_has_its_groups(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_ROWS", 3)
+    run = nights.run(report="candidates")
+    stored = [A_FILE._replace(rank=rank, gids=(rank, 50)) for rank in range(1, 9)]
+    store(database, run, stored)
+    rows = stored_rows.read(database, run)
+    assert rows is not None
+    assert list(rows) == stored
+
+
+def test_the_groups_of_candidates_go_with_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_rows, "SWEPT_ROWS", 3)
+    run = nights.run(report="candidates")
+    store(database, run, [COLD_ONE._replace(rank=rank) for rank in range(1, 9)])
+    store(database, run, [A_FILE._replace(rank=1)])
+    gids = sql.select(unix_group.c.gid).join(
+        candidate_group, candidate_group.c.group_id == unix_group.c.group_id
+    )
+    assert database.transaction(lambda connection: list(connection.scalars(gids))) == [20]
+
+
+def test_candidates_of_a_schema_without_their_groups_are_read_without(database: Database) -> None:
+    run = nights.run(report="candidates")
+    store(database, run, [COLD_ONE])
+    database.transaction(lambda connection: connection.execute(sql.delete(candidate_group)))
+    rows = stored_rows.read(database, run)
+    assert rows is not None
+    assert list(rows) == [COLD_ONE._replace(gids=())]
 
 
 def test_rows_that_are_replaced_between_two_pages_are_told(database: Database) -> None:

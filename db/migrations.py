@@ -79,7 +79,7 @@ def _fifth(connection: Connection) -> None:
 
 
 def _sixth(connection: Connection) -> None:
-    """What pages read: sums of directories, files in vaults by path, candidates by group."""
+    """What pages read: current runs, sums of directories, files by path, candidates by group."""
     _drop_changed(connection, vault)
     _add_columns(connection, vault)
     _make_tables(connection)

@@ -220,6 +220,8 @@ report_run = sql.Table(
     # The database that its rows were imported from; NULL where Lurge has counted.
     sql.Column("imported_from", sql.String(255)),
     sql.UniqueConstraint("report", "volume_id", "record_date", "done", name="report_run_whole"),
+    # One row for each volume, of the thousands that years of nights leave.
+    sql.Index("report_run_current", "report", "current", "volume_id"),
     **MYSQL,
 )
 

@@ -143,13 +143,6 @@ def of_volumes(connection: Connection, sight: Sight, today: date) -> Sequence[Vo
     return [VolumeUse(called, *map(int, numbers)) for called, *numbers in rows]
 
 
-def pis(connection: Connection, sight: Sight, today: date) -> Iterator[str]:
-    """The investigators of groups, by their names."""
-    name = pi.c.pi_name
-    select = _select(sight, Wanted(today), name).where(name.is_not(None))
-    yield from connection.scalars(select.distinct().order_by(name))
-
-
 def _select(sight: Sight, wanted: Wanted, *columns: Any) -> sql.Select[Any]:
     return (
         sql.select(*columns)

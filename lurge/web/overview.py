@@ -104,7 +104,6 @@ def add(app: Flask, site: Site) -> None:
                 "lines": lines(there, uses, today),
                 "levels": levels(uses),
                 "volumes": [each.name for each in there],
-                "pis": list(groups.pis(connection, sight, today)),
                 "table_shown": listing.shown(connection, sight, asked),
             }
 

@@ -1,69 +1,24 @@
 """The server as it is run: it starts, stops and goes on whatever the database does."""
 
-import http.client
 import json
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from servers import nights
 from servers.databases import Connect, Place, on_mariadb
 from servers.mariadb import Mariadb
 from servers.nights import VOLUME
+from serving_of_tests import ANYWHERE, Serving, serving
 from site_of_tests import Site
 
 from db import usage
 from db.database import Database
 from lurge_types.config import DatabaseTable
-
-ANYWHERE = '[serve]\nlisten = "127.0.0.1:0"\n'
-
-
-class Serving:
-    """A server that runs, and who asks it."""
-
-    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
-        self.process = process
-        self.host = urlsplit(address).netloc
-
-    def get(self, path: str) -> tuple[int, str]:
-        """The status and the text of a page."""
-        connection = http.client.HTTPConnection(self.host, timeout=60)
-        connection.request("GET", path)
-        response = connection.getresponse()
-        text = response.read().decode()
-        connection.close()
-        return response.status, text
-
-    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Its exit status and its log."""
-        self.process.send_signal(number)
-        _, log = self.process.communicate(timeout=60)
-        return self.process.returncode, log
-
-
-@contextmanager
-def serving(site: Site) -> Iterator[Serving]:
-    process = site.start("serve")
-    assert process.stdout
-    assert process.stderr
-    line = process.stdout.readline()
-    assert line.startswith("http://127.0.0.1:"), process.stderr.read()
-    try:
-        yield Serving(process, line.strip())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
 
 
 @pytest.fixture
@@ -174,10 +129,9 @@ def test_a_page_that_is_being_made_is_sent_before_it_stops(site: Site, database:
             served.process.send_signal(signal.SIGTERM)
             client.settimeout(30)
             answer = b"".join(iter(lambda: client.recv(65536), b""))
-        served.process.communicate(timeout=60)
+        assert served.process.wait(60) == 0
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert answer.count(b"\r\n", answer.index(b"\r\n\r\n")) >= 40
-    assert served.process.returncode == 0
 
 
 def test_pages_show_the_old_or_the_new_rows_while_a_night_replaces_them(

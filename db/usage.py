@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from db import names, runs
 from db.database import Database
 from db.schema import lustre_usage, pi, report_run, unix_group, volume
-from lurge_types.forecasts import Forecast, History, Kept
+from lurge_types.forecasts import UNKNOWN, Forecast, History, Kept
 from lurge_types.names import Group
 from lurge_types.reports import GroupReport, Run
 from lurge_types.scans import Volume
@@ -126,8 +126,14 @@ def _columns(of: str, foretold: Forecast) -> dict[str, object]:
     }
 
 
-def _foretold(of: str, record: sql.Row[Any]) -> Forecast:
-    """The twin of `_columns`."""
+FORETOLD = tuple(
+    lustre_usage.c[name] for of in ("bytes", "inodes") for name in _columns(of, UNKNOWN)
+)
+"""What is foretold of both."""
+
+
+def foretold(of: str, record: sql.Row[Any]) -> Forecast:
+    """The twin of `_columns`, of a row with `FORETOLD`."""
     row = record._mapping
     return Forecast(
         method=row[f"method_{of}"] or "-",
@@ -168,8 +174,8 @@ def read(connection: Connection, volume_name: str, day: date) -> list[GroupRepor
             warning=row.warning_id,
             quota_used_bytes=row.quota_used_bytes,
             quota_used_inodes=row.quota_used_inodes,
-            foretold_bytes=_foretold("bytes", row),
-            foretold_inodes=_foretold("inodes", row),
+            foretold_bytes=foretold("bytes", row),
+            foretold_inodes=foretold("inodes", row),
         )
         for row in found
     ]
@@ -204,7 +210,7 @@ def imported(connection: Connection, volume_name: str, first: date, before: date
         .join(volume)
         .where(
             volume.c.scratch_disk == volume_name,
-            *_was_imported(),
+            *was_imported(),
             report_run.c.record_date >= first,
             report_run.c.record_date < before,
         )
@@ -212,7 +218,8 @@ def imported(connection: Connection, volume_name: str, first: date, before: date
     return sorted(days)
 
 
-def _was_imported() -> tuple[sql.ColumnElement[bool], ...]:
+def was_imported() -> tuple[sql.ColumnElement[bool], ...]:
+    """Of a day's run: its rows were counted by an older version."""
     return (
         report_run.c.report == "reporter",
         report_run.c.done == 1,
@@ -238,7 +245,7 @@ def last_used(connection: Connection, volume_name: str, before: date) -> Mapping
             lustre_usage.c.volume_id == volume_id,
             lustre_usage.c.record_date < before,
             ~sql.exists().where(
-                *_was_imported(),
+                *was_imported(),
                 report_run.c.volume_id == volume_id,
                 report_run.c.record_date == lustre_usage.c.record_date,
             ),

@@ -92,6 +92,13 @@ FULL = sql.case(
     else_=sql.func.coalesce(USE.full_inodes_likely, USE.full_bytes_likely),
 )
 
+COLUMNS = (
+    *(volume.c.scratch_disk, unix_group.c.gid, unix_group.c.group_name, pi.c.pi_name),
+    *(USE.used, USE.quota, USE.inodes, USE.quota_inodes, USE.last_modified),
+    *(USE.warning_id, USE.archived, USE.suspect, FULL, USE.record_date),
+)
+"""Those of a `GroupUse`."""
+
 SORTS: dict[str, sql.ColumnElement[Any]] = {
     "volume": volume.c.scratch_disk,
     "group": unix_group.c.group_name,
@@ -117,16 +124,7 @@ SORTS: dict[str, sql.ColumnElement[Any]] = {
 
 def read(connection: Connection, sight: Sight, wanted: Wanted, part: Part) -> Rows[GroupUse]:
     """A part of the table of groups."""
-    select = _select(
-        sight,
-        wanted,
-        volume.c.scratch_disk,
-        unix_group.c.gid,
-        unix_group.c.group_name,
-        pi.c.pi_name,
-        *(USE.used, USE.quota, USE.inodes, USE.quota_inodes, USE.last_modified),
-        *(USE.warning_id, USE.archived, USE.suspect, FULL, USE.record_date),
-    )
+    select = _select(sight, wanted, *COLUMNS)
     rows = take(connection, select, part, SORTS, (volume.c.scratch_disk, unix_group.c.gid))
     return Rows(map(GroupUse._make, rows), total(connection, _select(sight, wanted, USE.record_id)))
 
@@ -143,7 +141,8 @@ def of_volumes(connection: Connection, sight: Sight, today: date) -> Sequence[Vo
     return [VolumeUse(called, *map(int, numbers)) for called, *numbers in rows]
 
 
-def _select(sight: Sight, wanted: Wanted, *columns: Any) -> sql.Select[Any]:
+def current(sight: Sight, *columns: Any) -> sql.Select[Any]:
+    """What groups use on the newest date of each volume."""
     return (
         sql.select(*columns)
         .select_from(
@@ -162,14 +161,22 @@ def _select(sight: Sight, wanted: Wanted, *columns: Any) -> sql.Select[Any]:
             report_run.c.report == REPORT,
             report_run.c.current,
             limits.of_groups(sight),
-            *_conditions(wanted),
         )
     )
 
 
+def in_use(today: date) -> limits.Condition:
+    """Of a volume: it has not retired."""
+    return sql.or_(volume.c.retired.is_(None), volume.c.retired > today)
+
+
+def _select(sight: Sight, wanted: Wanted, *columns: Any) -> sql.Select[Any]:
+    return current(sight, *columns).where(*_conditions(wanted))
+
+
 def _conditions(wanted: Wanted) -> Iterator[limits.Condition]:
     if wanted.volume is None:
-        yield sql.or_(volume.c.retired.is_(None), volume.c.retired > wanted.today)
+        yield in_use(wanted.today)
     else:
         yield volume.c.scratch_disk == wanted.volume
     if wanted.group is not None:

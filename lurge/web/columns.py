@@ -9,7 +9,10 @@ from typing import Any, Literal
 from lurge_types.reports import WARNINGS
 from utils import show
 
-Kind = Literal["text", "path", "bytes", "count", "percent", "days", "date", "level", "flag", "cost"]
+Kind = (
+    Literal["text", "path", "shares", "bytes", "count", "percent", "days", "cost"]
+    | Literal["date", "level", "flag"]
+)
 
 Link = Callable[[Any], str | None]
 """Where a row's cell leads, if anywhere."""

@@ -10,13 +10,21 @@ from lurge.web.site import Site
 
 
 def add_forms(
-    app: Flask, site: Site, name: str, listing_of: Callable[..., Listing], below: str = ""
+    app: Flask,
+    site: Site,
+    name: str,
+    listing_of: Callable[..., Listing],
+    below: str = "",
+    *,
+    endpoint: str | None = None,
 ) -> None:
     """
     A table's downloads beside its page, and its JSON below /api.
 
-    below: the page's path, whose variables are what the table is made of.
+    below: the page's path, whose variables are what the table is made of. endpoint: what begins the
+    names of its routes, where another page has a table of the same name.
     """
+    called = endpoint or name
 
     def download(form: Form, **place: Any) -> Response:
         listing = listing_of(**place)
@@ -30,5 +38,5 @@ def add_forms(
         shown = site.look(lambda connection, sight: listing.shown(connection, sight, asked))
         return shown.as_json()
 
-    app.add_url_rule(f"{below}/{name}.<any(csv, tsv):form>", f"{name}.download", download)
-    app.add_url_rule(f"/api{below}/{name}", f"{name}.json", as_json)
+    app.add_url_rule(f"{below}/{name}.<any(csv, tsv):form>", f"{called}.download", download)
+    app.add_url_rule(f"/api{below}/{name}", f"{called}.json", as_json)

@@ -32,7 +32,7 @@ MIME: Mapping[Form, str] = {"csv": "text/csv", "tsv": "text/tab-separated-values
 
 Words = Annotated[str, Field(max_length=1000)]
 
-AnyAsked = TypeVar("AnyAsked", bound="Asked")
+AnyAsked = TypeVar("AnyAsked", bound=BaseModel)
 
 
 class Asked(BaseModel):

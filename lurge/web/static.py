@@ -1,6 +1,7 @@
 """What pages are made of in the browser: style, scripts, and plotly's own script from its wheel."""
 
 import gzip
+import re
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
@@ -12,6 +13,9 @@ from lurge.web.site import Site
 OPEN = frozenset({"static", "plotly"})
 """The endpoints that everybody may see."""
 
+STYLE_LOOKED_FOR = re.compile(rb'getElementById\("([0-9a-f]{64})"\)').findall
+"""Ids that bundlers make of a style that a script brings along."""
+
 FOR_A_YEAR = "public, max-age=31536000, immutable"
 
 
@@ -21,6 +25,7 @@ def add(app: Flask, site: Site) -> None:  # noqa: ARG001 - the same for all site
     # With the version in its name it never changes.
     app.add_url_rule(f"/plotly-{version('plotly')}.js", "plotly", _plotly)
     app.jinja_env.globals["version"] = version("lurge")
+    app.jinja_env.globals["plotly_styles"] = plotly_styles
 
 
 def _plotly() -> Response:
@@ -36,5 +41,14 @@ def _plotly() -> Response:
 @cache
 def _packed() -> bytes:
     """1.5 MB instead of 4.9."""
-    folder = resources.files("plotly") / "package_data"
-    return gzip.compress((folder / "plotly.min.js").read_bytes())
+    return gzip.compress(_script())
+
+
+@cache
+def plotly_styles() -> tuple[str, ...]:
+    """The ids of elements without which plotly puts styles of its maps into a page."""
+    return tuple(sorted({found.decode() for found in STYLE_LOOKED_FOR(_script())}))
+
+
+def _script() -> bytes:
+    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()

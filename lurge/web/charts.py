@@ -1,0 +1,62 @@
+"""What a chart over time may be asked for, and the links that ask for something else."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from db.sight.history import Of
+from utils.months import months_before
+
+Months = Literal["1", "3", "6", "12", "36", "all"]
+
+MONTHS: Mapping[Months, str] = {
+    "1": "1 month",
+    "3": "3 months",
+    "6": "6 months",
+    "12": "1 year",
+    "36": "3 years",
+    "all": "all",
+}
+"""In words."""
+
+EVER = date(1970, 1, 1)
+
+
+class ChartAsked(BaseModel):
+    """Which of the quotas, and how many months up to the newest date."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    of: Of = "bytes"
+    months: Months = "12"
+
+    def query(self, **changes: object) -> dict[str, object]:
+        """The URL's parameters, some of them changed; those that are as always are left out."""
+        return self.model_copy(update=changes).model_dump(exclude_defaults=True)
+
+    def since(self, newest: date) -> date:
+        """The first day that is shown."""
+        return EVER if self.months == "all" else months_before(newest, int(self.months))
+
+
+class Choice(NamedTuple):
+    """A link to the same chart of something else. chosen: it is what is shown."""
+
+    words: str
+    query: Mapping[str, object]
+    chosen: bool
+
+
+def of_choices(asked: ChartAsked) -> list[Choice]:
+    """Of bytes or of files."""
+    return [Choice(of, asked.query(of=of), of == asked.of) for of in get_args(Of)]
+
+
+def months_choices(asked: ChartAsked) -> list[Choice]:
+    """How long a time."""
+    return [
+        Choice(words, asked.query(months=months), months == asked.months)
+        for months, words in MONTHS.items()
+    ]

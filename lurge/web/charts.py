@@ -36,6 +36,10 @@ class ChartAsked(BaseModel):
         """The URL's parameters, some of them changed; those that are as always are left out."""
         return self.model_copy(update=changes).model_dump(exclude_defaults=True)
 
+    def chart(self) -> dict[str, object]:
+        """Those that the chart's data is asked for with."""
+        return self.model_dump(include=set(ChartAsked.model_fields), exclude_defaults=True)
+
     def since(self, newest: date) -> date:
         """The first day that is shown."""
         return EVER if self.months == "all" else months_before(newest, int(self.months))

@@ -19,7 +19,7 @@ from lurge.web.charts import ChartAsked, months_choices, of_choices
 from lurge.web.columns import Column, for_json, shown
 from lurge.web.downloads import add_forms
 from lurge.web.foretold import in_words
-from lurge.web.listing import Asked, Listing, parse
+from lurge.web.listing import LARGEST_NUMBER, Asked, Listing, parse
 from lurge.web.site import Site
 from lurge_types.forecasts import Forecast
 from lurge_types.reports import AGE_CLASSES, UNKNOWN_AGE
@@ -29,9 +29,6 @@ PATH = "/group/<volume>/<int(signed=True):gid>"
 
 FIRST_ROWS = 10
 """Of each table on the group's page; all rows are on pages of their own."""
-
-LARGEST_NUMBER = (1 << 63) - 1
-"""That a database knows."""
 
 UNSEEN = "no such group on this volume, or none of yours"
 

@@ -22,6 +22,9 @@ from lurge.web.columns import Column
 from lurge_types.sight import Sight
 from utils import tsv
 
+LARGEST_NUMBER = (1 << 63) - 1
+"""That a database knows."""
+
 MOST_ROWS = 500
 MOST_PAGES = 1_000_000
 IN_MEMORY = 1 << 20

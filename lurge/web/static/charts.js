@@ -102,7 +102,7 @@ const charts = (() => {
   /* A line where days end that were counted in another way. */
   const cutOver = (until) => ({
     shapes: [{ type: "line", x0: until, x1: until, y0: 0, y1: 1, yref: "paper", line: { color: colour("quiet"), dash: "dash", width: 1 } }],
-    annotations: [{ x: until, y: 1, yref: "paper", yanchor: "top", xanchor: "left", text: "imported until here", showarrow: false, font: { color: colour("quiet"), size: 12 } }],
+    annotations: [{ x: until, y: 0, yref: "paper", yanchor: "bottom", xanchor: "left", text: "imported until here", showarrow: false, font: { color: colour("quiet"), size: 12 } }],
   });
 
   kinds.history = ({ of, points, forecast, imported_until: until }) => {

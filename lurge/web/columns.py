@@ -1,6 +1,6 @@
 """The columns of a table: how a value is shown to people, and how it is written for programs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -17,6 +17,9 @@ Kind = (
 Link = Callable[[Any], str | None]
 """Where a row's cell leads, if anywhere."""
 
+Several = Callable[[Any], Iterable[tuple[str, str | None]]]
+"""The texts of a row's cell, each with where it leads, if anywhere."""
+
 NOTHING = "-"
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -29,7 +32,7 @@ FIGURES = frozenset({"bytes", "count", "percent", "days", "cost"})
 class Column:
     """
     key: the attribute of a row, and the column's name for programs. title: its name for people.
-    hint: what it means, where the title does not tell.
+    hint: what it means, where the title does not tell. shows: what people see instead of the value.
     """
 
     key: str
@@ -38,6 +41,7 @@ class Column:
     link: Link | None = None
     sortable: bool = True
     hint: str = ""
+    shows: Several | None = None
 
     @property
     def is_figure(self) -> bool:

@@ -156,10 +156,14 @@ const charts = (() => {
     element.textContent = words;
   };
 
-  const draw = (element, data) => {
+  /* A kind may say what a click does: `clicked` gets the number of what is clicked on. */
+  const draw = async (element, data) => {
     const made = kinds[element.dataset.chart](data);
     if (!made) return say(element, "Nothing is recorded of this time.");
-    return Plotly.react(element, made.data, made.layout, { displayModeBar: false, responsive: true });
+    await Plotly.react(element, made.data, made.layout, { displayModeBar: false, responsive: true });
+    if (!made.clicked) return;
+    element.removeAllListeners("plotly_treemapclick");
+    element.on("plotly_treemapclick", (event) => made.clicked(event.points[0].pointNumber));
   };
 
   const load = async (element) => {

@@ -25,7 +25,8 @@ def has_words(words: str, *columns: sql.ColumnElement[str | None]) -> Condition:
     return sql.and_(
         sql.true(),
         *(
-            sql.or_(*(sql.func.lower(column).contains(word, autoescape=True) for column in columns))
+            # Not LIKE: SQLite's reads no further than a NUL.
+            sql.or_(*(sql.func.instr(sql.func.lower(column), word) > 0 for column in columns))
             for word in words.lower().split()
         ),
     )

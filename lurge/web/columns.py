@@ -11,7 +11,7 @@ from utils import show
 
 Kind = (
     Literal["text", "path", "shares", "bytes", "count", "percent", "days", "cost"]
-    | Literal["date", "level", "flag"]
+    | Literal["date", "level", "flag", "links"]
 )
 
 Link = Callable[[Any], str | None]
@@ -116,5 +116,7 @@ def shown(kind: Kind, value: Any) -> str:  # noqa: PLR0911 - one for each kind
             return WARNINGS.get(value, str(value))
         case "flag":
             return "yes" if value else ""
+        case "links":
+            return "only the vault has it" if value == 1 else f"{value:,}"
         case _:
             return str(value)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.engine import Connection
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
@@ -27,6 +27,7 @@ LARGEST_NUMBER = (1 << 63) - 1
 
 MOST_ROWS = 500
 MOST_PAGES = 1_000_000
+MOST_WORDS = 10
 IN_MEMORY = 1 << 20
 """Bytes of a download that are kept in memory; more lie in a temporary file."""
 
@@ -35,22 +36,37 @@ MIME: Mapping[Form, str] = {"csv": "text/csv", "tsv": "text/tab-separated-values
 
 Words = Annotated[str, Field(max_length=1000)]
 
+
+def few(words: str) -> str:
+    """Words that are looked for in many rows, as they are. Raises ValueError."""
+    if len(words.split()) > MOST_WORDS:
+        raise ValueError(f"no more than {MOST_WORDS} words")
+    return words
+
+
+FewWords = Annotated[Words, AfterValidator(few)]
+
 AnyAsked = TypeVar("AnyAsked", bound=BaseModel)
 
 
-class Asked(BaseModel):
-    """What is asked of a table; its filters are added by subclasses."""
+class Query(BaseModel):
+    """What is asked of a page; its filters are added by subclasses."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sort: Words = ""
-    page: Annotated[int, Field(ge=1, le=MOST_PAGES)] = 1
     rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 50
 
     def query(self, **changes: object) -> dict[str, object]:
         """The URL's parameters, some of them changed; those that are as always are left out."""
         changed = self.model_copy(update=changes)
         return changed.model_dump(exclude_defaults=True)
+
+
+class Asked(Query):
+    """What is asked of a table that is sorted and has pages by their numbers."""
+
+    sort: Words = ""
+    page: Annotated[int, Field(ge=1, le=MOST_PAGES)] = 1
 
 
 def parse(model: type[AnyAsked], arguments: "MultiDict[str, str]") -> AnyAsked:
@@ -113,30 +129,46 @@ class Listing:
     def download(self, connection: Connection, sight: Sight, asked: Asked, form: Form) -> IO[bytes]:
         """All rows as a file, which is at its start; whoever gets it closes it."""
         found = self.read(connection, sight, asked, self.part(asked, everything=True))
-        lines = self._csv(found.rows) if form == "csv" else self._tsv(found.rows)
-        file = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - it is handed on
-        try:
-            file.writelines(line.encode("utf-8") for line in lines)
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
-        return file
+        return written(self.columns, found.rows, form)
 
-    def _tsv(self, rows: Iterable[object]) -> Iterator[str]:
-        keys = [column.key for column in self.columns]
-        return tsv.lines(keys, ([column.value(row) for column in self.columns] for row in rows))
 
-    def _csv(self, rows: Iterable[object]) -> Iterator[str]:
-        line = io.StringIO()
-        writer = csv.writer(line)
-        writer.writerow(column.key for column in self.columns)
-        for row in rows:
-            writer.writerow(column.for_spreadsheet(row) for column in self.columns)
-            yield line.getvalue()
-            line.seek(0)
-            line.truncate()
+def written(columns: Sequence[Column], rows: Iterable[object], form: Form) -> IO[bytes]:
+    """Rows as a file, which is at its start; whoever gets it closes it."""
+    return filed(_csv(columns, rows) if form == "csv" else _tsv(columns, rows))
+
+
+def filed(lines: Iterable[str]) -> IO[bytes]:
+    """Lines as a file, likewise."""
+    file = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - it is handed on
+    try:
+        file.writelines(line.encode("utf-8") for line in lines)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
+
+
+def as_json(columns: Sequence[Column], rows: Iterable[object]) -> list[dict[str, object]]:
+    """Rows for programs."""
+    return [{column.key: column.for_json(row) for column in columns} for row in rows]
+
+
+def _tsv(columns: Sequence[Column], rows: Iterable[object]) -> Iterator[str]:
+    keys = [column.key for column in columns]
+    return tsv.lines(keys, ([column.value(row) for column in columns] for row in rows))
+
+
+def _csv(columns: Sequence[Column], rows: Iterable[object]) -> Iterator[str]:
+    line = io.StringIO()
+    writer = csv.writer(line)
+    writer.writerow(column.key for column in columns)
+    for row in rows:
+        writer.writerow(column.for_spreadsheet(row) for column in columns)
         yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+    yield line.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +216,5 @@ class Shown:
         return {
             "total": self.total,
             "page": self.asked.page,
-            "rows": [
-                {column.key: column.for_json(row) for column in self.listing.columns}
-                for row in self.rows
-            ],
+            "rows": as_json(self.listing.columns, self.rows),
         }

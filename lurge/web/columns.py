@@ -11,7 +11,7 @@ from utils import show
 
 Kind = (
     Literal["text", "path", "shares", "bytes", "count", "percent", "days", "cost"]
-    | Literal["date", "level", "flag", "links"]
+    | Literal["date", "level", "flag", "links", "names"]
 )
 
 Link = Callable[[Any], str | None]
@@ -25,14 +25,18 @@ NOTHING = "-"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """With what a cell of text begins that spreadsheets would compute."""
 
+NAMES_SHOWN = 10
+"""How many names people see in a cell."""
+
 FIGURES = frozenset({"bytes", "count", "percent", "days", "cost"})
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """
-    key: the attribute of a row, and the column's name for programs. title: its name for people.
-    hint: what it means, where the title does not tell. shows: what people see instead of the value.
+    key: the column's name for programs. title: its name for people. hint: what it means, where the
+    title does not tell. of: the attribute of a row, where it is not called like the column.
+    shows: what people see instead of the value.
     """
 
     key: str
@@ -41,6 +45,7 @@ class Column:
     link: Link | None = None
     sortable: bool = True
     hint: str = ""
+    of: str | None = None
     shows: Several | None = None
 
     @property
@@ -50,7 +55,7 @@ class Column:
 
     def value(self, row: object) -> object:
         """What a program gets."""
-        return getattr(row, self.key)
+        return getattr(row, self.of or self.key)
 
     def shown(self, row: object) -> str:
         """What people see."""
@@ -116,6 +121,10 @@ def shown(kind: Kind, value: Any) -> str:  # noqa: PLR0911 - one for each kind
             return WARNINGS.get(value, str(value))
         case "flag":
             return "yes" if value else ""
+        case "names":
+            names = value.split(",")
+            more = len(names) - NAMES_SHOWN
+            return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
         case "links":
             return "only the vault has it" if value == 1 else f"{value:,}"
         case _:

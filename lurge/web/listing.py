@@ -59,7 +59,7 @@ class Query(BaseModel):
     def query(self, **changes: object) -> dict[str, object]:
         """The URL's parameters, some of them changed; those that are as always are left out."""
         changed = self.model_copy(update=changes)
-        return changed.model_dump(exclude_defaults=True)
+        return changed.model_dump(exclude_defaults=True, by_alias=True)
 
 
 class Asked(Query):

@@ -34,7 +34,7 @@ class CandidatesAsked(Asked):
 
 COLUMNS = (
     Column("volume", "volume", hint="and by rank"),
-    Column("rank", "rank", "count", hint="1 is the first to go, on its volume"),
+    Column("rank", "rank", hint="1 is the first to go, on its volume"),
     Column("class", "class", of="kind", sortable=False),
     Column("reason", "reason", sortable=False),
     Column("path", "path", "path", sortable=False),
@@ -45,7 +45,7 @@ COLUMNS = (
     Column("cold_percent", "cold share", "percent", sortable=False, hint="of the size"),
     Column("files", "files", "count", sortable=False),
     Column("last_used_days", "last used", "days", hint="days before the scan"),
-    Column("cost_per_month", "a month", "cost", hint="what it costs"),
+    Column("cost_per_month", "cost a month", "cost"),
     Column("real_path", "real path", "path", sortable=False),
 )
 
@@ -59,7 +59,7 @@ TOTALS = (
     Column("size_bytes", "size", "bytes"),
     Column("cold_bytes", "cold", "bytes"),
     Column("files", "files", "count"),
-    Column("cost_per_month", "a month", "cost"),
+    Column("cost_per_month", "cost a month", "cost"),
 )
 
 

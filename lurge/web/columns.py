@@ -11,7 +11,7 @@ from utils import show
 
 Kind = (
     Literal["text", "path", "shares", "bytes", "count", "percent", "days", "cost"]
-    | Literal["date", "level", "flag", "links", "names"]
+    | Literal["date", "level", "flag", "hard_links", "names"]
 )
 
 Link = Callable[[Any], str | None]
@@ -125,7 +125,7 @@ def shown(kind: Kind, value: Any) -> str:  # noqa: PLR0911 - one for each kind
             names = value.split(",")
             more = len(names) - NAMES_SHOWN
             return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
-        case "links":
+        case "hard_links":
             return "only the vault has it" if value == 1 else f"{value:,}"
         case _:
             return str(value)

@@ -96,7 +96,9 @@ COLUMNS = (
     Column("uid", "uid"),
     Column("size_bytes", "size", "bytes"),
     Column("last_modified", "last modified", "date"),
-    Column("links", "names", "links", hint="how many names the file has, with that in the vault"),
+    Column(
+        "links", "names", "hard_links", hint="how many names the file has, with that in the vault"
+    ),
     Column("first_seen", "first seen", "date", hint="the day from which on it is in the vault so"),
 )
 

@@ -95,7 +95,7 @@ VAULT = (
     f"concat('/lustre/scratch', {VOLUME}, '/projects/team', {PLACE}, '/', repeat('x', 60), '/', "
     f"seq), 'real', unhex(sha2(seq, 256)), seq, 1 + (seq mod 3 > 0), {PLACE}, "
     f"if(seq mod 50, 1, 2), 1000, {VOLUME}, seq mod {{users}} + 1, r.run_id, '2026-01-01', "
-    "if(seq mod 4, null, '2026-06-01'), unhex(sha2(seq, 256)) "
+    "if(seq mod 7, null, '2026-06-01'), unhex(sha2(seq, 256)) "
     f"from seq_{{first}}_to_{{to}} join newest r on r.volume_id = {VOLUME} "
     "and r.report = 'puppeteer'",
 )

@@ -72,6 +72,17 @@ class GroupUse(NamedTuple):
         return None if self.full is None else (self.full - self.record_date).days
 
 
+class Figures(NamedTuple):
+    """
+    Of a group on a volume: bytes used, their quota, inodes, their quota; None where there is none.
+    """
+
+    volume: str
+    group: str
+    gid: int
+    figures: tuple[int | None, ...]
+
+
 class VolumeUse(NamedTuple):
     """What groups use on a volume, and how many of them are of each level."""
 
@@ -127,6 +138,16 @@ def read(connection: Connection, sight: Sight, wanted: Wanted, part: Part) -> Ro
     select = _select(sight, wanted, *COLUMNS)
     rows = take(connection, select, part, SORTS, (volume.c.scratch_disk, unix_group.c.gid))
     return Rows(map(GroupUse._make, rows), total(connection, _select(sight, wanted, USE.record_id)))
+
+
+def figures(connection: Connection, sight: Sight, today: date) -> Sequence[Figures]:
+    """What all groups use on volumes that are in use, by volume and gid."""
+    owner = volume.c.scratch_disk, unix_group.c.group_name, unix_group.c.gid
+    told = USE.used, USE.quota, USE.inodes, USE.quota_inodes
+    rows = connection.execute(
+        _select(sight, Wanted(today), *owner, *told).order_by(owner[0], owner[2])
+    )
+    return [Figures(*row[:3], figures=tuple(row[3:])) for row in rows]
 
 
 def of_volumes(connection: Connection, sight: Sight, today: date) -> Sequence[VolumeUse]:

@@ -1,15 +1,14 @@
 """A forecast in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 from lurge.web.columns import Kind, shown
 from lurge_types.forecasts import Forecast, Method
 
-METHODS: dict[Method, str] = {
+METHODS: Mapping[Method, str] = {
     "theil-sen": "Theil-Sen, the median of all slopes of the last weeks",
     "two-point": "the line through two points",
-    "no-change": "no change",
 }
 
 WITHIN = "within five years"
@@ -32,6 +31,8 @@ def in_words(foretold: Forecast, kind: Kind, quota: int | None, today: date) -> 
 def _parts(foretold: Forecast, kind: Kind, quota: int | None, today: date) -> Iterator[str]:
     if foretold.method == "-":
         yield "Nothing is foretold: there are too few records"
+    elif foretold.method == "no-change":
+        yield "No change is foretold: so the group's past was foretold best"
     else:
         yield f"{_rate(foretold.rate, kind)} (by {METHODS[foretold.method]})"
     if not quota:

@@ -1,61 +1,35 @@
-"""For Prometheus: what each group uses, and how old that is."""
+"""
+For Prometheus: what each group uses, and how old that is, in its text format.
+
+Written here and not by Prometheus' own library, which takes 90 ms for 5,000 groups instead of 15:
+https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from flask import Flask, Response, request
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from sqlalchemy.engine import Connection
 
 from db.sight import groups, volumes
-from db.sight.groups import GroupUse, Wanted
-from db.sight.part import Part
+from db.sight.groups import Figures
 from db.sight.volumes import Scanned
 from lurge.web.site import Site
 from lurge_types.sight import Sight
 
-FIGURES = {
-    "lurge_used_bytes": ("What a group uses on a volume.", "used_bytes"),
-    "lurge_quota_bytes": ("What it may use; nothing where there is no quota.", "quota_bytes"),
-    "lurge_files": ("Its inodes: files, directories and links.", "inodes"),
-    "lurge_quota_files": ("How many it may have; nothing without a quota.", "quota_inodes"),
+FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+
+USES: Mapping[str, str] = {
+    "lurge_used_bytes": "What a group uses on a volume.",
+    "lurge_quota_bytes": "What it may use; nothing where there is no quota.",
+    "lurge_files": "Its inodes: files, directories and links.",
+    "lurge_quota_files": "How many it may have; nothing without a quota.",
 }
-"""Of each metric: what it tells, and which field of a group's use it is."""
+"""What each metric tells, in the order of the figures of a group."""
 
-
-class Measured(Collector):
-    """All metrics, as the library asks for them."""
-
-    def __init__(self, uses: Sequence[GroupUse], scans: Sequence[Scanned], now: datetime) -> None:
-        self._uses = uses
-        self._scans = scans
-        self._now = now
-
-    def collect(self) -> Iterable[Metric]:
-        """A family for each metric."""
-        for name, (words, field) in FIGURES.items():
-            yield self._figures(name, words, field)
-        age = GaugeMetricFamily(
-            "lurge_data_age_seconds",
-            "Since the newest scan of a volume that a report was made of.",
-            labels=["volume", "report"],
-        )
-        for each in self._scans:
-            seconds = (self._now - each.scan_time).total_seconds()
-            age.add_metric([each.volume, each.report], seconds)
-        yield age
-
-    def _figures(self, name: str, words: str, field: str) -> Metric:
-        family = GaugeMetricFamily(name, words, labels=["volume", "group", "gid"])
-        for use in self._uses:
-            value = getattr(use, field)
-            if value is not None:
-                family.add_metric([use.volume, use.group, str(use.gid)], value)
-        return family
+AGE = "lurge_data_age_seconds"
+AGE_TELLS = "Since the newest scan of a volume that a report was made of."
 
 
 def add(app: Flask, site: Site) -> None:
@@ -64,16 +38,51 @@ def add(app: Flask, site: Site) -> None:
     def page() -> Response:
         today = site.today()
 
-        def read(connection: Connection, sight: Sight) -> Measured:
-            uses = groups.read(connection, sight, Wanted(today), Part("volume"))
-            now = datetime.now(UTC).replace(tzinfo=None)
-            return Measured(list(uses.rows), volumes.scans(connection, today), now)
+        def read(
+            connection: Connection, sight: Sight
+        ) -> tuple[Sequence[Figures], Sequence[Scanned]]:
+            return groups.figures(connection, sight, today), volumes.scans(connection, today)
 
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(site.look(read))
-        return _packed(generate_latest(registry))
+        uses, scans = site.look(read)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        return _packed("\n".join([*_uses(uses), *_ages(scans, now), ""]).encode())
 
     app.add_url_rule("/metrics", "metrics", page)
+
+
+def _uses(uses: Sequence[Figures]) -> Iterator[str]:
+    labels = [_labels(volume=use.volume, group=use.group, gid=str(use.gid)) for use in uses]
+    for place, (name, tells) in enumerate(USES.items()):
+        yield from _head(name, tells)
+        for label, use in zip(labels, uses, strict=True):
+            if (figure := use.figures[place]) is not None:
+                yield f"{name}{label} {figure}"
+
+
+def _ages(scans: Sequence[Scanned], now: datetime) -> Iterator[str]:
+    yield from _head(AGE, AGE_TELLS)
+    for each in scans:
+        seconds = (now - each.scan_time).total_seconds()
+        yield f"{AGE}{_labels(volume=each.volume, report=each.report)} {seconds:.0f}"
+
+
+def _head(name: str, tells: str) -> Iterator[str]:
+    yield f"# HELP {name} {tells}"
+    yield f"# TYPE {name} gauge"
+
+
+def _labels(**values: str) -> str:
+    r"""
+    Labels as the format has them.
+
+    >>> print(_labels(volume="s1", group='a"b\\'))
+    {volume="s1",group="a\"b\\"}
+    """
+    escaped = (
+        '{}="{}"'.format(key, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
+        for key, value in values.items()
+    )
+    return f"{{{','.join(escaped)}}}"
 
 
 def _packed(text: bytes) -> Response:
@@ -82,4 +91,4 @@ def _packed(text: bytes) -> Response:
     if request.accept_encodings["gzip"] > 0:
         headers["Content-Encoding"] = "gzip"
         text = gzip.compress(text, 1)
-    return Response(text, headers=headers, content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(text, headers=headers, content_type=FORMAT)

@@ -186,7 +186,10 @@ def pages(chance: random.Random, group: int) -> Iterator[tuple[str, str]]:
     yield "directories", "/directories"
     yield "directories of a volume", f"/directories/{volume}"
     yield "directories of a project", f"/directories/{volume}/{base}"
-    yield "user", f"/user/{chance.randint(1, GROUPS * USERS_EACH)}"
+    yield (
+        "user",
+        f"/user/{(group * USERS_EACH + chance.randint(1, USERS_EACH)) % (GROUPS * USERS_EACH) + 1}",
+    )
     yield "vault, by path", "/vault" + query(path=under)
     yield "vault, by a wide path", "/vault" + query(path="/lustre/")
     yield "vault, by action", "/vault" + query(action="Archive")
@@ -299,7 +302,8 @@ def main() -> None:
         with server.administrator() as connection:
             connection.exec_driver_sql("use lurge")
             fill(connection, options.part)
-        for [name] in server.execute("show full tables in lurge where table_type = 'BASE TABLE'"):
+        tables = "show full tables in lurge where table_type = 'BASE TABLE'"
+        for name, _ in server.execute(tables):
             server.execute(f"analyze table lurge.`{name}`")
         process, port = start(Path(folder), server)
         print(f"warm-up: {json.dumps({'port': port, 'database': server.port})}", flush=True)

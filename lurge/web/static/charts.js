@@ -40,6 +40,10 @@ const charts = (() => {
     ...more,
   });
 
+  /* A fortnight around a single day, of which plotly would show a millisecond. */
+  const around = ([first, ...others]) =>
+    others.length ? {} : { range: [text(day(first) - 7 * DAY), text(day(first) + 7 * DAY)] };
+
   /* The layout of a chart over time. */
   const overTime = (of, more) =>
     layout({
@@ -121,7 +125,7 @@ const charts = (() => {
       traces.push({ x: suspect.map((point) => point.date), y: suspect.map((point) => point.used / by), name: "suspect", mode: "markers", marker: { color: colour("so-so"), symbol: "x", size: 9 }, ...hover });
     const first = x[0];
     const newest = points[points.length - 1];
-    if (!forecast) return { data: traces, layout: { ...overTime(scale), ...(until ? cutOver(until) : {}) } };
+    if (!forecast) return { data: traces, layout: { ...overTime(scale, around(x)), ...(until ? cutOver(until) : {}) } };
     const end = horizon(first, newest.date, [forecast.likely, forecast.earliest, forecast.latest]);
     const quota = traces.find((trace) => trace.name === "quota");
     if (quota && newest.quota !== null) {
@@ -147,7 +151,7 @@ const charts = (() => {
       line: { color: series(number), width: 1 },
       hovertemplate: `%{y:${scale.format}} ${scale.name}`,
     }));
-    return { data, layout: overTime(scale) };
+    return { data, layout: overTime(scale, around(dates)) };
   };
 
   const say = (element, words) => {

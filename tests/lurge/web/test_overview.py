@@ -1,6 +1,7 @@
 """The overview tells each visitor of their groups: sorted, filtered, page by page, for programs."""
 
 import csv
+import gzip
 import json
 import re
 from datetime import date, timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from pages_of_tests import Pages, pages
+from pages_of_tests import ADMIN, Pages, pages
 from servers import nights
 from servers.nights import DAY, VOLUME
 
@@ -238,6 +239,10 @@ def test_wrong_parameters_are_told_in_words(site: Pages, query: str, words: str)
 def test_metrics_tell_what_groups_use_and_how_old_that_is(database: Database, site: Pages) -> None:
     store(database, [nights.row(nights.group(1, name='a"b\\'), quota_bytes=None)])
     text = site.page("/metrics")
-    assert 'lurge_used_bytes{gid="1",group="a\\"b\\\\",volume="scratch1"} 1.073741824e+09' in text
+    assert 'lurge_used_bytes{volume="scratch1",group="a\\"b\\\\",gid="1"} 1073741824\n' in text
     assert "lurge_quota_bytes{" not in text
-    assert 'lurge_data_age_seconds{report="reporter",volume="scratch1"} ' in text
+    assert 'lurge_data_age_seconds{volume="scratch1",report="reporter"} ' in text
+    packed = site.client.get(
+        "/metrics", headers={"X-Remote-User": ADMIN, "Accept-Encoding": "gzip"}
+    )
+    assert gzip.decompress(packed.data).count(b"lurge_used_bytes{") == 1

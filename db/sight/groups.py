@@ -74,7 +74,9 @@ class GroupUse(NamedTuple):
 
 class Figures(NamedTuple):
     """
-    Of a group on a volume: bytes used, their quota, inodes, their quota; None where there is none.
+    What a group uses on a volume, and may use.
+
+    figures: bytes and their quota, inodes and theirs; None where there is no quota.
     """
 
     volume: str
@@ -143,11 +145,11 @@ def read(connection: Connection, sight: Sight, wanted: Wanted, part: Part) -> Ro
 def figures(connection: Connection, sight: Sight, today: date) -> Sequence[Figures]:
     """What all groups use on volumes that are in use, by volume and gid."""
     owner = volume.c.scratch_disk, unix_group.c.group_name, unix_group.c.gid
-    told = USE.used, USE.quota, USE.inodes, USE.quota_inodes
+    numbers = USE.used, USE.quota, USE.inodes, USE.quota_inodes
     rows = connection.execute(
-        _select(sight, Wanted(today), *owner, *told).order_by(owner[0], owner[2])
+        _select(sight, Wanted(today), *owner, *numbers).order_by(owner[0], owner[2])
     )
-    return [Figures(*row[:3], figures=tuple(row[3:])) for row in rows]
+    return [Figures(name, group, gid, tuple(told)) for name, group, gid, *told in rows]
 
 
 def of_volumes(connection: Connection, sight: Sight, today: date) -> Sequence[VolumeUse]:

@@ -19,6 +19,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 SQLITE_WAITS_SECONDS = 30
 INIT_WAITS_SECONDS = 60
 CONNECT_SECONDS = 10
+CONNECTIONS = 5
 SILENT_SECONDS = 120
 """More than a server lets a statement wait for a lock: 50 by default."""
 
@@ -55,6 +56,7 @@ class Database:
 
     url: `sqlite:///FILE` or `mysql+pymysql://user@host/name`, without a password.
     user: instead of the url's.
+    connections: how many are kept, for as many threads. connect_seconds: how long one may take.
     silent_seconds: a server that lets a statement wait for so long is taken for lost; None for
         statements that may take hours.
     waiting: told in words, once for each loss, that the database is being waited for.
@@ -70,14 +72,22 @@ class Database:
         password: str | None = None,
         retry_seconds: float = 300,
         silent_seconds: float | None = SILENT_SECONDS,
+        connect_seconds: int = CONNECT_SECONDS,
+        connections: int = CONNECTIONS,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         address = sql.make_url(url)
         self.name = address.render_as_string(hide_password=True)
         self._engine = (
-            _sqlite(address, min(SQLITE_WAITS_SECONDS, retry_seconds))
+            _sqlite(address, min(SQLITE_WAITS_SECONDS, retry_seconds), connections)
             if address.drivername == "sqlite"
-            else _mysql(address, user, password, silent_seconds)
+            else _mysql(
+                address.set(username=user or address.username, password=password),
+                connections,
+                connect_timeout=connect_seconds,
+                read_timeout=silent_seconds,
+                write_timeout=silent_seconds,
+            )
         )
         # What a transaction of SQLite sees is of one moment as it is.
         still = {} if address.drivername == "sqlite" else {"isolation_level": "REPEATABLE READ"}
@@ -102,7 +112,9 @@ class Database:
 
     def read(self, act: Callable[[Connection], T]) -> T:
         """
-        Read, without a lock; all statements see the rows of one moment, whatever others change.
+        Read; all statements see the rows of one moment, whatever others change meanwhile.
+
+        Nobody is locked out, but that SQLite lets nobody commit until all is read.
 
         Raises DatabaseFailed, as `transaction` does.
         """
@@ -177,11 +189,10 @@ class Database:
         return DatabaseFailed(f"{self.name}: {why}: see that it is there and run again")
 
 
-def _mysql(
-    address: sql.URL, user: str | None, password: str | None, silent_seconds: float | None
-) -> Engine:
+def _mysql(address: sql.URL, connections: int, **seconds: float | None) -> Engine:
     return sql.create_engine(
-        address.set(username=user or address.username, password=password),
+        address,
+        pool_size=connections,
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         hide_parameters=True,
@@ -189,14 +200,12 @@ def _mysql(
             "charset": "utf8mb4",
             "sql_mode": SQL_MODE,
             "init_command": f"SET SESSION group_concat_max_len = {LONGEST_LIST}",
-            "connect_timeout": CONNECT_SECONDS,
-            "read_timeout": silent_seconds,
-            "write_timeout": silent_seconds,
+            **seconds,
         },
     )
 
 
-def _sqlite(address: sql.URL, busy_seconds: float) -> Engine:
+def _sqlite(address: sql.URL, busy_seconds: float, connections: int) -> Engine:
     """
     SQLite with foreign keys, waiting for who else is writing.
 
@@ -207,6 +216,7 @@ def _sqlite(address: sql.URL, busy_seconds: float) -> Engine:
         _make_folder(Path(address.database).parent)
     engine = sql.create_engine(
         address,
+        pool_size=connections,
         hide_parameters=True,
         connect_args={"timeout": busy_seconds, "isolation_level": None},
     )

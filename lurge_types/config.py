@@ -56,7 +56,7 @@ LEAST_BUDGET = 16 << 20
 """Bytes with which a thread still splits lines off into members of a useful size."""
 
 MAX_PORT = 65_535
-MOST_REMEMBERED = 3600
+LONGEST_REMEMBERED_SECONDS = 3600
 """Seconds after which whoever has left a group at last sees nothing of it any more."""
 
 LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]+)):([0-9]{1,5})", re.ASCII).fullmatch
@@ -284,7 +284,7 @@ class LdapTable(Table):
     @classmethod
     def _hidden(cls, dn: str | None, info: ValidationInfo) -> str | None:
         host = urlsplit(info.data.get("url", "")).hostname or ""
-        if dn is not None and _in_the_clear(info) and not _loopback(host):
+        if dn is not None and _in_the_clear(info) and not is_loopback(host):
             raise ValueError(
                 "its password would cross the network in the clear: use ldaps:// or "
                 "start_tls = true"
@@ -304,7 +304,8 @@ def _in_the_clear(info: ValidationInfo) -> bool:
     return info.data.get("url", "").startswith("ldap:") and info.data.get("start_tls") is False
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is one by which only this machine is reached."""
     """Whether a name or address is that of this host itself, whom no network lies before."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -583,7 +584,9 @@ class ServeTable(Table):
     user_header: Annotated[str, AfterValidator(_header)] = "X-Remote-User"
     proxies: tuple[Annotated[IpNetwork, BeforeValidator(_network)], ...] = ()
     admin_groups: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    remember_seconds: Annotated[float, Field(strict=True, ge=0, le=MOST_REMEMBERED)] = 300
+    remember_seconds: Annotated[float, Field(strict=True, ge=0, le=LONGEST_REMEMBERED_SECONDS)] = (
+        300
+    )
     threads: Annotated[int, Field(strict=True, ge=1, le=64)] = 8
 
     @property
@@ -616,7 +619,7 @@ class ServeTable(Table):
     @classmethod
     def _guarded(cls, auth: str, info: ValidationInfo) -> str:
         listen = info.data.get("listen")
-        if auth == "none" and listen and not _loopback(_host_of(listen)):
+        if auth == "none" and listen and not is_loopback(_host_of(listen)):
             raise ValueError(
                 '"none" shows everything to whoever gets there: listen at localhost, 127.0.0.1 '
                 'or [::1], or set auth = "proxy"'

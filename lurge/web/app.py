@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, Response, g, render_template, request, url_for
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 
 from db.database import DatabaseFailed
@@ -24,10 +25,12 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
-    "Cache-Control": "private, no-cache",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+
+ONES_OWN = "private, no-cache"
+"""What a browser, and nobody else, may keep and has to ask about again."""
 
 AGAIN_SECONDS = 30
 """After which a page that could not be made is asked for again."""
@@ -35,10 +38,17 @@ AGAIN_SECONDS = 30
 AWAY = (DatabaseFailed, NamesMissing)
 
 
+class InOrder(DefaultJSONProvider):
+    """JSON whose keys stay in the order of columns, and of what is largest."""
+
+    sort_keys = False
+
+
 def make_app(site: Site, log: Log) -> Flask:
     """All pages of a site; a line is logged for each request."""
     app = Flask(__name__)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.json = InOrder(app)
     app.jinja_env.globals["url"] = _url
     app.jinja_env.filters["shown"] = lambda value, kind: shown(kind, value)
     app.url_map.strict_slashes = False
@@ -46,7 +56,7 @@ def make_app(site: Site, log: Log) -> Flask:
     app.after_request(lambda response: _leave(response, log))
     app.register_error_handler(HTTPException, _refused)
     for kind in AWAY:
-        app.register_error_handler(kind, _away)
+        app.register_error_handler(kind, lambda error: _away(error, log))
     app.register_error_handler(Exception, lambda error: _bug(error, log))
     for pages in (overview, group, directories, person, vault, candidates, metrics, static):
         pages.add(app, site)
@@ -60,14 +70,14 @@ def _url(endpoint: str, *parameters: Mapping[str, Any]) -> str:
 
 def _enter(site: Site) -> None:
     g.started = time.perf_counter()
-    if request.endpoint not in static.OPEN:
+    if request.endpoint not in static.KEPT:
+        g.login = site.visitors.login(request)
         g.visitor = site.visitors.of(request)
 
 
 def _leave(response: Response, log: Log) -> Response:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    seen = g.get("visitor")
+    response.headers.update(HEADERS)
+    response.headers["Cache-Control"] = static.KEPT.get(request.endpoint or "", ONES_OWN)
     log.info(
         "request",
         method=request.method,
@@ -75,7 +85,7 @@ def _leave(response: Response, log: Log) -> Response:
         status=response.status_code,
         ms=round((time.perf_counter() - g.started) * 1000, 1),
         bytes=response.content_length,
-        user=seen.login if seen else None,
+        user=g.get("login"),
         address=request.remote_addr,
     )
     return response
@@ -91,8 +101,11 @@ def _refused(error: HTTPException) -> Response:
     return _told(error.code or 500, error.name, error.description or "", dict(error.get_headers()))
 
 
-def _away(error: Exception) -> Response:
-    words = f"{error}. This page asks again by itself."
+def _away(error: Exception, log: Log) -> Response:
+    """Visitors need not know where the database is, and what it says."""
+    log.error("away", why=str(error))
+    whoever = "database" if isinstance(error, DatabaseFailed) else "directory of users and groups"
+    words = f"The {whoever} does not answer as it should. This page asks again by itself."
     headers = {"Retry-After": str(AGAIN_SECONDS), "Refresh": str(AGAIN_SECONDS)}
     return _told(503, "Not available now", words, headers)
 

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import IO, Literal
 
-from flask import Flask, Response, render_template, request, send_file
+from flask import Flask, Response, render_template, request
 from pydantic import Field
 from sqlalchemy.engine import Connection
 
@@ -11,7 +11,7 @@ from db.sight import candidates, volumes
 from db.sight.candidates import ShownCandidate, Wanted
 from db.sight.part import Part, Rows
 from lurge.web.columns import Column
-from lurge.web.downloads import add_forms
+from lurge.web.downloads import add_forms, attached
 from lurge.web.listing import Asked, FewWords, Listing, Shown, Words, as_json, filed, parse
 from lurge.web.site import Site
 from lurge_types.candidates import KINDS
@@ -111,7 +111,7 @@ def add(app: Flask, site: Site) -> None:
             return filed(f"{row.real_path}\n" for row in found.rows)
 
         name = "candidates.txt"
-        return send_file(site.look(read), "text/plain", as_attachment=True, download_name=name)
+        return attached(site.look(read), "text/plain", name)
 
     app.add_url_rule("/candidates", "candidates", page)
     app.add_url_rule("/candidates.txt", "candidates.paths", paths)

@@ -1,12 +1,22 @@
 """The routes of a table: the same rows as CSV, as TSV and as JSON."""
 
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from flask import Flask, Response, request, send_file
 
 from lurge.web.listing import MIME, Form, Listing, parse
 from lurge.web.site import Site
+
+
+def attached(file: IO[bytes], mimetype: str, name: str) -> Response:
+    """A file that a browser saves; it is closed when it is sent."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    answer = send_file(file, mimetype, as_attachment=True, download_name=name)
+    answer.content_length = size
+    return answer
 
 
 def add_forms(
@@ -30,7 +40,7 @@ def add_forms(
         listing = listing_of(**place)
         asked = parse(listing.asked, request.args)
         file = site.look(lambda connection, sight: listing.download(connection, sight, asked, form))
-        return send_file(file, MIME[form], as_attachment=True, download_name=f"{name}.{form}")
+        return attached(file, MIME[form], f"{name}.{form}")
 
     def as_json(**place: Any) -> dict[str, object]:
         listing = listing_of(**place)

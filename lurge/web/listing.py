@@ -127,13 +127,13 @@ class Listing:
         return Shown(self, asked, part, list(found.rows), found.total)
 
     def download(self, connection: Connection, sight: Sight, asked: Asked, form: Form) -> IO[bytes]:
-        """All rows as a file, which is at its start; whoever gets it closes it."""
+        """All rows as a file, which whoever gets it closes."""
         found = self.read(connection, sight, asked, self.part(asked, everything=True))
         return written(self.columns, found.rows, form)
 
 
 def written(columns: Sequence[Column], rows: Iterable[object], form: Form) -> IO[bytes]:
-    """Rows as a file, which is at its start; whoever gets it closes it."""
+    """Rows as a file, which whoever gets it closes."""
     return filed(_csv(columns, rows) if form == "csv" else _tsv(columns, rows))
 
 
@@ -141,11 +141,11 @@ def filed(lines: Iterable[str]) -> IO[bytes]:
     """Lines as a file, likewise."""
     file = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - it is handed on
     try:
-        file.writelines(line.encode("utf-8") for line in lines)
+        for line in lines:  # all at once they would lie in memory before they are counted
+            file.write(line.encode("utf-8"))
     except BaseException:
         file.close()
         raise
-    file.seek(0)
     return file
 
 

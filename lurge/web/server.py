@@ -24,7 +24,9 @@ from utils.log import Log
 WAITS_SECONDS = 2
 """How long a page waits for a database that is away or busy."""
 
-SILENT_SECONDS = 20
+CONNECT_SECONDS = 3
+
+SILENT_SECONDS = 10
 """For how long a statement may say nothing."""
 
 STOPS_WITHIN_SECONDS = 15
@@ -44,6 +46,8 @@ def run(config: Config, log: Log, ready: Callable[[str], None]) -> None:
         password=config_file.password(config.database),
         retry_seconds=WAITS_SECONDS,
         silent_seconds=SILENT_SECONDS,
+        connect_seconds=CONNECT_SECONDS,
+        connections=config.serve.threads,
     )
     try:
         database.check(make=False)
@@ -76,9 +80,10 @@ def serve(app: Flask, table: ServeTable, ready: Callable[[str], None]) -> None:
             ident="lurge",
             clear_untrusted_proxy_headers=True,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError where nobody knows the host
+        why = getattr(error, "strerror", None) or error
         raise ConfigWrong(
-            f"serve.listen: {table.listen}: {error.strerror}: name another address or port"
+            f"serve.listen: {table.listen}: {why}: name another address or port"
         ) from error
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -89,7 +94,8 @@ def serve(app: Flask, table: ServeTable, ready: Callable[[str], None]) -> None:
         if stop.is_set():
             deadline = min(deadline, time.monotonic() + STOPS_WITHIN_SECONDS)
             for listener in _listeners(sockets):
-                listener.close()
+                # Its own `close` would take the pipe from threads that still answer.
+                wasyncore.dispatcher.close(listener)
             if not any(map(_is_busy, sockets.values())):
                 break
         wasyncore.loop(LOOKS_EVERY_SECONDS, map=sockets, count=1)

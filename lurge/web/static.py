@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
@@ -10,19 +11,20 @@ from flask import Flask, Response, request
 
 from lurge.web.site import Site
 
-OPEN = frozenset({"static", "plotly"})
-"""The endpoints that everybody may see."""
+KEPT: Mapping[str, str] = {
+    "static": "public, max-age=3600",
+    # With the version in its name it never changes.
+    "plotly": "public, max-age=31536000, immutable",
+}
+"""The endpoints that everybody may see, and for how long browsers keep what they have got."""
 
 STYLE_LOOKED_FOR = re.compile(rb'getElementById\("([0-9a-f]{64})"\)').findall
 """Ids that bundlers make of a style that a script brings along."""
 
-FOR_A_YEAR = "public, max-age=31536000, immutable"
-
 
 def add(app: Flask, site: Site) -> None:  # noqa: ARG001 - the same for all sites
     """Plotly's script; what lies in the folder `static` is there already."""
-    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600
-    # With the version in its name it never changes.
+    _packed()  # the first visitor need not wait for it
     app.add_url_rule(f"/plotly-{version('plotly')}.js", "plotly", _plotly)
     app.jinja_env.globals["version"] = version("lurge")
     app.jinja_env.globals["plotly_styles"] = plotly_styles
@@ -30,7 +32,7 @@ def add(app: Flask, site: Site) -> None:  # noqa: ARG001 - the same for all site
 
 def _plotly() -> Response:
     script = _packed()
-    headers = {"Cache-Control": FOR_A_YEAR, "Vary": "Accept-Encoding"}
+    headers = {"Vary": "Accept-Encoding"}
     if request.accept_encodings["gzip"] > 0:
         headers["Content-Encoding"] = "gzip"
     else:

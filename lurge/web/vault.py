@@ -4,7 +4,7 @@ import base64
 from datetime import date
 from typing import IO, Annotated
 
-from flask import Flask, Response, render_template, request, send_file, url_for
+from flask import Flask, Response, render_template, request, url_for
 from pydantic import AfterValidator, Field
 from sqlalchemy.engine import Connection
 
@@ -12,6 +12,7 @@ from db.schema import PATH_START
 from db.sight import vaults, volumes
 from db.sight.vaults import KeptFile, Page, Place, Stretch, Wanted
 from lurge.web.columns import Column
+from lurge.web.downloads import attached
 from lurge.web.listing import MIME, Form, Query, Words, as_json, few, parse, written
 from lurge.web.site import Site, visitor
 from lurge_types.sight import Sight
@@ -140,7 +141,7 @@ def add(app: Flask, site: Site) -> None:
             return written(COLUMNS, files, form)
 
         name = f"vault.{form}"
-        return send_file(site.look(read), MIME[form], as_attachment=True, download_name=name)
+        return attached(site.look(read), MIME[form], name)
 
     def for_programs() -> dict[str, object]:
         of = asked()

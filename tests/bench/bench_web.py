@@ -292,7 +292,6 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--rate", type=float, default=10)
-    parser.add_argument("--keep", action="store_true", help="let all of it run until a key")
     options = parser.parse_args()
     with private_mariadb(*SETTINGS) as server, tempfile.TemporaryDirectory() as folder:
         server.execute("create database lurge")
@@ -310,8 +309,6 @@ def main() -> None:
         load(port, options.rate, min(30, options.seconds))
         show(load(port, options.rate, options.seconds))
         print(f"\nmemory of the server at most: {memory(process)}")
-        if options.keep:
-            input()
         process.terminate()
         process.wait()
         print(f"it stopped with status {process.returncode}")

@@ -287,4 +287,5 @@ def test_pages_are_whole_without_scripts(open_: Open, places: dict[str, str]) ->
     window = open_(java_script_enabled=False)
     for name in PAGES:
         window.page.goto(window.address + places[name])
-        assert window.page.locator("table").last.locator("tbody tr").count() > 0
+        cells = window.page.locator("table").last.locator("tbody td")
+        assert cells.count() > 3, name  # an empty table has one that says so

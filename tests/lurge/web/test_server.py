@@ -6,9 +6,13 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 from servers import nights
 from servers.databases import Connect, Place, on_mariadb
 from servers.mariadb import Mariadb
@@ -73,14 +77,16 @@ def test_pages_say_that_the_database_is_down_and_recover_by_themselves(
     with serving(site) as served:
         assert served.get("/")[0] == 200
         mariadb.kill()
-        text = eventually(served, "/", 503)
-        assert "see that it is there" in text
+        assert "The database does not answer" in eventually(served, "/", 503)
         status, told = served.get("/api/groups")
         assert status == 503
-        assert "see that it is there" in json.loads(told)["error"]
+        assert "The database does not answer" in json.loads(told)["error"]
         mariadb.start()
         assert "1.0 GiB" in eventually(served, "/", 200)
-        assert served.stop()[0] == 0
+        status, log = served.stop()
+    assert status == 0
+    assert "event=away" in log
+    assert "see that it is there" in log
 
 
 @on_mariadb
@@ -116,22 +122,53 @@ def test_an_address_that_is_taken_is_told(site: Site, database: Database) -> Non
     assert f"serve.listen: 127.0.0.1:{port}: Address already in use" in done.stderr
 
 
-def test_a_page_that_is_being_made_is_sent_before_it_stops(site: Site, database: Database) -> None:
+@on_mariadb
+def test_a_page_that_is_being_made_is_sent_before_it_stops(
+    site: Site, database: Database, place: Place, mariadb: Mariadb
+) -> None:
     store(database, 2**30)
-    with serving(site) as served:
-        host, _, port = served.host.rpartition(":")
-        with socket.create_connection((host, int(port))) as client:
-            request = (
-                f"GET /groups.csv HTTP/1.1\r\nHost: {served.host}\r\nConnection: close\r\n\r\n"
-            )
-            client.sendall(request.encode())
-            time.sleep(0.01)
-            served.process.send_signal(signal.SIGTERM)
-            client.settimeout(30)
-            answer = b"".join(iter(lambda: client.recv(65536), b""))
-        assert served.process.wait(60) == 0
-    assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert answer.count(b"\r\n", answer.index(b"\r\n\r\n")) >= 40
+    name = sql.make_url(place.table.url).database
+    with serving(site) as served, ThreadPoolExecutor() as others:
+        with mariadb.administrator() as connection:
+            connection.exec_driver_sql(f"LOCK TABLES {name}.report_run WRITE")
+            asked = others.submit(served.get, "/groups.csv")
+            wait_until(lambda: waits(mariadb))
+            stopped = others.submit(served.stop)
+            wait_until(lambda: not listens(served))
+            connection.exec_driver_sql("UNLOCK TABLES")
+        status, text = asked.result(60)
+        assert status == 200
+        assert text.count("team") == 40
+        status, log = stopped.result(60)
+    assert status == 0
+    assert "Traceback" not in log
+
+
+def waits(server: Mariadb) -> bool:
+    """Whether a statement waits for a table."""
+    return any("metadata lock" in str(row) for row in server.execute("SHOW PROCESSLIST"))
+
+
+def listens(served: Serving) -> bool:
+    host, _, port = served.host.rpartition(":")
+    with suppress(ConnectionRefusedError), socket.create_connection((host, int(port))):
+        return True
+    return False
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if happens():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within a minute")
+
+
+def test_a_host_that_nobody_knows_is_told(site: Site, database: Database) -> None:
+    site.config = '[serve]\nlisten = "nosuch.invalid:80"\nauth = "proxy"\nproxies = ["127.0.0.1"]\n'
+    done = site.run("serve")
+    assert done.returncode == 2
+    assert "serve.listen: nosuch.invalid:80: " in done.stderr
 
 
 def test_pages_show_the_old_or_the_new_rows_while_a_night_replaces_them(

@@ -1,5 +1,7 @@
 """Who asks is told by a proxy that is trusted, and nobody sees more than their groups."""
 
+import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +105,42 @@ def test_groups_are_looked_up_once_in_a_while() -> None:
     assert visitors.of(asked()).sight.gids == frozenset()
 
 
-def test_what_could_not_be_looked_up_is_asked_for_again() -> None:
-    directory = Directory(JANE)
+def test_a_directory_that_is_down_is_asked_again_after_some_seconds() -> None:
+    directory, clock = Directory(JANE), Clock()
     directory.is_down = True
-    visitors = Visitors(PROXY, directory)
-    with pytest.raises(NamesMissing):
-        visitors.of(asked())
+    visitors = Visitors(PROXY, directory, clock)
+    for now in (0, 5, 9.9):
+        clock.now = now
+        with pytest.raises(NamesMissing):
+            visitors.of(asked(f"somebody {now}"))
+    assert directory.asked == 1
     directory.is_down = False
+    clock.now = 10
+    assert visitors.of(asked()).login == "jane"
+
+
+def test_a_directory_that_is_silent_keeps_two_waiting_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lurge.web.visitors.LOOKS_WITHIN_SECONDS", 0.1)
+    answers, waiting = threading.Event(), threading.Semaphore(0)
+
+    class Silent(Directory):
+        def member(self, login: str) -> Member | None:
+            waiting.release()
+            answers.wait(60)
+            return super().member(login)
+
+    visitors = Visitors(PROXY, Silent(JANE))
+    threads = [threading.Thread(target=visitors.of, args=(asked(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        assert waiting.acquire(timeout=60)
+    with pytest.raises(NamesMissing, match="others are still being looked up"):
+        visitors.of(asked())
+    answers.set()
+    for thread in threads:
+        thread.join()
     assert visitors.of(asked()).login == "jane"
 
 
@@ -119,7 +150,9 @@ def test_a_strange_header_is_not_believed() -> None:
         Visitors(table, Directory(JANE)).of(asked())
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8080", "127.0.0.1:8080", "127.0.0.2:1", "[::1]:8080", "[::1]"]
+)
 def test_without_logging_in_everything_is_seen_at_this_machine(host: str) -> None:
     visitor = Visitors(ServeTable(), Directory()).of(asked(None, headers={"Host": host}))
     assert visitor == (None, Sight(everything=True))
@@ -137,9 +170,10 @@ def test_another_sites_page_cannot_read_through_a_visitors_browser(
 ) -> None:
     site = pages(database, tmp_path, {}, auth="none")
     assert site.ask("/", None).status_code == 200
-    rebound = site.client.get("/", headers={"Host": "evil.example"})
-    assert rebound.status_code == 400
-    assert "localhost only" in rebound.text
+    for host in ("evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "[", ""):
+        rebound = site.client.get("/", headers={"Host": host})
+        assert rebound.status_code == 400, host
+        assert "team" not in rebound.text
 
 
 @pytest.mark.parametrize("path", ["/", "/groups.csv", "/api/groups", "/metrics", "/nothing"])
@@ -166,8 +200,10 @@ def test_a_directory_that_is_down_shows_nothing_and_says_so(
     (tmp_path / "passwd").unlink()
     answer = site.ask("/", "jane")
     assert answer.status_code == 503
-    assert "passwd" in answer.text or "group" in answer.text
+    assert "The directory of users and groups does not answer" in answer.text
+    assert str(tmp_path) not in answer.text
     assert answer.headers["Retry-After"] == "30"
+    assert f'why="names.group_file: {tmp_path}' in site.log.getvalue()
 
 
 def test_every_answer_forbids_what_is_not_of_these_pages(site: Pages) -> None:
@@ -178,6 +214,15 @@ def test_every_answer_forbids_what_is_not_of_these_pages(site: Pages) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_nobody_but_the_browser_keeps_what_is_somebodys(site: Pages) -> None:
+    for rule in site.client.application.url_map.iter_rules():
+        path = re.sub(r"<[^>]*>", "csv", rule.rule)
+        kept = site.ask(path).headers["Cache-Control"]
+        is_everybodys = rule.endpoint in ("static", "plotly")
+        assert kept.startswith("public, max-age=") == is_everybodys, path
+        assert (kept == "private, no-cache") != is_everybodys, path
+
+
 def test_each_request_is_a_line_of_the_log(site: Pages) -> None:
     site.ask("/?words=a%0Ab%20%22c", "jane")
     [line] = site.log.getvalue().splitlines()
@@ -185,3 +230,12 @@ def test_each_request_is_a_line_of_the_log(site: Pages) -> None:
     assert "user=jane" in line
     assert "status=200" in line
     assert "method=GET" in line
+
+
+def test_a_line_tells_how_large_a_download_is_and_who_was_refused(site: Pages) -> None:
+    answer = site.ask("/groups.csv")
+    site.ask("/", STRANGER)
+    first, second = site.log.getvalue().splitlines()
+    assert f" bytes={len(answer.data)} " in first
+    assert f"user={STRANGER}" in second
+    assert "status=403" in second

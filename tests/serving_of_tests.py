@@ -4,7 +4,7 @@ import http.client
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -26,10 +26,10 @@ class Serving:
         self.host = urlsplit(process.stdout.readline().strip()).netloc
         assert self.host, self.stop()
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """The status and the text of a page."""
         connection = http.client.HTTPConnection(self.host, timeout=60)
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers or {})
         response = connection.getresponse()
         text = response.read().decode()
         connection.close()

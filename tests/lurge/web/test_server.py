@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 from servers import nights
-from servers.databases import Connect, Place, on_mariadb
+from servers.databases import Connect, Place, on_mariadb, on_sqlite
 from servers.mariadb import Mariadb
 from servers.nights import VOLUME
+from servers.openldap import Openldap
 from serving_of_tests import ANYWHERE, Serving, serving
 from site_of_tests import Site
 
@@ -35,10 +36,12 @@ def store(database: Database, used_bytes: int, *, replace: bool = False) -> None
     usage.store(database, nights.run(), VOLUME, rows, replace=replace)
 
 
-def eventually(serving: Serving, path: str, status: int) -> str:
+def eventually(
+    serving: Serving, path: str, status: int, headers: Mapping[str, str] | None = None
+) -> str:
     """The page, when it has come to a status."""
     for _ in range(300):
-        got, text = serving.get(path)
+        got, text = serving.get(path, headers)
         if got == status:
             return text
         time.sleep(0.1)
@@ -162,6 +165,55 @@ def wait_until(happens: Callable[[], bool]) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("it did not happen within a minute")
+
+
+PEOPLE = """dn: uid=jane,BRANCH
+objectClass: account
+objectClass: posixAccount
+uid: jane
+cn: jane
+uidNumber: 7
+gidNumber: 2
+homeDirectory: /
+
+dn: cn=first,BRANCH
+objectClass: posixGroup
+cn: first
+gidNumber: 1
+memberUid: jane
+
+dn: cn=third,BRANCH
+objectClass: posixGroup
+cn: third
+gidNumber: 3
+memberUid: joe
+"""
+
+
+@on_sqlite
+def test_an_ldap_directory_tells_whose_rows_somebody_sees(
+    site: Site, database: Database, openldap: Openldap
+) -> None:
+    openldap.start()
+    base = openldap.branch(PEOPLE)
+    site.config = (
+        '[serve]\nlisten = "127.0.0.1:0"\nauth = "proxy"\nproxies = ["127.0.0.1"]\n'
+        f'remember_seconds = 0\n[names]\nsource = "ldap"\n[names.ldap]\nurl = "{openldap.url}"\n'
+        f'group_base = "{base}"\npeople_base = "{base}"\n'
+    )
+    store(database, 2**30)
+    jane = {"X-Remote-User": "jane"}
+    with serving(site) as served:
+        status, text = served.get("/api/groups?sort=gid", jane)
+        assert status == 200
+        assert [row["gid"] for row in json.loads(text)["rows"]] == [1, 2]
+        assert served.get("/api/groups", {"X-Remote-User": "nobody"})[0] == 403
+        openldap.kill()
+        status, text = served.get("/", jane)
+        assert status == 503
+        assert "team1" not in text
+        openldap.start()
+        assert "team1" in eventually(served, "/", 200, jane)
 
 
 def test_a_host_that_nobody_knows_is_told(site: Site, database: Database) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db import names, runs, sums, sweeping
+from db import directory_sums, names, runs, sweeping
 from db.database import Database
 from db.dialects import insert_rows
 from db.names import Owner
@@ -188,7 +188,7 @@ class Filling:
     def _sum_up(self, connection: Connection) -> None:
         """It takes seconds where there are a million rows: too long for what others wait for."""
         runs.hold_on(connection, self._begun)
-        sums.sum_up(connection, self._begun.run_id)
+        directory_sums.sum_up(connection, self._begun.run_id)
 
     def _complete(self, connection: Connection, uses: Uses) -> None:
         day = self._run.record_date
@@ -229,7 +229,7 @@ def sweep(database: Database, report: str, volume_name: str) -> None:
 
 def _delete(connection: Connection, of: Unseen, ids: range) -> None:
     """Delete directories, their details first, and with the first of them what all amount to."""
-    sums.delete(connection, of.run_id)
+    directory_sums.delete(connection, of.run_id)
     for table in (file_size, directory_age, directory):
         where = table.c.directory_id.between(ids.start, ids.stop - 1)
         connection.execute(sql.delete(table).where(where))

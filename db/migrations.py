@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db import sums
+from db import directory_sums
 from db.dialects import add_column, insert_new, make_view
 from db.newest import ON_DASHBOARDS, note_newest
 from db.schema import (
@@ -92,7 +92,7 @@ def _sum_up_directories(connection: Connection) -> None:
     kept = report_run.c.done == 1, report_run.c.first_id.is_not(None)
     of_inspector = sql.select(report_run.c.run_id).where(report_run.c.report == "inspector", *kept)
     for run_id in connection.scalars(of_inspector).all():
-        sums.sum_up(connection, run_id)
+        directory_sums.sum_up(connection, run_id)
 
 
 def _add_columns(connection: Connection, table: sql.Table) -> None:

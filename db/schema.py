@@ -340,7 +340,8 @@ directory_age = sql.Table(
     **MYSQL,
 )
 
-# What the rows of `directory` of a run amount to, by group and base directory; see `db.sums`.
+# What the rows of `directory` of a run amount to, by group and base directory: see
+# `db.directory_sums`.
 directory_base = sql.Table(
     "directory_base",
     metadata,

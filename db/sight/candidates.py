@@ -11,9 +11,9 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db.schema import archive_candidate, candidate_group, report_run, unix_group, volume
-from db.sight import limits
-from db.sight.limits import Condition
-from db.sight.part import Part, Rows, take
+from db.sight import conditions
+from db.sight.conditions import Condition
+from db.sight.paging import Part, Rows, take
 from db.upkeep import in_use
 from lurge_types.candidates import KINDS, VAULT
 from lurge_types.reports import percent
@@ -23,7 +23,7 @@ REPORT = "candidates"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CandidatesWanted:
     """
     Which candidates: of a volume, of a kind, with all of some words in the path, groups or PI.
 
@@ -106,7 +106,7 @@ class Among(NamedTuple):
     mine: Sequence[int] | None
 
 
-def read(connection: Connection, sight: Sight, wanted: Wanted, part: Part) -> Found:
+def read(connection: Connection, sight: Sight, wanted: CandidatesWanted, part: Part) -> Found:
     """A part of the table, and the sums of what is wanted of any kind."""
     among = _among(connection, sight, wanted)
     sums = _totals(connection, among, wanted)
@@ -121,12 +121,12 @@ def read(connection: Connection, sight: Sight, wanted: Wanted, part: Part) -> Fo
     return Found(rows, counts.total(), sums)
 
 
-def totals(connection: Connection, sight: Sight, wanted: Wanted) -> Sequence[Total]:
+def totals(connection: Connection, sight: Sight, wanted: CandidatesWanted) -> Sequence[Total]:
     """The sums by volume and kind, of whatever kind is wanted."""
     return _totals(connection, _among(connection, sight, wanted), wanted)
 
 
-def _among(connection: Connection, sight: Sight, wanted: Wanted) -> Among:
+def _among(connection: Connection, sight: Sight, wanted: CandidatesWanted) -> Among:
     name = volume.c.scratch_disk
     where = in_use(wanted.today) if wanted.volume is None else name == wanted.volume
     runs = connection.execute(
@@ -142,7 +142,7 @@ def _among(connection: Connection, sight: Sight, wanted: Wanted) -> Among:
     return Among(volumes, connection.scalars(of_mine).all())
 
 
-def _totals(connection: Connection, among: Among, wanted: Wanted) -> Sequence[Total]:
+def _totals(connection: Connection, among: Among, wanted: CandidatesWanted) -> Sequence[Total]:
     by = OF.run_id, OF["class"], OF.reason
     sums = map(sql.func.sum, (OF.size, OF.cold, OF.files, OF.cost_per_month))
     select: sql.Select[Any] = sql.select(*by, sql.func.count(), *sums).group_by(*by)
@@ -159,7 +159,11 @@ def _total(called: str, kind: str | None, reason: str, count: int, *sums: Any) -
 
 
 def _by_rank(
-    connection: Connection, among: Among, wanted: Wanted, part: Part, counts: Mapping[str, int]
+    connection: Connection,
+    among: Among,
+    wanted: CandidatesWanted,
+    part: Part,
+    counts: Mapping[str, int],
 ) -> Iterator[ShownCandidate]:
     """
     Volume by volume: rows lie so in the database, which stops at the last that is asked for.
@@ -177,7 +181,7 @@ def _by_rank(
 
 
 def _rows(
-    connection: Connection, among: Among, wanted: Wanted, part: Part
+    connection: Connection, among: Among, wanted: CandidatesWanted, part: Part
 ) -> Iterator[ShownCandidate]:
     select: sql.Select[Any] = sql.select(
         *(OF.run_id, OF.rank, sql.func.coalesce(OF["class"], OF.reason), OF.reason, OF.groups),
@@ -197,7 +201,7 @@ def _rows(
 
 
 def _seen(select: sql.Select[Any], among: Among, words: str) -> sql.Select[Any]:
-    select = select.where(limits.has_words(words, OF.path, OF.groups, OF.pi))
+    select = select.where(conditions.has_words(words, OF.path, OF.groups, OF.pi))
     if among.mine is None:
         # By the index of sums MariaDB would look up each row to find words in it: 130 ms, not 50.
         hint = "IGNORE INDEX (candidate_sums)" if words else ""

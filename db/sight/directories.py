@@ -19,8 +19,8 @@ from db.schema import (
     unix_group,
     volume,
 )
-from db.sight import limits
-from db.sight.part import Part, Rows, take, total
+from db.sight import conditions
+from db.sight.paging import Part, Rows, take, total
 from db.upkeep import in_use
 from lurge_types.reports import FOLDED
 from lurge_types.sight import Sight
@@ -31,14 +31,14 @@ Area = Literal["size_bytes", "files"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DirectoriesWanted:
     """Only what a group has, if one is named; of what has all of some words in its name."""
 
     group: str | None = None
     words: str = ""
 
 
-class Place(NamedTuple):
+class VolumeOrBase(NamedTuple):
     """
     A volume, or a base directory on it.
 
@@ -55,11 +55,11 @@ class Place(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """A group that has files somewhere. has_page: whether its use of the volume is recorded."""
+    """A group that has files somewhere. is_recorded: whether its use of the volume is recorded."""
 
     gid: int
     group: str
-    has_page: bool
+    is_recorded: bool
 
 
 class DirectoryUse(NamedTuple):
@@ -111,7 +111,7 @@ class Tile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class Siblings:
     """
     What lies next to each other, summed up: the volumes, or what is in one of them.
 
@@ -120,8 +120,8 @@ class Level:
     """
 
     sight: Sight
-    wanted: Wanted
-    place: Place | None
+    wanted: DirectoriesWanted
+    place: VolumeOrBase | None
     sums: sql.Subquery
     source: sql.FromClause
     name: sql.ColumnElement[Any]
@@ -130,7 +130,7 @@ class Level:
 
     def select(self, *columns: Any) -> sql.Select[Any]:
         """Some columns of all that are wanted."""
-        words = limits.has_words(self.wanted.words, self.name)
+        words = conditions.has_words(self.wanted.words, self.name)
         return sql.select(*columns).select_from(self.source).where(words)
 
 
@@ -141,10 +141,10 @@ AMOUNTS = (
 
 
 NOWHERE_YET = {"base_directory_id": None, "base_directory": None, "directory": None, "folded": 0}
-"""The facts that not every level has."""
+"""The facts that not all siblings have."""
 
 
-def find(connection: Connection, name: str) -> Place | None:
+def find(connection: Connection, name: str) -> VolumeOrBase | None:
     """A volume, retired or not. They are known to everybody."""
     run = report_run.c
     newest = sql.and_(run.volume_id == volume.c.volume_id, run.report == REPORT, run.current)
@@ -155,12 +155,12 @@ def find(connection: Connection, name: str) -> Place | None:
         .order_by(run.record_date.desc())
         .limit(1)
     ).one_or_none()
-    return Place(*row) if row else None
+    return VolumeOrBase(*row) if row else None
 
 
 def find_base(
-    connection: Connection, sight: Sight, of: Place, base_directory_id: int
-) -> Place | None:
+    connection: Connection, sight: Sight, of: VolumeOrBase, base_directory_id: int
+) -> VolumeOrBase | None:
     """A base directory of a volume in which somebody may see anything."""
     key = directory_base.c.base_directory_id
     path = connection.scalar(
@@ -169,7 +169,7 @@ def find_base(
         .where(
             directory_base.c.run_id == of.run_id,
             key == base_directory_id,
-            *_groups(sight, Wanted(), directory_base.c.group_id),
+            *_groups(sight, DirectoriesWanted(), directory_base.c.group_id),
         )
         .limit(1)
     )
@@ -178,7 +178,7 @@ def find_base(
     return of._replace(base_directory_id=base_directory_id, base_directory=path)
 
 
-def volumes(sight: Sight, wanted: Wanted, today: date) -> Level:
+def volumes(sight: Sight, wanted: DirectoriesWanted, today: date) -> Siblings:
     """The volumes that are in use."""
     keys = directory_base.c.volume_id, report_run.c.record_date
     sums = (
@@ -195,10 +195,10 @@ def volumes(sight: Sight, wanted: Wanted, today: date) -> Level:
     of_use = sql.and_(volume.c.volume_id == sums.c.volume_id, in_use(today))
     name = volume.c.scratch_disk
     facts = {"volume": name, "record_date": sums.c.record_date}
-    return Level(sight, wanted, None, sums, sums.join(volume, of_use), name, facts, [name])
+    return Siblings(sight, wanted, None, sums, sums.join(volume, of_use), name, facts, [name])
 
 
-def bases(sight: Sight, wanted: Wanted, of: Place) -> Level:
+def bases(sight: Sight, wanted: DirectoriesWanted, of: VolumeOrBase) -> Siblings:
     """The base directories of a volume."""
     key = directory_base.c.base_directory_id
     sums = (
@@ -213,10 +213,10 @@ def bases(sight: Sight, wanted: Wanted, of: Place) -> Level:
     source = sums.join(base_directory, base_directory.c.base_directory_id == sums.c[key.name])
     name = base_directory.c.directory_path
     facts = {"base_directory_id": sums.c[key.name], "base_directory": name}
-    return Level(sight, wanted, of, sums, source, name, facts, [name, sums.c[key.name]])
+    return Siblings(sight, wanted, of, sums, source, name, facts, [name, sums.c[key.name]])
 
 
-def below(sight: Sight, wanted: Wanted, of: Place) -> Level:
+def below(sight: Sight, wanted: DirectoriesWanted, of: VolumeOrBase) -> Siblings:
     """The directories of a base directory."""
     # What is really called so has a path.
     folded = sql.and_(directory.c.directory_path == FOLDED, directory.c.real_path.is_(None))
@@ -233,38 +233,38 @@ def below(sight: Sight, wanted: Wanted, of: Place) -> Level:
     )
     name = sums.c.directory_path
     facts = {"directory": name, "folded": sums.c.folded}
-    return Level(sight, wanted, of, sums, sums, name, facts, [name, sums.c.folded])
+    return Siblings(sight, wanted, of, sums, sums, name, facts, [name, sums.c.folded])
 
 
-def read(connection: Connection, level: Level, part: Part) -> Rows[DirectoryUse]:
-    """A part of the table of a level."""
-    sums = level.sums.c
-    sorts = {**level.facts, **{key: sums[key] for key in AMOUNTS}}
-    select = level.select(
-        *(fact.label(name) for name, fact in level.facts.items()),
+def read(connection: Connection, siblings: Siblings, part: Part) -> Rows[DirectoryUse]:
+    """A part of the table of siblings."""
+    sums = siblings.sums.c
+    sorts = {**siblings.facts, **{key: sums[key] for key in AMOUNTS}}
+    select = siblings.select(
+        *(fact.label(name) for name, fact in siblings.facts.items()),
         *(sums[key] for key in AMOUNTS),
-        *([sums.group_ids] if level.place else []),
+        *([sums.group_ids] if siblings.place else []),
         # What is summed up twice, to be counted too, takes twice as long.
         sql.func.count().over().label("total"),
     )
-    owners = _owners(connection, level.sight, level.place) if level.place else {}
-    rows = take(connection, select, part, sorts, level.last)
+    owners = _owners(connection, siblings.sight, siblings.place) if siblings.place else {}
+    rows = take(connection, select, part, sorts, siblings.last)
     first = next(rows, None)
     if first is None:
         is_beyond = part.first > 0
-        return Rows(iter(()), total(connection, level.select(sums.files)) if is_beyond else 0)
-    uses = (_use(level, owners, row._asdict()) for row in chain([first], rows))
+        return Rows(iter(()), total(connection, siblings.select(sums.files)) if is_beyond else 0)
+    uses = (_use(siblings, owners, row._asdict()) for row in chain([first], rows))
     return Rows(uses, int(first.total))
 
 
-def tiles(connection: Connection, level: Level, area: Area, most: int) -> Sequence[Tile]:
-    """So many of the largest of a level, the largest first, and last all smaller ones as one."""
-    sums = level.sums.c
-    order = sql.func.row_number().over(order_by=(sums[area].desc(), *level.last))
+def tiles(connection: Connection, siblings: Siblings, area: Area, most: int) -> Sequence[Tile]:
+    """So many of the largest siblings, the largest first, and last all smaller ones as one."""
+    sums = siblings.sums.c
+    order = sql.func.row_number().over(order_by=(sums[area].desc(), *siblings.last))
     amounts = [sums[key] for key in AMOUNTS]
-    facts = level.facts
-    ranked = level.select(
-        level.name.label("name"),
+    facts = siblings.facts
+    ranked = siblings.select(
+        siblings.name.label("name"),
         facts.get("base_directory_id", sql.null()).label("base_directory_id"),
         facts.get("folded", sql.false()).label("folded"),
         order.label("place"),
@@ -290,13 +290,15 @@ def tiles(connection: Connection, level: Level, area: Area, most: int) -> Sequen
 
 
 def _groups(
-    sight: Sight, wanted: Wanted, group_id: sql.ColumnElement[int]
-) -> Iterator[limits.Condition]:
+    sight: Sight, wanted: DirectoriesWanted, group_id: sql.ColumnElement[int]
+) -> Iterator[conditions.Condition]:
     """What is of groups that somebody may see, and of the one that is wanted."""
     group = unix_group.c.group_name
     named = sql.true() if wanted.group is None else group == wanted.group
     if wanted.group is not None or not sight.everything:
-        yield group_id.in_(sql.select(unix_group.c.group_id).where(limits.of_groups(sight), named))
+        yield group_id.in_(
+            sql.select(unix_group.c.group_id).where(conditions.of_groups(sight), named)
+        )
 
 
 def _sums(of: sql.Table) -> Iterator[sql.ColumnElement[Any]]:
@@ -315,7 +317,7 @@ def _owned(of: sql.Table) -> sql.ColumnElement[str]:
     return sql.func.group_concat(of.c.group_id, type_=sql.String).label("group_ids")
 
 
-def _owners(connection: Connection, sight: Sight, of: Place) -> Mapping[int, Owner]:
+def _owners(connection: Connection, sight: Sight, of: VolumeOrBase) -> Mapping[int, Owner]:
     """Whoever has files in a volume or base directory, by the group's id."""
     there = directory_base.c.run_id == of.run_id
     if of.base_directory_id is not None:
@@ -341,17 +343,17 @@ def _owners(connection: Connection, sight: Sight, of: Place) -> Mapping[int, Own
         )
         .select_from(unix_group.outerjoin(lustre_usage, use))
         .where(
-            limits.of_groups(sight),
+            conditions.of_groups(sight),
             unix_group.c.group_id.in_(sql.select(directory_base.c.group_id).where(there)),
         )
     )
     return {group_id: Owner(gid, name, use is not None) for group_id, gid, name, use in rows}
 
 
-def _use(level: Level, owners: Mapping[int, Owner], row: Mapping[str, Any]) -> DirectoryUse:
+def _use(siblings: Siblings, owners: Mapping[int, Owner], row: Mapping[str, Any]) -> DirectoryUse:
     """What a row tells, and what is known of the place that it is in."""
-    facts = {**NOWHERE_YET, **(level.place._asdict() if level.place else {}), **row}
-    ids = row["group_ids"].split(",") if level.place else ()
+    facts = {**NOWHERE_YET, **(siblings.place._asdict() if siblings.place else {}), **row}
+    ids = row["group_ids"].split(",") if siblings.place else ()
     return DirectoryUse(
         volume=facts["volume"],
         record_date=facts["record_date"],

@@ -22,7 +22,7 @@ from db.schema import (
     report_run,
 )
 from db.sight.history import GroupNow
-from db.sight.part import Part, Rows, take
+from db.sight.paging import Part, Rows, take
 
 REPORT = "inspector"
 READ_AT_ONCE = 500

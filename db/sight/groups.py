@@ -10,8 +10,8 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db.schema import lustre_usage, pi, report_run, unix_group, volume
-from db.sight import limits
-from db.sight.part import Part, Rows, take, total
+from db.sight import conditions
+from db.sight.paging import Part, Rows, take, total
 from lurge_types.reports import percent
 from lurge_types.sight import Sight
 
@@ -19,7 +19,7 @@ REPORT = "reporter"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class GroupsWanted:
     """
     Which groups: of a volume, of a name, of an investigator, of a level, with all of some words.
 
@@ -135,7 +135,7 @@ SORTS: dict[str, sql.ColumnElement[Any]] = {
 """What each column is sorted by."""
 
 
-def read(connection: Connection, sight: Sight, wanted: Wanted, part: Part) -> Rows[GroupUse]:
+def read(connection: Connection, sight: Sight, wanted: GroupsWanted, part: Part) -> Rows[GroupUse]:
     """A part of the table of groups."""
     select = _select(sight, wanted, *COLUMNS)
     rows = take(connection, select, part, SORTS, (volume.c.scratch_disk, unix_group.c.gid))
@@ -147,7 +147,7 @@ def figures(connection: Connection, sight: Sight, today: date) -> Sequence[Figur
     owner = volume.c.scratch_disk, unix_group.c.group_name, unix_group.c.gid
     numbers = USE.used, USE.quota, USE.inodes, USE.quota_inodes
     rows = connection.execute(
-        _select(sight, Wanted(today), *owner, *numbers).order_by(owner[0], owner[2])
+        _select(sight, GroupsWanted(today), *owner, *numbers).order_by(owner[0], owner[2])
     )
     return [Figures(name, group, gid, tuple(told)) for name, group, gid, *told in rows]
 
@@ -158,7 +158,7 @@ def of_volumes(connection: Connection, sight: Sight, today: date) -> Sequence[Vo
     name = volume.c.scratch_disk
     sums = sql.func.count(), sql.func.sum(USE.used), sql.func.sum(USE.inodes), *levels
     rows = connection.execute(
-        _select(sight, Wanted(today), name, *sums).group_by(name).order_by(name)
+        _select(sight, GroupsWanted(today), name, *sums).group_by(name).order_by(name)
     )
     # Sums of integers are decimals in MariaDB.
     return [VolumeUse(called, *map(int, numbers)) for called, *numbers in rows]
@@ -183,21 +183,21 @@ def current(sight: Sight, *columns: Any) -> sql.Select[Any]:
         .where(
             report_run.c.report == REPORT,
             report_run.c.current,
-            limits.of_groups(sight),
+            conditions.of_groups(sight),
         )
     )
 
 
-def in_use(today: date) -> limits.Condition:
+def in_use(today: date) -> conditions.Condition:
     """Of a volume: it has not retired."""
     return sql.or_(volume.c.retired.is_(None), volume.c.retired > today)
 
 
-def _select(sight: Sight, wanted: Wanted, *columns: Any) -> sql.Select[Any]:
+def _select(sight: Sight, wanted: GroupsWanted, *columns: Any) -> sql.Select[Any]:
     return current(sight, *columns).where(*_conditions(wanted))
 
 
-def _conditions(wanted: Wanted) -> Iterator[limits.Condition]:
+def _conditions(wanted: GroupsWanted) -> Iterator[conditions.Condition]:
     if wanted.volume is None:
         yield in_use(wanted.today)
     else:
@@ -208,6 +208,6 @@ def _conditions(wanted: Wanted) -> Iterator[limits.Condition]:
         yield pi.c.pi_name == wanted.pi
     if wanted.level is not None:
         yield USE.warning_id == wanted.level
-    yield limits.has_words(
+    yield conditions.has_words(
         wanted.words, volume.c.scratch_disk, unix_group.c.group_name, pi.c.pi_name
     )

@@ -8,10 +8,10 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db.schema import report_run, unix_group, user, user_usage, volume
-from db.sight import limits
+from db.sight import conditions
 from db.sight.groups import in_use
 from db.sight.history import GroupNow
-from db.sight.part import Part, Rows, take, total
+from db.sight.paging import Part, Rows, take, total
 from lurge_types.sight import Sight
 
 REPORT = "users"
@@ -130,7 +130,7 @@ def history(
     sums = sql.func.sum(HAS.size), sql.func.sum(HAS.inodes)
     rows = connection.execute(
         _named(sql.select(HAS.volume_id, HAS.record_date, *sums).select_from(user_usage))
-        .where(HAS.user_id == of.user_id, HAS.record_date >= first, limits.of_owners(sight))
+        .where(HAS.user_id == of.user_id, HAS.record_date >= first, conditions.of_owners(sight))
         .group_by(HAS.volume_id, HAS.record_date)
     )
     had = {(row[0], row[1]): Had(row[1], int(row[2]), int(row[3])) for row in rows}
@@ -195,10 +195,10 @@ def _current(sight: Sight, of: Person, *columns: sql.ColumnElement[Any]) -> sql.
     select = sql.select(*columns).select_from(
         newest.join(report_run, of_current).join(user_usage, same)
     )
-    return _named(select).where(limits.of_owners(sight))
+    return _named(select).where(conditions.of_owners(sight))
 
 
-def _persons(connection: Connection, of: limits.Condition) -> Sequence[Person]:
+def _persons(connection: Connection, of: conditions.Condition) -> Sequence[Person]:
     columns = user.c.user_id, user.c.uid, user.c.user_name
     rows = connection.execute(sql.select(*columns).where(of).order_by(user.c.uid))
     return [Person(*row) for row in rows]

@@ -16,8 +16,8 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db.schema import PATH_START, VAULT_IS_WHOLE, unix_group, user, vault, vault_actions, volume
-from db.sight import limits
-from db.sight.limits import Condition
+from db.sight import conditions
+from db.sight.conditions import Condition
 from db.upkeep import in_use
 from lurge_types.sight import Sight
 
@@ -51,7 +51,7 @@ SURROGATES = range(0xD800, 0xE000)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FilesWanted:
     """
     Which files: whose path begins so (`/...`) or has all of some words, whose, marked for what.
 
@@ -140,7 +140,7 @@ class Ids(NamedTuple):
     volumes: frozenset[int] | None
 
 
-def read(connection: Connection, sight: Sight, wanted: Wanted, stretch: Stretch) -> Page:
+def read(connection: Connection, sight: Sight, wanted: FilesWanted, stretch: Stretch) -> Page:
     """A page of files."""
     rows = stretch.rows
     ids = _ids(connection, wanted)
@@ -161,7 +161,7 @@ def read(connection: Connection, sight: Sight, wanted: Wanted, stretch: Stretch)
 
 
 def through(
-    connection: Connection, sight: Sight, wanted: Wanted, after: Place | None, most: int
+    connection: Connection, sight: Sight, wanted: FilesWanted, after: Place | None, most: int
 ) -> Iterator[KeptFile]:
     """All files behind a place, but no more than so many, however long the search takes."""
     while most:
@@ -180,7 +180,7 @@ def actions(connection: Connection) -> Sequence[str]:
     return connection.scalars(sql.select(name).order_by(name)).all()
 
 
-def _ids(connection: Connection, wanted: Wanted) -> Ids:
+def _ids(connection: Connection, wanted: FilesWanted) -> Ids:
     def of(column: sql.Column[int], where: Condition | None) -> frozenset[int] | None:
         if where is None:
             return None
@@ -326,10 +326,10 @@ def _files(entries: sql.Select[Any]) -> sql.Select[Any]:
     )
 
 
-def _conditions(ids: Ids, wanted: Wanted) -> Iterator[Condition]:
+def _conditions(ids: Ids, wanted: FilesWanted) -> Iterator[Condition]:
     """What is asked of entries on the way."""
     if not wanted.path.startswith("/"):
-        yield limits.has_words(wanted.path, FILE.filepath)
+        yield conditions.has_words(wanted.path, FILE.filepath)
     yield FILE.last_seen.is_(None)
     for column, some in (
         # SQLite would rather sort what it finds by an index that begins with the volume.
@@ -347,7 +347,7 @@ def _may_have_words(path: str) -> Iterator[Condition]:
     """What the index tells of whether the path has all words."""
     for word in () if path.startswith("/") else path.split():
         yield sql.or_(
-            limits.has_words(word, FILE.path_start),
+            conditions.has_words(word, FILE.path_start),
             sql.func.length(FILE.path_start) >= PATH_START,  # bytes or characters
         )
 

@@ -8,8 +8,8 @@ from pydantic import Field
 from sqlalchemy.engine import Connection
 
 from db.sight import candidates, volumes
-from db.sight.candidates import ShownCandidate, Wanted
-from db.sight.part import Part, Rows
+from db.sight.candidates import CandidatesWanted, ShownCandidate
+from db.sight.paging import Part, Rows
 from lurge.web.columns import Column
 from lurge.web.downloads import add_forms, attached
 from lurge.web.listing import Asked, FewWords, Listing, Shown, Words, as_json, filed, parse
@@ -27,9 +27,9 @@ class CandidatesAsked(Asked):
     kind: Kind | None = Field(default=None, alias="class")
     words: FewWords = ""
 
-    def wanted(self, today: date) -> Wanted:
+    def wanted(self, today: date) -> CandidatesWanted:
         """The same, as the database is asked."""
-        return Wanted(today, self.volume, self.kind, self.words)
+        return CandidatesWanted(today, self.volume, self.kind, self.words)
 
 
 COLUMNS = (

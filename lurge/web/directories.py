@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection
 from werkzeug.exceptions import NotFound
 
 from db.sight import directories
-from db.sight.directories import Area, DirectoryUse, Level, Place, Tile, Wanted
-from db.sight.part import Part, Rows
+from db.sight.directories import Area, DirectoriesWanted, DirectoryUse, Siblings, Tile, VolumeOrBase
+from db.sight.paging import Part, Rows
 from lurge.web.columns import Column, for_json, shown
 from lurge.web.downloads import add_forms
 from lurge.web.listing import Asked, Listing, Words, parse
@@ -55,9 +55,9 @@ class DirectoriesAsked(Asked):
     area: Literal["bytes", "files"] = "bytes"
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> DirectoriesWanted:
         """The same, as the database is asked."""
-        return Wanted(self.group, self.words)
+        return DirectoriesWanted(self.group, self.words)
 
 
 class Crumb(NamedTuple):
@@ -80,7 +80,7 @@ class Layer:
     What is shown on one page.
 
     name: the page's endpoint, and the table's name. path: the page's address. folder: where the
-    table's downloads are. unseen: columns for programs only. level: what the database is asked.
+    table's downloads are. unseen: columns for programs only. siblings: what the database is asked.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Layer:
     title: str
     columns: Sequence[Column]
     unseen: frozenset[str]
-    level: Callable[[Sight, Wanted, Any, date], Level]
+    siblings: Callable[[Sight, DirectoriesWanted, Any, date], Siblings]
 
 
 def add(app: Flask, site: Site) -> None:
@@ -104,8 +104,8 @@ def _add(app: Flask, site: Site, layer: Layer) -> None:
             connection: Connection, sight: Sight, asked: DirectoriesAsked, part: Part
         ) -> Rows[DirectoryUse]:
             place = find(connection, sight, **names)
-            level = layer.level(sight, asked.wanted, place, site.today())
-            return directories.read(connection, level, part)
+            siblings = layer.siblings(sight, asked.wanted, place, site.today())
+            return directories.read(connection, siblings, part)
 
         return Listing(layer.columns, DirectoriesAsked, "-size_bytes", read)
 
@@ -134,8 +134,8 @@ def _add(app: Flask, site: Site, layer: Layer) -> None:
 
         def read(connection: Connection, sight: Sight) -> dict[str, object]:
             place = find(connection, sight, **names)
-            level = layer.level(sight, asked.wanted, place, site.today())
-            found = directories.tiles(connection, level, area, MOST_TILES)
+            siblings = layer.siblings(sight, asked.wanted, place, site.today())
+            found = directories.tiles(connection, siblings, area, MOST_TILES)
             return {"area": area, "tiles": [tile_of(place, area, each) for each in found]}
 
         return site.look(read)
@@ -150,7 +150,7 @@ def find(
     sight: Sight,
     volume: str | None = None,
     base_directory_id: int | None = None,
-) -> Place | None:
+) -> VolumeOrBase | None:
     """
     What is looked at; None: all volumes.
 
@@ -169,7 +169,7 @@ def find(
     return place
 
 
-def crumbs(place: Place | None) -> Iterator[Crumb]:
+def crumbs(place: VolumeOrBase | None) -> Iterator[Crumb]:
     """The steps from all volumes to a place."""
     yield Crumb("volumes", url_for("directories", **_kept()))
     if place:
@@ -192,7 +192,7 @@ def colours() -> Iterator[Colour]:
     yield Colour("unknown", None)
 
 
-def tile_of(place: Place | None, area: Area, tile: Tile) -> dict[str, object]:
+def tile_of(place: VolumeOrBase | None, area: Area, tile: Tile) -> dict[str, object]:
     """A tile as JSON; shown: what people read on it, a line each."""
     name = called(tile.name, folded=tile.folded, above=place is not None and _is_top(place))
     if tile.smaller:
@@ -238,12 +238,12 @@ def short(name: str) -> str:
     return f"{name[: half - 1]}…{name[-half:]}"
 
 
-def _is_top(place: Place) -> bool:
+def _is_top(place: VolumeOrBase) -> bool:
     """Whether a "-" there is what lies above every base directory."""
     return place.base_directory in {None, NOWHERE}
 
 
-def _page_of(place: Place | None, volume: str, base_directory_id: int | None) -> str | None:
+def _page_of(place: VolumeOrBase | None, volume: str, base_directory_id: int | None) -> str | None:
     """The page of a tile, if there is one."""
     if place is None:
         return _page_of_volume(volume)
@@ -276,7 +276,7 @@ def _directory(row: Any) -> Iterator[tuple[str, str | None]]:
 
 def _owners(row: Any) -> Iterator[tuple[str, str | None]]:
     for owner in row.owners[:MOST_OWNERS]:
-        page = url_for("group", volume=row.volume, gid=owner.gid) if owner.has_page else None
+        page = url_for("group", volume=row.volume, gid=owner.gid) if owner.is_recorded else None
         yield owner.group, page
     if more := row.owners[MOST_OWNERS:]:
         yield f"and {len(more):,} more", None

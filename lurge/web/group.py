@@ -12,7 +12,7 @@ from werkzeug.exceptions import NotFound
 from db.sight import group_directories, history, people
 from db.sight.group_directories import Directory, Share
 from db.sight.history import GroupNow, Point
-from db.sight.part import Part, Rows
+from db.sight.paging import Part, Rows
 from db.sight.people import UserHas
 from lurge.web import overview
 from lurge.web.charts import ChartAsked, months_choices, of_choices

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
-from db.sight.part import Part, Rows
+from db.sight.paging import Part, Rows
 from lurge.web.columns import Column
 from lurge_types.sight import Sight
 from utils import tsv

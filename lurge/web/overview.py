@@ -9,8 +9,8 @@ from pydantic import Field
 from sqlalchemy.engine import Connection
 
 from db.sight import groups, volumes
-from db.sight.groups import GroupUse, Wanted
-from db.sight.part import Part, Rows
+from db.sight.groups import GroupsWanted, GroupUse
+from db.sight.paging import Part, Rows
 from db.sight.volumes import VolumeDates
 from lurge.nightly import FRESH_DAYS
 from lurge.web.columns import Column
@@ -30,9 +30,9 @@ class GroupsAsked(Asked):
     level: Annotated[int, Field(ge=1, le=3)] | None = None
     words: Words = ""
 
-    def wanted(self, today: date) -> Wanted:
+    def wanted(self, today: date) -> GroupsWanted:
         """The same, as the database is asked."""
-        return Wanted(today, self.volume, self.group, self.pi, self.level, self.words)
+        return GroupsWanted(today, self.volume, self.group, self.pi, self.level, self.words)
 
 
 def _page_of(row: GroupUse) -> str:

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from db.sight import people
 from db.sight.history import Of
-from db.sight.part import Part, Rows
+from db.sight.paging import Part, Rows
 from db.sight.people import Person, Recorded, UserHas
 from lurge.web.charts import ChartAsked, months_choices, of_choices
 from lurge.web.columns import Column

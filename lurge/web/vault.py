@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from db.schema import PATH_START
 from db.sight import vaults, volumes
-from db.sight.vaults import KeptFile, Page, Place, Stretch, Wanted
+from db.sight.vaults import FilesWanted, KeptFile, Page, Place, Stretch
 from lurge.web.columns import Column
 from lurge.web.downloads import attached
 from lurge.web.listing import MIME, Form, Query, Words, as_json, few, parse, written
@@ -69,9 +69,9 @@ class FilesAsked(Query):
     volume: Words | None = None
     after: Annotated[str, Field(max_length=LONGEST_TOKEN), AfterValidator(_place)] | None = None
 
-    def wanted(self, today: date) -> Wanted:
+    def wanted(self, today: date) -> FilesWanted:
         """The same, as the database is asked."""
-        return Wanted(today, self.path, self.user, self.group, self.action, self.volume)
+        return FilesWanted(today, self.path, self.user, self.group, self.action, self.volume)
 
     @property
     def place(self) -> Place | None:

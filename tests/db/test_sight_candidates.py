@@ -18,8 +18,8 @@ from db import candidates, upkeep
 from db.database import Database
 from db.schema import archive_candidate, candidate_group
 from db.sight import candidates as seen
-from db.sight.candidates import ShownCandidate, Total, Wanted
-from db.sight.part import Part
+from db.sight.candidates import CandidatesWanted, ShownCandidate, Total
+from db.sight.paging import Part
 from db.upkeep import Retirement
 from lurge_types.candidates import Candidate
 from lurge_types.scans import Volume
@@ -70,7 +70,7 @@ def retire(database: Database) -> None:
 
 
 def read(
-    database: Database, sight: Sight, wanted: Wanted, part: Part = BY_RANK
+    database: Database, sight: Sight, wanted: CandidatesWanted, part: Part = BY_RANK
 ) -> tuple[list[ShownCandidate], int, Sequence[Total]]:
     def act(connection: sql.Connection) -> tuple[list[ShownCandidate], int, Sequence[Total]]:
         found = seen.read(connection, sight, wanted, part)
@@ -88,7 +88,7 @@ def shown(of: Volume, row: Candidate) -> ShownCandidate:
 
 
 def twin(
-    stored: dict[Volume, list[Candidate]], sight: Sight, wanted: Wanted
+    stored: dict[Volume, list[Candidate]], sight: Sight, wanted: CandidatesWanted
 ) -> list[ShownCandidate]:
     """What is found of any kind, by volume and rank."""
     return [
@@ -131,7 +131,7 @@ sights = some.one_of(
     some.just(EVERYTHING), some.builds(Sight, gids=some.frozensets(some.integers(0, 7)))
 )
 wishes = some.builds(
-    Wanted,
+    CandidatesWanted,
     some.just(DAY),
     volume=some.sampled_from([None, None, VOLUME.name, GONE.name, "unknown"]),
     kind=some.sampled_from([None, None, *KINDS]),
@@ -145,7 +145,7 @@ def test_whoever_asks_gets_the_rows_and_sums_of_what_they_may_see(
     database: Database,
     rows: tuple[list[Candidate], ...],
     sight: Sight,
-    wanted: Wanted,
+    wanted: CandidatesWanted,
     on_page: int,
 ) -> None:
     stored = dict(zip(VOLUMES, rows, strict=True))
@@ -175,9 +175,11 @@ def test_candidates_of_an_older_version_are_for_administrators_alone(database: D
     store(database, [candidate(1, [1]), candidate(2, [1])])
     forget = sql.delete(candidate_group).where(candidate_group.c.rank == 2)
     database.transaction(lambda connection: connection.execute(forget))
-    ranks = [row.rank for row in read(database, Sight(gids=frozenset({1})), Wanted(DAY))[0]]
+    ranks = [
+        row.rank for row in read(database, Sight(gids=frozenset({1})), CandidatesWanted(DAY))[0]
+    ]
     assert ranks == [1]
-    assert len(read(database, EVERYTHING, Wanted(DAY))[0]) == 2
+    assert len(read(database, EVERYTHING, CandidatesWanted(DAY))[0]) == 2
 
 
 def test_only_the_newest_date_is_shown(database: Database) -> None:
@@ -186,7 +188,7 @@ def test_only_the_newest_date_is_shown(database: Database) -> None:
     run = nights.run(DAY + timedelta(days=1), report="candidates")
     candidates.begin(database, run, VOLUME, 1, replace=False).add([candidate(1, [1])], GROUPS)
     for sight in (EVERYTHING, Sight(gids=frozenset({1}))):
-        found, total, _ = read(database, sight, Wanted(DAY))
+        found, total, _ = read(database, sight, CandidatesWanted(DAY))
         assert [row.kind for row in found] == ["soon"]
         assert total == 1
 
@@ -198,7 +200,7 @@ def test_what_is_unknown_comes_last_whichever_way_it_is_sorted(
     of = [candidate(rank, [1], "vault" if rank % 4 == 0 else "now") for rank in range(1, 20)]
     store(database, of)
     for descending in (False, True):
-        found, _, _ = read(database, EVERYTHING, Wanted(DAY), Part(sort, descending))
+        found, _, _ = read(database, EVERYTHING, CandidatesWanted(DAY), Part(sort, descending))
         values = [getattr(row, sort) for row in found]
         known = [value for value in values if value is not None]
         assert values == sorted(known, reverse=descending) + [None] * (len(values) - len(known))
@@ -226,7 +228,7 @@ def test_a_person_is_shown_candidates_by_the_index_of_groups(
                 asked_for.append((arguments[2], arguments[3]))
 
         part = Part("size_bytes", descending=True, count=50)
-        list(seen.read(connection, Sight(gids=frozenset({1, 2})), Wanted(DAY), part).rows)
+        list(seen.read(connection, Sight(gids=frozenset({1, 2})), CandidatesWanted(DAY), part).rows)
         return [
             row
             for statement, values in list(asked_for)

@@ -12,8 +12,15 @@ from sqlalchemy.engine import Connection
 from db import directories, upkeep, usage
 from db.database import Database
 from db.sight import directories as sight_of
-from db.sight.directories import DirectoryUse, Level, Owner, Place, Tile, Wanted
-from db.sight.part import Part
+from db.sight.directories import (
+    DirectoriesWanted,
+    DirectoryUse,
+    Owner,
+    Siblings,
+    Tile,
+    VolumeOrBase,
+)
+from db.sight.paging import Part
 from db.upkeep import Retirement
 from lurge_types.reports import DIRECTLY, FOLDED, NOWHERE, BaseDirectory, DirectoryReport
 from lurge_types.scans import Volume
@@ -65,15 +72,15 @@ def fill(
     filling.finish(list, GROUPS)
 
 
-def find(database: Database, name: str = "scratch1") -> Place:
+def find(database: Database, name: str = "scratch1") -> VolumeOrBase:
     place = database.read(lambda connection: sight_of.find(connection, name))
     assert place
     return place
 
 
-def find_base(database: Database, shown: str, sight: Sight = ALL) -> Place | None:
+def find_base(database: Database, shown: str, sight: Sight = ALL) -> VolumeOrBase | None:
     place = find(database)
-    uses = read(database, sight_of.bases(ALL, Wanted(), place))
+    uses = read(database, sight_of.bases(ALL, DirectoriesWanted(), place))
     [key] = [use.base_directory_id for use in uses if use.base_directory == shown]
     assert key is not None
     return database.read(lambda connection: sight_of.find_base(connection, sight, place, key))
@@ -83,8 +90,8 @@ def below(
     database: Database,
     base: BaseDirectory = BASES[0],
     sight: Sight = ALL,
-    wanted: Wanted = Wanted(),  # noqa: B008 - it is frozen
-) -> Level:
+    wanted: DirectoriesWanted = DirectoriesWanted(),  # noqa: B008 - it is frozen
+) -> Siblings:
     place = find_base(database, base.shown)
     assert place
     return sight_of.below(sight, wanted, place)
@@ -92,16 +99,16 @@ def below(
 
 def read(
     database: Database,
-    level: Level,
+    siblings: Siblings,
     part: Part = Part("size_bytes", descending=True),  # noqa: B008 - it is frozen
 ) -> list[DirectoryUse]:
-    return database.read(lambda connection: list(sight_of.read(connection, level, part).rows))
+    return database.read(lambda connection: list(sight_of.read(connection, siblings, part).rows))
 
 
 def tiles(
-    database: Database, level: Level, most: int = 10, area: sight_of.Area = "size_bytes"
+    database: Database, siblings: Siblings, most: int = 10, area: sight_of.Area = "size_bytes"
 ) -> Sequence[Tile]:
-    return database.read(lambda connection: sight_of.tiles(connection, level, area, most))
+    return database.read(lambda connection: sight_of.tiles(connection, siblings, area, most))
 
 
 def names(uses: Iterable[DirectoryUse]) -> list[str | None]:
@@ -111,7 +118,7 @@ def names(uses: Iterable[DirectoryUse]) -> list[str | None]:
 def test_volumes_are_summed_up_over_what_somebody_may_see(database: Database) -> None:
     fill(database)
     fill(database, [there(BASES[0], "x", 1, 9)], OTHER, day=-1)
-    first, second = read(database, sight_of.volumes(ALL, Wanted(), DAY))
+    first, second = read(database, sight_of.volumes(ALL, DirectoriesWanted(), DAY))
     assert first == DirectoryUse(
         volume="scratch1",
         record_date=DAY,
@@ -128,9 +135,9 @@ def test_volumes_are_summed_up_over_what_somebody_may_see(database: Database) ->
         kept_files=8,
     )
     assert (second.volume, second.record_date) == ("scratch2", DAY - timedelta(days=1))
-    [mine] = read(database, sight_of.volumes(Sight(gids=frozenset({3})), Wanted(), DAY))
+    [mine] = read(database, sight_of.volumes(Sight(gids=frozenset({3})), DirectoriesWanted(), DAY))
     assert (mine.volume, mine.size_bytes, mine.directories) == ("scratch1", 5032, 3)
-    assert read(database, sight_of.volumes(NONE, Wanted(), DAY)) == []
+    assert read(database, sight_of.volumes(NONE, DirectoriesWanted(), DAY)) == []
 
 
 def test_volumes_that_have_retired_are_found_by_their_name_alone(database: Database) -> None:
@@ -138,27 +145,27 @@ def test_volumes_that_have_retired_are_found_by_their_name_alone(database: Datab
     database.transaction(
         lambda connection: upkeep.retire(connection, {"scratch1": Retirement(DAY, None)})
     )
-    assert read(database, sight_of.volumes(ALL, Wanted(), DAY)) == []
-    assert len(read(database, sight_of.bases(ALL, Wanted(), find(database)))) == 4
+    assert read(database, sight_of.volumes(ALL, DirectoriesWanted(), DAY)) == []
+    assert len(read(database, sight_of.bases(ALL, DirectoriesWanted(), find(database)))) == 4
     assert database.read(lambda connection: sight_of.find(connection, "scratch")) is None
 
 
 def test_base_directories_have_the_groups_that_somebody_may_see(database: Database) -> None:
     fill(database)
     place = find(database)
-    uses = read(database, sight_of.bases(ALL, Wanted(), place))
+    uses = read(database, sight_of.bases(ALL, DirectoriesWanted(), place))
     assert [(use.base_directory, use.size_bytes, use.groups, use.directories) for use in uses] == [
         (BASES[1].shown, 2**62, "team2", 1),
         (BASES[2].shown, 5000, "team3", 1),
         (BASES[0].shown, 1182, "team1,team2,team3", 5),
         (NOWHERE, 10, "team4", 1),
     ]
-    some = read(database, sight_of.bases(SOME, Wanted(), place))
+    some = read(database, sight_of.bases(SOME, DirectoriesWanted(), place))
     assert [(use.base_directory, use.size_bytes, use.groups) for use in some] == [
         (BASES[1].shown, 2**62, "team2"),
         (BASES[0].shown, 1150, "team1,team2"),
     ]
-    assert read(database, sight_of.bases(NONE, Wanted(), place)) == []
+    assert read(database, sight_of.bases(NONE, DirectoriesWanted(), place)) == []
 
 
 def test_directories_are_summed_up_over_groups(database: Database) -> None:
@@ -199,8 +206,8 @@ def test_only_the_newest_inspection_is_read_though_older_rows_are_there(
     fill(database)
     fill(database, [there(BASES[0], "new", 1, 9)], day=1)  # the older rows are not swept yet
     assert names(read(database, below(database))) == ["new"]
-    [base] = read(database, sight_of.bases(ALL, Wanted(), find(database)))
-    [whole] = read(database, sight_of.volumes(ALL, Wanted(), DAY))
+    [base] = read(database, sight_of.bases(ALL, DirectoriesWanted(), find(database)))
+    [whole] = read(database, sight_of.volumes(ALL, DirectoriesWanted(), DAY))
     assert base.size_bytes == whole.size_bytes == 9
     assert whole.record_date == DAY + timedelta(days=1)
 
@@ -209,14 +216,14 @@ def test_a_volume_without_an_inspection_has_nothing(database: Database) -> None:
     usage.store(database, nights.run(), VOLUME, nights.rows(2), replace=False)
     place = find(database)
     assert (place.run_id, place.record_date) == (None, None)
-    assert read(database, sight_of.bases(ALL, Wanted(), place)) == []
-    assert tiles(database, sight_of.bases(ALL, Wanted(), place)) == []
-    assert read(database, sight_of.volumes(ALL, Wanted(), DAY)) == []
+    assert read(database, sight_of.bases(ALL, DirectoriesWanted(), place)) == []
+    assert tiles(database, sight_of.bases(ALL, DirectoriesWanted(), place)) == []
+    assert read(database, sight_of.volumes(ALL, DirectoriesWanted(), DAY)) == []
 
 
 def test_everything_can_be_narrowed_to_one_group(database: Database) -> None:
     fill(database)
-    of_one = Wanted(group="team3")
+    of_one = DirectoriesWanted(group="team3")
     [whole] = read(database, sight_of.volumes(ALL, of_one, DAY))
     assert whole.size_bytes == 5032
     uses = read(database, sight_of.bases(ALL, of_one, find(database)))
@@ -234,25 +241,25 @@ def test_words_are_looked_for_in_names_as_they_are(database: Database) -> None:
     place = find(database)
 
     def found(words: str) -> list[str | None]:
-        return names(read(database, sight_of.bases(ALL, Wanted(words=words), place)))
+        return names(read(database, sight_of.bases(ALL, DirectoriesWanted(words=words), place)))
 
     assert found("ALPHA1") == [BASES[1].shown]
     assert found("alpha projects") == [BASES[1].shown, BASES[2].shown, BASES[0].shown]
     assert found("%") == found("_") == []
-    assert names(read(database, below(database, BASES[1], wanted=Wanted(words="%_s")))) == [
-        "100%_sure"
-    ]
-    level = sight_of.volumes(ALL, Wanted(words="scratch2"), DAY)
-    assert read(database, level) == []
+    assert names(
+        read(database, below(database, BASES[1], wanted=DirectoriesWanted(words="%_s")))
+    ) == ["100%_sure"]
+    siblings = sight_of.volumes(ALL, DirectoriesWanted(words="scratch2"), DAY)
+    assert read(database, siblings) == []
 
 
 def test_pages_have_their_rows_and_how_many_there_are_in_all(database: Database) -> None:
     reports = [there(BASES[0], f"d{number:02}", 1, number) for number in range(25)]
     fill(database, reports)
-    level = below(database)
+    siblings = below(database)
 
     def page(connection: Connection, first: int) -> tuple[list[DirectoryUse], int]:
-        rows = sight_of.read(connection, level, Part("directory", first=first, count=10))
+        rows = sight_of.read(connection, siblings, Part("directory", first=first, count=10))
         return list(rows.rows), rows.total
 
     found, total = database.read(lambda connection: page(connection, 20))
@@ -264,19 +271,21 @@ def test_pages_have_their_rows_and_how_many_there_are_in_all(database: Database)
 def test_every_amount_can_be_sorted_by_and_what_is_unknown_comes_last(database: Database) -> None:
     fill(database)
     place = find(database)
-    levels = {
-        "volume": sight_of.volumes(ALL, Wanted(), DAY),
-        "base_directory": sight_of.bases(ALL, Wanted(), place),
+    all_siblings = {
+        "volume": sight_of.volumes(ALL, DirectoriesWanted(), DAY),
+        "base_directory": sight_of.bases(ALL, DirectoriesWanted(), place),
         "directory": below(database),
     }
-    for key, level in levels.items():
+    for key, siblings in all_siblings.items():
         for each in (key, *sight_of.AMOUNTS):
             for descending in (False, True):
-                assert read(database, level, Part(each, descending))
+                assert read(database, siblings, Part(each, descending))
     for descending in (False, True):
-        bases = read(database, levels["base_directory"], Part("last_used_days", descending))
+        bases = read(database, all_siblings["base_directory"], Part("last_used_days", descending))
         assert bases[-1].last_used_days is None
-    assert names(read(database, levels["directory"], Part("last_used_days", descending=True))) == [
+    assert names(
+        read(database, all_siblings["directory"], Part("last_used_days", descending=True))
+    ) == [
         "old",
         DIRECTLY,
         "shared",
@@ -327,8 +336,8 @@ def test_tiles_are_the_largest_and_the_rest_as_one(database: Database) -> None:
         for gid in (1, 3)
     ]
     fill(database, reports)
-    level = below(database)
-    *largest, rest = tiles(database, level, most=3)
+    siblings = below(database)
+    *largest, rest = tiles(database, siblings, most=3)
     assert [(tile.name, tile.size_bytes, tile.smaller) for tile in largest] == [
         ("d19", 2**20, 0),
         ("d18", 2**19, 0),
@@ -337,9 +346,9 @@ def test_tiles_are_the_largest_and_the_rest_as_one(database: Database) -> None:
     assert (rest.smaller, rest.size_bytes) == (17, sum(2 ** (number + 1) for number in range(17)))
     assert rest.last_used_days == Decimal("0.5")
     assert rest.files == sum(2 * (1000 - number) for number in range(17))
-    by_files = tiles(database, level, most=1, area="files")
+    by_files = tiles(database, siblings, most=1, area="files")
     assert [(tile.name, tile.smaller) for tile in by_files[:1]] == [("d00", 0)]
-    assert len(tiles(database, level, most=20)) == 20
+    assert len(tiles(database, siblings, most=20)) == 20
     mine = tiles(database, below(database, sight=SOME), most=1)
     assert sum(tile.size_bytes for tile in mine) == 2**20 - 1
 
@@ -347,21 +356,21 @@ def test_tiles_are_the_largest_and_the_rest_as_one(database: Database) -> None:
 def test_tiles_of_each_level_tell_what_they_are(database: Database) -> None:
     fill(database)
     place = find(database)
-    [volume] = tiles(database, sight_of.volumes(ALL, Wanted(), DAY))
+    [volume] = tiles(database, sight_of.volumes(ALL, DirectoriesWanted(), DAY))
     assert volume == Tile(
         *("scratch1", None, False, 0, 16 + 2**40, 2**62 + 6192),
         *(Decimal("2.5"), Decimal("2.5")),
     )
-    first, *_ = tiles(database, sight_of.bases(ALL, Wanted(), place))
+    first, *_ = tiles(database, sight_of.bases(ALL, DirectoriesWanted(), place))
     assert (first.name, first.last_used_days) == (BASES[1].shown, None)
     assert find_base(database, BASES[1].shown) == place._replace(
         base_directory_id=first.base_directory_id, base_directory=BASES[1].shown
     )
-    assert tiles(database, sight_of.bases(NONE, Wanted(), place)) == []
+    assert tiles(database, sight_of.bases(NONE, DirectoriesWanted(), place)) == []
 
 
 @pytest.mark.parametrize("words", ["'; drop table volume; --", "\\", "x" * 1000, '%"', "😀"])
 def test_words_are_text_and_no_statement(database: Database, words: str) -> None:
     fill(database)
-    for wanted in (Wanted(words=words), Wanted(group=words)):
+    for wanted in (DirectoriesWanted(words=words), DirectoriesWanted(group=words)):
         assert read(database, sight_of.bases(ALL, wanted, find(database))) == []

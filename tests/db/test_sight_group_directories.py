@@ -12,7 +12,7 @@ from db import directories, usage
 from db.database import Database
 from db.sight import group_directories, history
 from db.sight.group_directories import READ_AT_ONCE, SORTS, Directory, Share
-from db.sight.part import Part
+from db.sight.paging import Part
 from lurge_types.reports import DirectoryReport
 from lurge_types.scans import Volume
 from lurge_types.sight import Sight

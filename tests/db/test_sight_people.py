@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from db import upkeep, usage, user_usage
 from db.database import Database
 from db.sight import history, people
-from db.sight.part import Part
+from db.sight.paging import Part
 from db.sight.people import Had, Person, Recorded, UserHas
 from db.upkeep import Retirement
 from lurge_types.names import User

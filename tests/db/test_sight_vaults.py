@@ -18,7 +18,7 @@ from db import names, runs, upkeep, vaults
 from db.database import Database
 from db.schema import vault
 from db.sight import vaults as search
-from db.sight.vaults import KeptFile, Limit, Page, Stretch, Wanted
+from db.sight.vaults import FilesWanted, KeptFile, Limit, Page, Stretch
 from db.upkeep import Retirement
 from lurge_types.scans import Volume
 from lurge_types.sight import Sight
@@ -101,7 +101,7 @@ def store(database: Database, rows: Sequence[Row]) -> list[tuple[int, Row]]:
 
 
 def twin(
-    rows: Sequence[tuple[int, Row]], sight: Sight, wanted: Wanted, *, pads: bool
+    rows: Sequence[tuple[int, Row]], sight: Sight, wanted: FilesWanted, *, pads: bool
 ) -> list[KeptFile]:
     """
     What a search finds, in plain Python.
@@ -136,7 +136,7 @@ def may_see(sight: Sight, row: Row) -> bool:
     return sight.everything or row.group in sight.gids or row.user == sight.uid
 
 
-def is_wanted(wanted: Wanted, row: Row) -> bool:
+def is_wanted(wanted: FilesWanted, row: Row) -> bool:
     called = VOLUMES[row.volume].name
     if wanted.path.startswith("/"):
         has_path = row.path.startswith(wanted.path)
@@ -152,7 +152,11 @@ def is_wanted(wanted: Wanted, row: Row) -> bool:
 
 
 def pages(
-    database: Database, sight: Sight, wanted: Wanted, rows: int, limit: Limit = search.FOR_A_PAGE
+    database: Database,
+    sight: Sight,
+    wanted: FilesWanted,
+    rows: int,
+    limit: Limit = search.FOR_A_PAGE,
 ) -> Iterator[Page]:
     """All pages of a search, one after the other."""
     after = None
@@ -167,7 +171,7 @@ def pages(
         after = page.after
 
 
-def found(database: Database, sight: Sight, wanted: Wanted, rows: int = 50) -> list[KeptFile]:
+def found(database: Database, sight: Sight, wanted: FilesWanted, rows: int = 50) -> list[KeptFile]:
     return [file for page in pages(database, sight, wanted, rows) for file in page.files]
 
 
@@ -207,7 +211,7 @@ def either(*values: str) -> some.SearchStrategy[str | None]:
 
 
 searches = some.builds(
-    Wanted,
+    FilesWanted,
     some.just(DAY),
     path=some.one_of(some.just(""), paths, path_parts.map(lambda words: words.replace("/", ""))),
     user=either("user0", "user2", "stranger"),
@@ -225,19 +229,19 @@ searches = some.builds(
 )
 @example(
     [Row("/" + "x" * 300 + end, 0, 0, 0, 0, "seen") for end in "cabA"],
-    (EVERYTHING, Wanted(DAY, path="/" + "x" * 300 + "a")),
+    (EVERYTHING, FilesWanted(DAY, path="/" + "x" * 300 + "a")),
     (1, Limit(1, 1)),
 )
 @example(
     [Row(path, 0, 0, 0, 0, "seen") for path in ("/a", "/a ", "/a  ", "/a b", "/a", "/b ")],
-    (EVERYTHING, Wanted(DAY, path="/a ")),
+    (EVERYTHING, FilesWanted(DAY, path="/a ")),
     (1, Limit(1, 1)),
 )
 def test_every_file_is_on_one_page_for_whoever_may_see_it(
     named: Database,
     place: Place,
     rows: list[Row],
-    asks: tuple[Sight, Wanted],
+    asks: tuple[Sight, FilesWanted],
     size: tuple[int, Limit],
 ) -> None:
     (sight, wanted), (on_page, limit) = asks, size
@@ -257,11 +261,11 @@ def test_every_file_is_on_one_page_for_whoever_may_see_it(
 @example(
     [Row("/secret", 2, 0, 0, 0, "seen")] * 3,
     Sight(),
-    Wanted(DAY, user="user2"),
+    FilesWanted(DAY, user="user2"),
     Limit(1, 1),
 )
 def test_whoever_searches_hears_of_no_path_that_they_may_not_see(
-    named: Database, rows: list[Row], sight: Sight, wanted: Wanted, limit: Limit
+    named: Database, rows: list[Row], sight: Sight, wanted: FilesWanted, limit: Limit
 ) -> None:
     seen = [row.path[:255] for _, row in store(named, rows) if may_see(sight, row)]
     for page in pages(named, sight, wanted, 1, limit):
@@ -277,7 +281,9 @@ def test_a_download_has_as_many_files_as_may_be(
     store(named, [Row(f"/{number:03}", 0, number % 3, 0, 0, "seen") for number in range(100)])
 
     def download(most: int, after: search.Place | None = None) -> list[str]:
-        ask = partial(search.through, sight=EVERYTHING, wanted=Wanted(DAY), after=after, most=most)
+        ask = partial(
+            search.through, sight=EVERYTHING, wanted=FilesWanted(DAY), after=after, most=most
+        )
         return named.read(lambda connection: [file.path for file in ask(connection)])
 
     assert download(30) == [f"/{number:03}" for number in range(30)]
@@ -291,7 +297,7 @@ def test_somebody_of_very_many_groups_searches_all_of_them(
     monkeypatch.setattr(search, "MERGED_AT_ONCE", 2)
     store(named, [Row(f"/{number:03}", 0, number % 5, 0, 0, "seen") for number in range(100)])
     of_all = Sight(gids=frozenset(range(5)))
-    assert [file.path for file in found(named, of_all, Wanted(DAY), 9)] == [
+    assert [file.path for file in found(named, of_all, FilesWanted(DAY), 9)] == [
         f"/{number:03}" for number in range(100)
     ]
 
@@ -302,15 +308,15 @@ def test_the_actions_are_known(named: Database) -> None:
 
 PERSON = Sight(gids=frozenset({1, 2}), uid=0)
 ASKED = {
-    "everything": (EVERYTHING, Wanted(DAY), {"vault_path"}),
-    "below": (EVERYTHING, Wanted(DAY, path="/lustre/a"), {"vault_path"}),
-    "words": (EVERYTHING, Wanted(DAY, path="sample bam"), {"vault_path"}),
-    "user": (EVERYTHING, Wanted(DAY, user="user1", volume="scratch1"), {"vault_user"}),
-    "group": (EVERYTHING, Wanted(DAY, group="team1", action="Keep"), {"vault_group"}),
-    "both": (EVERYTHING, Wanted(DAY, group="team1", user="user1"), {"vault_user"}),
-    "person": (PERSON, Wanted(DAY), {"vault_user", "vault_group"}),
-    "another": (PERSON, Wanted(DAY, user="user1"), {"vault_user", "vault_group"}),
-    "own": (PERSON, Wanted(DAY, user="user0"), {"vault_user"}),
+    "everything": (EVERYTHING, FilesWanted(DAY), {"vault_path"}),
+    "below": (EVERYTHING, FilesWanted(DAY, path="/lustre/a"), {"vault_path"}),
+    "words": (EVERYTHING, FilesWanted(DAY, path="sample bam"), {"vault_path"}),
+    "user": (EVERYTHING, FilesWanted(DAY, user="user1", volume="scratch1"), {"vault_user"}),
+    "group": (EVERYTHING, FilesWanted(DAY, group="team1", action="Keep"), {"vault_group"}),
+    "both": (EVERYTHING, FilesWanted(DAY, group="team1", user="user1"), {"vault_user"}),
+    "person": (PERSON, FilesWanted(DAY), {"vault_user", "vault_group"}),
+    "another": (PERSON, FilesWanted(DAY, user="user1"), {"vault_user", "vault_group"}),
+    "own": (PERSON, FilesWanted(DAY, user="user0"), {"vault_user"}),
 }
 
 

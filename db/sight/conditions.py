@@ -1,11 +1,16 @@
-"""The conditions that let through what somebody may see, and nothing else."""
+"""Conditions of what is read: what somebody may see and nothing else, which run, which words."""
+
+from typing import Literal
 
 import sqlalchemy as sql
 
-from db.schema import unix_group, user
+from db.schema import report_run, unix_group, user
 from lurge_types.sight import Sight
 
 Condition = sql.ColumnElement[bool]
+
+Report = Literal["reporter", "users", "inspector", "candidates"]
+"""Those whose rows people are shown."""
 
 
 def of_groups(sight: Sight) -> Condition:
@@ -18,6 +23,13 @@ def of_owners(sight: Sight) -> Condition:
     if sight.everything or sight.uid is None:
         return of_groups(sight)
     return sql.or_(of_groups(sight), user.c.uid == sight.uid)
+
+
+def newest_run(report: Report, volume_id: int | sql.ColumnElement[int] | None = None) -> Condition:
+    """Of rows of `report_run`: the one that stands for a volume now, or those of all volumes."""
+    run = report_run.c
+    newest = sql.and_(run.report == report, run.current)
+    return newest if volume_id is None else sql.and_(newest, run.volume_id == volume_id)
 
 
 def has_words(words: str, *columns: sql.ColumnElement[str | None]) -> Condition:

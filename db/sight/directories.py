@@ -20,12 +20,11 @@ from db.schema import (
     volume,
 )
 from db.sight import conditions
+from db.sight.conditions import newest_run
 from db.sight.paging import Part, Rows, take, total
 from db.upkeep import in_use
 from lurge_types.reports import FOLDED
 from lurge_types.sight import Sight
-
-REPORT, REPORT_OF_GROUPS = "inspector", "reporter"
 
 Area = Literal["size_bytes", "files"]
 
@@ -147,13 +146,11 @@ NOWHERE_YET = {"base_directory_id": None, "base_directory": None, "directory": N
 def find(connection: Connection, name: str) -> VolumeOrBase | None:
     """A volume, retired or not. They are known to everybody."""
     run = report_run.c
-    newest = sql.and_(run.volume_id == volume.c.volume_id, run.report == REPORT, run.current)
+    newest = newest_run("inspector", volume.c.volume_id)
     row = connection.execute(
         sql.select(volume.c.volume_id, volume.c.scratch_disk, run.run_id, run.record_date)
         .select_from(volume.outerjoin(report_run, newest))
         .where(volume.c.scratch_disk == name)
-        .order_by(run.record_date.desc())
-        .limit(1)
     ).one_or_none()
     return VolumeOrBase(*row) if row else None
 
@@ -185,8 +182,7 @@ def volumes(sight: Sight, wanted: DirectoriesWanted, today: date) -> Siblings:
         sql.select(*keys, *_sums(directory_base))
         .join_from(report_run, directory_base, report_run.c.run_id == directory_base.c.run_id)
         .where(
-            report_run.c.report == REPORT,
-            report_run.c.current,
+            newest_run("inspector"),
             *_groups(sight, wanted, directory_base.c.group_id),
         )
         .group_by(*keys)
@@ -323,12 +319,8 @@ def _owners(connection: Connection, sight: Sight, of: VolumeOrBase) -> Mapping[i
     if of.base_directory_id is not None:
         there = sql.and_(there, directory_base.c.base_directory_id == of.base_directory_id)
     newest = (
-        sql.select(sql.func.max(report_run.c.record_date))
-        .where(
-            report_run.c.report == REPORT_OF_GROUPS,
-            report_run.c.volume_id == of.volume_id,
-            report_run.c.current,
-        )
+        sql.select(report_run.c.record_date)
+        .where(newest_run("reporter", of.volume_id))
         .scalar_subquery()
     )
     use = sql.and_(

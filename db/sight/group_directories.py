@@ -21,10 +21,10 @@ from db.schema import (
     filetype,
     report_run,
 )
+from db.sight.conditions import newest_run
 from db.sight.history import GroupNow
 from db.sight.paging import Part, Rows, take
 
-REPORT = "inspector"
 READ_AT_ONCE = 500
 
 
@@ -72,11 +72,7 @@ SORTS: dict[str, sql.ColumnElement[Any]] = {
 def read(connection: Connection, of: GroupNow, part: Part) -> Rows[Directory]:
     """A part of the table of directories."""
     run_id = connection.scalar(
-        sql.select(report_run.c.run_id).where(
-            report_run.c.report == REPORT,
-            report_run.c.volume_id == of.volume_id,
-            report_run.c.current,
-        )
+        sql.select(report_run.c.run_id).where(newest_run("inspector", of.volume_id))
     )
     theirs = directory_base.c.group_id == of.group_id, directory_base.c.run_id == run_id
     total = connection.scalar(sql.select(sql.func.sum(directory_base.c.directories)).where(*theirs))

@@ -11,11 +11,11 @@ from sqlalchemy.engine import Connection
 
 from db.schema import lustre_usage, pi, report_run, unix_group, volume
 from db.sight import conditions
+from db.sight.conditions import Condition, newest_run
 from db.sight.paging import Part, Rows, take, total
+from db.upkeep import in_use
 from lurge_types.reports import percent
 from lurge_types.sight import Sight
-
-REPORT = "reporter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,23 +181,17 @@ def current(sight: Sight, *columns: Any) -> sql.Select[Any]:
             .outerjoin(pi, pi.c.pi_id == USE.pi_id)
         )
         .where(
-            report_run.c.report == REPORT,
-            report_run.c.current,
+            newest_run("reporter"),
             conditions.of_groups(sight),
         )
     )
-
-
-def in_use(today: date) -> conditions.Condition:
-    """Of a volume: it has not retired."""
-    return sql.or_(volume.c.retired.is_(None), volume.c.retired > today)
 
 
 def _select(sight: Sight, wanted: GroupsWanted, *columns: Any) -> sql.Select[Any]:
     return current(sight, *columns).where(*_conditions(wanted))
 
 
-def _conditions(wanted: GroupsWanted) -> Iterator[conditions.Condition]:
+def _conditions(wanted: GroupsWanted) -> Iterator[Condition]:
     if wanted.volume is None:
         yield in_use(wanted.today)
     else:

@@ -11,7 +11,9 @@ from sqlalchemy.engine import Connection
 from db import usage
 from db.schema import lustre_usage, report_run, unix_group, volume
 from db.sight import groups
+from db.sight.conditions import newest_run
 from db.sight.groups import GroupUse
+from db.upkeep import in_use
 from lurge_types.forecasts import Forecast
 from lurge_types.sight import Sight
 
@@ -84,10 +86,9 @@ def elsewhere(connection: Connection, of: GroupNow, today: date) -> Sequence[Els
         .group_by(USE.volume_id)
         .subquery()
     )
-    of_current = sql.and_(
-        report_run.c.report == groups.REPORT,
-        *(report_run.c[column.name] == column for column in newest.columns),
-        report_run.c.current,
+    of_newest_run = sql.and_(
+        newest_run("reporter", newest.c.volume_id),
+        report_run.c.record_date == newest.c.record_date,
     )
     same = sql.and_(
         USE.unix_id == of.group_id, *(USE[column.name] == column for column in newest.columns)
@@ -95,11 +96,11 @@ def elsewhere(connection: Connection, of: GroupNow, today: date) -> Sequence[Els
     rows = connection.execute(
         sql.select(volume.c.scratch_disk, USE.used)
         .select_from(
-            newest.join(report_run, of_current)
+            newest.join(report_run, of_newest_run)
             .join(lustre_usage, same)
             .join(volume, volume.c.volume_id == newest.c.volume_id)
         )
-        .where(groups.in_use(today))
+        .where(in_use(today))
         .order_by(volume.c.scratch_disk)
     )
     return [Elsewhere(*row) for row in rows]

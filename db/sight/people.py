@@ -9,12 +9,11 @@ from sqlalchemy.engine import Connection
 
 from db.schema import report_run, unix_group, user, user_usage, volume
 from db.sight import conditions
-from db.sight.groups import in_use
+from db.sight.conditions import newest_run
 from db.sight.history import GroupNow
 from db.sight.paging import Part, Rows, take, total
+from db.upkeep import in_use
 from lurge_types.sight import Sight
-
-REPORT = "users"
 
 
 class Person(NamedTuple):
@@ -69,15 +68,13 @@ COLUMNS = (
 SORTS: dict[str, sql.ColumnElement[Any]] = dict(zip(UserHas._fields, COLUMNS, strict=True))
 """What each column is sorted by."""
 
+PERSONS = sql.select(user.c.user_id, user.c.uid, user.c.user_name)
+
 
 def of_group(connection: Connection, of: GroupNow, part: Part) -> Rows[UserHas]:
     """A part of the table of a group's users on a volume."""
     newest = connection.scalar(
-        sql.select(report_run.c.record_date).where(
-            report_run.c.report == REPORT,
-            report_run.c.volume_id == of.volume_id,
-            report_run.c.current,
-        )
+        sql.select(report_run.c.record_date).where(newest_run("users", of.volume_id))
     )
     theirs = (
         HAS.group_id == of.group_id,
@@ -113,14 +110,16 @@ def sums(connection: Connection, sight: Sight, of: Person, today: date) -> Mappi
 def find(connection: Connection, sight: Sight, name: str) -> Person | None:
     """The user of a name of whom something may be seen, if there is one."""
     # MariaDB makes no difference between `a` and `a `.
-    of_name = (each for each in _persons(connection, user.c.user_name == name) if each.name == name)
+    rows = connection.execute(PERSONS.where(user.c.user_name == name).order_by(user.c.uid)).all()
+    of_name = (each for each in map(Person._make, rows) if each.name == name)
     return next((each for each in of_name if _may_be_seen(connection, sight, each)), None)
 
 
 def person(connection: Connection, sight: Sight, uid: int) -> Person | None:
     """A user of whom something may be seen; None where there is none."""
-    of_uid = _persons(connection, user.c.uid == uid)
-    return next((each for each in of_uid if _may_be_seen(connection, sight, each)), None)
+    row = connection.execute(PERSONS.where(user.c.uid == uid)).one_or_none()
+    of = None if row is None else Person._make(row)
+    return of if of and _may_be_seen(connection, sight, of) else None
 
 
 def history(
@@ -151,7 +150,7 @@ def _days(connection: Connection, volume_ids: set[int], first: date) -> dict[int
     for volume_id, day in connection.execute(
         sql.select(report_run.c.volume_id, report_run.c.record_date)
         .where(
-            report_run.c.report == REPORT,
+            report_run.c.report == "users",
             report_run.c.volume_id.in_(volume_ids),
             report_run.c.record_date >= first,
             report_run.c.done == 1,
@@ -183,25 +182,17 @@ def _current(sight: Sight, of: Person, *columns: sql.ColumnElement[Any]) -> sql.
         .group_by(HAS.group_id, HAS.volume_id)
         .subquery()
     )
-    of_current = sql.and_(
-        report_run.c.report == REPORT,
-        report_run.c.volume_id == newest.c.volume_id,
+    of_newest_run = sql.and_(
+        newest_run("users", newest.c.volume_id),
         report_run.c.record_date == newest.c.record_date,
-        report_run.c.current,
     )
     same = sql.and_(
         HAS.user_id == of.user_id, *(HAS[column.name] == column for column in newest.columns)
     )
     select = sql.select(*columns).select_from(
-        newest.join(report_run, of_current).join(user_usage, same)
+        newest.join(report_run, of_newest_run).join(user_usage, same)
     )
     return _named(select).where(conditions.of_owners(sight))
-
-
-def _persons(connection: Connection, of: conditions.Condition) -> Sequence[Person]:
-    columns = user.c.user_id, user.c.uid, user.c.user_name
-    rows = connection.execute(sql.select(*columns).where(of).order_by(user.c.uid))
-    return [Person(*row) for row in rows]
 
 
 def _may_be_seen(connection: Connection, sight: Sight, of: Person) -> bool:

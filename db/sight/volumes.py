@@ -8,6 +8,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db.schema import report_run, volume
+from db.upkeep import in_use
 
 
 class VolumeDates(NamedTuple):
@@ -58,10 +59,7 @@ def scans(connection: Connection, today: date) -> Sequence[Scanned]:
     rows = connection.execute(
         sql.select(volume.c.scratch_disk, report_run.c.report, report_run.c.scan_time)
         .join_from(report_run, volume)
-        .where(
-            report_run.c.current,
-            sql.or_(volume.c.retired.is_(None), volume.c.retired > today),
-        )
+        .where(report_run.c.current, in_use(today))
         .order_by(volume.c.scratch_disk, report_run.c.report)
     )
     return list(map(Scanned._make, rows))

@@ -73,16 +73,15 @@ class GroupUse(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """
-    What a group uses on a volume, and may use.
-
-    figures: bytes and their quota, inodes and theirs; None where there is no quota.
-    """
+    """What a group uses on a volume, and may use; None where there is no quota."""
 
     volume: str
     group: str
     gid: int
-    figures: tuple[int | None, ...]
+    used_bytes: int
+    quota_bytes: int | None
+    inodes: int
+    quota_inodes: int | None
 
 
 class VolumeUse(NamedTuple):
@@ -149,7 +148,7 @@ def figures(connection: Connection, sight: Sight, today: date) -> Sequence[Figur
     rows = connection.execute(
         _select(sight, GroupsWanted(today), *owner, *numbers).order_by(owner[0], owner[2])
     )
-    return [Figures(name, group, gid, tuple(told)) for name, group, gid, *told in rows]
+    return list(map(Figures._make, rows))
 
 
 def of_volumes(connection: Connection, sight: Sight, today: date) -> Sequence[VolumeUse]:

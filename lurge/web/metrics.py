@@ -6,8 +6,10 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
+from typing import NamedTuple
 
 from flask import Flask, Response, request
 from sqlalchemy.engine import Connection
@@ -20,13 +22,21 @@ from lurge_types.sight import Sight
 
 FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
-USES: Mapping[str, str] = {
-    "lurge_used_bytes": "What a group uses on a volume.",
-    "lurge_quota_bytes": "What it may use; nothing where there is no quota.",
-    "lurge_files": "Its inodes: files, directories and links.",
-    "lurge_quota_files": "How many it may have; nothing without a quota.",
-}
-"""What each metric tells, in the order of the figures of a group."""
+
+class Metric(NamedTuple):
+    """A metric of a group. of: the field of `Figures`. tells: what it is, in words."""
+
+    name: str
+    of: str
+    tells: str
+
+
+USES = (
+    Metric("lurge_used_bytes", "used_bytes", "What a group uses on a volume."),
+    Metric("lurge_quota_bytes", "quota_bytes", "What it may use; nothing where there is no quota."),
+    Metric("lurge_files", "inodes", "Its inodes: files, directories and links."),
+    Metric("lurge_quota_files", "quota_inodes", "How many it may have; nothing without a quota."),
+)
 
 AGE = "lurge_data_age_seconds"
 AGE_TELLS = "Since the newest scan of a volume that a report was made of."
@@ -52,11 +62,11 @@ def add(app: Flask, site: Site) -> None:
 
 def _uses(uses: Sequence[Figures]) -> Iterator[str]:
     labels = [_labels(volume=use.volume, group=use.group, gid=str(use.gid)) for use in uses]
-    for place, (name, tells) in enumerate(USES.items()):
-        yield from _head(name, tells)
-        for label, use in zip(labels, uses, strict=True):
-            if (figure := use.figures[place]) is not None:
-                yield f"{name}{label} {figure}"
+    for metric in USES:
+        yield from _head(metric.name, metric.tells)
+        for label, figure in zip(labels, map(attrgetter(metric.of), uses), strict=True):
+            if figure is not None:
+                yield f"{metric.name}{label} {figure}"
 
 
 def _ages(scans: Sequence[Scanned], now: datetime) -> Iterator[str]:

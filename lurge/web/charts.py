@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict
-
 from db.sight.history import Of
+from lurge.web.listing import Parameters
 from utils.months import months_before
 
 Months = Literal["1", "3", "6", "12", "36", "all"]
@@ -24,17 +23,11 @@ MONTHS: Mapping[Months, str] = {
 EVER = date(1970, 1, 1)
 
 
-class ChartAsked(BaseModel):
+class ChartAsked(Parameters):
     """Which of the quotas, and how many months up to the newest date."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     of: Of = "bytes"
     months: Months = "12"
-
-    def query(self, **changes: object) -> dict[str, object]:
-        """The URL's parameters, some of them changed; those that are as always are left out."""
-        return self.model_copy(update=changes).model_dump(exclude_defaults=True)
 
     def chart(self) -> dict[str, object]:
         """Those that the chart's data is asked for with."""

@@ -46,20 +46,33 @@ def few(words: str) -> str:
 
 FewWords = Annotated[Words, AfterValidator(few)]
 
-AnyAsked = TypeVar("AnyAsked", bound=BaseModel)
+PAGING = {"rows", "page", "after"}
+"""Those of a URL's parameters that tell which page of a table is shown."""
 
 
-class Query(BaseModel):
-    """What is asked of a page; its filters are added by subclasses."""
+class Parameters(BaseModel):
+    """Those of a URL, which are added by subclasses; it has no others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 50
 
     def query(self, **changes: object) -> dict[str, object]:
         """The URL's parameters, some of them changed; those that are as always are left out."""
         changed = self.model_copy(update=changes)
         return changed.model_dump(exclude_defaults=True, by_alias=True)
+
+
+AnyAsked = TypeVar("AnyAsked", bound=Parameters)
+
+
+class Query(Parameters):
+    """What is asked of a page with a table; its filters are added by subclasses."""
+
+    rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 50
+
+    def of_all(self, **changes: object) -> dict[str, object]:
+        """The same of all rows, whichever page is shown."""
+        query = self.query(**changes)
+        return {key: value for key, value in query.items() if key not in PAGING}
 
 
 class Asked(Query):
@@ -204,12 +217,21 @@ class Shown:
             return None
         return "descending" if self.part.descending else "ascending"
 
-    def turned(self, pages: int) -> dict[str, object] | None:
-        """The URL's parameters so many pages further on; None where there are no rows."""
-        page = self.asked.page + pages
-        if page < 1 or (page - 1) * self.asked.rows >= self.total:
-            return None
-        return self.asked.query(page=page)
+    @property
+    def before(self) -> dict[str, object] | None:
+        """The URL's parameters of the page before, or of the last there is; None on the first."""
+        page = min(self.asked.page - 1, self._pages)
+        return self.asked.query(page=page) if page else None
+
+    @property
+    def after(self) -> dict[str, object] | None:
+        """The URL's parameters of the next page; None where there is none."""
+        page = self.asked.page + 1
+        return self.asked.query(page=page) if page <= self._pages else None
+
+    @property
+    def _pages(self) -> int:
+        return -(-self.total // self.asked.rows)
 
     def as_json(self) -> dict[str, object]:
         """The page for programs."""

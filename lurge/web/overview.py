@@ -65,16 +65,29 @@ ON_PAGE = frozenset(
 )
 """The columns that people see; programs get all."""
 
+VOLUMES = (
+    Column("volume", "volume"),
+    Column("record_date", "data of", "date"),
+    Column("groups", "groups", "count"),
+    Column("used_bytes", "used", "bytes"),
+    Column("inodes", "files", "count"),
+    Column("remark", "remark"),
+)
+"""Those of a `VolumeLine`."""
+
 
 class VolumeLine(NamedTuple):
     """
-    A volume in the overview.
+    A volume in the overview, and what the visitor's groups use there, if they have any.
 
-    use: None where the visitor has no group there. remark: what is odd about its data, in words.
+    remark: what is odd about its data, in words.
     """
 
-    volume: VolumeDates
-    use: groups.VolumeUse | None
+    volume: str
+    record_date: date | None
+    groups: int
+    used_bytes: int | None
+    inodes: int | None
     remark: str | None
 
 
@@ -107,7 +120,7 @@ def add(app: Flask, site: Site) -> None:
                 "table_shown": listing.shown(connection, sight, asked),
             }
 
-        return render_template("overview.html", **site.look(read), on_page=ON_PAGE)
+        return render_template("overview.html", **site.look(read), columns=VOLUMES, on_page=ON_PAGE)
 
     app.add_url_rule("/", "overview", page)
     add_forms(app, site, "groups", lambda: listing)
@@ -119,10 +132,17 @@ def lines(
     """The volumes that are in use."""
     by_name = {use.volume: use for use in uses}
     return [
-        VolumeLine(each, by_name.get(each.name), remark(each, today))
+        _line(each, by_name.get(each.name), today)
         for each in there
         if each.retired is None or each.retired > today
     ]
+
+
+def _line(of: VolumeDates, use: groups.VolumeUse | None, today: date) -> VolumeLine:
+    day, words = of.dates.get("reporter"), remark(of, today)
+    if use is None:
+        return VolumeLine(of.name, day, 0, None, None, words)
+    return VolumeLine(of.name, day, use.groups, use.used_bytes, use.inodes, words)
 
 
 def remark(of: VolumeDates, today: date) -> str | None:

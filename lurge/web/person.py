@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
 from flask import Flask, redirect, render_template, request, url_for
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import Connection
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
@@ -17,7 +16,7 @@ from db.sight.people import Person, Recorded, UserHas
 from lurge.web.charts import ChartAsked, months_choices, of_choices
 from lurge.web.columns import Column
 from lurge.web.downloads import add_forms
-from lurge.web.listing import LARGEST_NUMBER, Asked, Listing, Words, parse
+from lurge.web.listing import LARGEST_NUMBER, Asked, Listing, Parameters, Words, parse
 from lurge.web.site import Site, visitor
 from lurge_types.sight import Sight
 
@@ -26,10 +25,8 @@ PATH = "/user/<int(signed=True):uid>"
 UNSEEN = "no such user, or they have nothing in your groups"
 
 
-class NameAsked(BaseModel):
+class NameAsked(Parameters):
     """Whose page is looked for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Words
 
@@ -55,6 +52,14 @@ COLUMNS = (
     Column("last_modified", "last modified", "date"),
     Column("record_date", "date", "date"),
 )
+
+SUMS = (
+    Column("volume", "volume"),
+    Column("used_bytes", "used", "bytes"),
+    Column("files", "files", "count"),
+    Column("date", "date", "date"),
+)
+"""Those of what a user has on each volume."""
 
 
 def found(connection: Connection, sight: Sight, uid: int) -> Person:
@@ -115,6 +120,7 @@ def _add_page(app: Flask, site: Site) -> None:
             **site.look(read),
             place={"uid": uid},
             asked=asked,
+            columns=SUMS,
             choices=(of_choices(asked), months_choices(asked)),
         )
 

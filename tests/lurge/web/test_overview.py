@@ -179,6 +179,21 @@ def test_pages_have_every_row_once(database: Database, site: Pages) -> None:
     assert site.json("/groups?rows=7&page=99")["rows"] == []
 
 
+def test_beyond_the_last_page_there_is_a_way_back(database: Database, site: Pages) -> None:
+    store(database, nights.rows(25))
+    text = site.page("/?rows=7&page=99")
+    assert " of 25" not in text
+    [before] = re.findall(r'<a rel="prev" href="([^"]*)">', text)
+    assert 'rel="next"' not in text
+    assert "22 to 25 of 25" in site.page(before.replace("&amp;", "&"))
+    assert 'rel="prev"' not in site.page("/?group=nothing&page=99")
+
+
+def test_a_table_tells_which_of_its_downloads_has_all_rows(site: Pages) -> None:
+    words = " ".join(re.sub("<[^>]*>", " ", site.page("/")).split())
+    assert "all rows: CSV TSV ; page by page: JSON" in words
+
+
 def test_downloads_have_all_rows_in_the_same_order(database: Database, site: Pages) -> None:
     store(database, nights.rows(70))
     answer = site.ask("/groups.tsv?sort=-used_bytes&rows=5")
@@ -255,3 +270,9 @@ def test_metrics_tell_what_groups_use_and_how_old_that_is(database: Database, si
         "/metrics", headers={"X-Remote-User": ADMIN, "Accept-Encoding": "gzip"}
     )
     assert gzip.decompress(packed.data).count(b"lurge_used_bytes{") == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/directories", "/candidates", "/vault"])
+def test_forms_of_filters_keep_how_many_rows_a_page_has(site: Pages, path: str) -> None:
+    assert '<input type="hidden" name="rows" value="7">' in site.page(f"{path}?rows=7")
+    assert 'type="hidden"' not in site.page(path)

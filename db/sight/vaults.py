@@ -144,13 +144,15 @@ def read(connection: Connection, sight: Sight, wanted: FilesWanted, stretch: Str
     """A page of files."""
     rows = stretch.rows
     ids = _ids(connection, wanted)
-    if frozenset() in ids:
+    # To a person somebody of whom they see nothing is as good as nobody, and looked for likewise.
+    if frozenset() in (ids if sight.everything else (ids.actions, ids.volumes)):
+        return NOWHERE
+    series = _series(connection, sight, ids)
+    if not series:
         return NOWHERE
     span = [*_begins(wanted.path), *_behind(stretch.after)]
     hints = list(_may_have_words(wanted.path))
-    series, stop = _choose(connection, _ways(connection, sight, ids), span, hints, stretch)
-    if not series:
-        return NOWHERE
+    stop = _stop(connection, series, span, hints, stretch)
     where = *span, *_up_to(stop), *hints, *_conditions(ids, wanted)
     keys = _merged(series, lambda one: _entries(one, one.but, *where).limit(rows + 1))
     found = connection.execute(_files(keys.limit(rows + 1))).all()
@@ -198,28 +200,28 @@ def _ids(connection: Connection, wanted: FilesWanted) -> Ids:
     )
 
 
-def _ways(connection: Connection, sight: Sight, ids: Ids) -> list[list[Series]]:
+def _series(connection: Connection, sight: Sight, ids: Ids) -> list[Series]:
     """
-    How to come by what is asked for: each way leads to all of it that the visitor may see.
+    How to come by what is asked for: to all of it that the visitor may see.
 
-    The last one also passes nothing else but what they may see, so that they may be told where it
-    was left; others are for those who arrive.
+    A person passes what they may see and nothing else, whoever is asked for: how far a search came
+    tells how much it has passed.
     """
-    if sight.everything:
-        if ids.users is not None:
-            return [[_of_user(user_id) for user_id in ids.users]]
-        if ids.groups is not None:
-            return [[_of_group(group_id) for group_id in ids.groups]]
-        return [[Series("vault_path", sql.true())]]
-    groups, own = _groups(connection, sight), _own(connection, sight)
-    in_groups = FILE.group_id.in_(groups)
-    within = [_of_group(each) for each in groups if ids.groups is None or each in ids.groups]
-    if ids.groups is None or not ids.groups <= groups:
-        within += [_of_user(own_id, ~in_groups) for own_id in own]
-    if ids.users is None:
-        return [within]
-    by_user = [_of_user(each, sql.true() if each in own else in_groups) for each in ids.users]
-    return [by_user] if ids.users <= own else [by_user, within]
+    if not sight.everything:
+        return _series_in_sight(_groups(connection, sight), _own(connection, sight), ids)
+    if ids.users is not None:
+        return list(map(_of_user, ids.users))
+    if ids.groups is not None:
+        return list(map(_of_group, ids.groups))
+    return [Series("vault_path", sql.true())]
+
+
+def _series_in_sight(groups: frozenset[int], own: frozenset[int], ids: Ids) -> list[Series]:
+    if own and ids.users == own:
+        return list(map(_of_user, own))
+    within = groups if ids.groups is None else groups & ids.groups
+    of_others = FILE.group_id.not_in(groups)
+    return [*map(_of_group, within), *(_of_user(each, of_others) for each in own)]
 
 
 def _groups(connection: Connection, sight: Sight) -> frozenset[int]:
@@ -242,36 +244,28 @@ def _of_group(group_id: int) -> Series:
     return Series("vault_group", FILE.group_id == group_id)
 
 
-def _choose(
+def _stop(
     connection: Connection,
-    ways: Sequence[Sequence[Series]],
+    series: Sequence[Series],
     span: Sequence[Condition],
     hints: Sequence[Condition],
     stretch: Stretch,
-) -> tuple[Sequence[Series], Place | None]:
+) -> Place | None:
     """
-    The first way that is short enough to be gone to its end, or else the last; and where to stop.
+    Where to stop; None: nowhere.
 
     Of each series at least as many entries are passed as fill a page.
     """
-    way: Sequence[Series] = ()
-    stop = None
-    for way in ways:
-        if not way:  # there is nothing that they may see
-            return way, None
-        entries, rows = (max(each // len(way), stretch.rows + 1) for each in stretch.limit)
-        stop = _nth(connection, way, span, entries) if hints else None
-        stop = _nth(connection, way, [*span, *_up_to(stop), *hints], rows) or stop
-        if stop is None:
-            break
-    return way, stop
+    entries, rows = (max(each // len(series), stretch.rows + 1) for each in stretch.limit)
+    stop = _nth(connection, series, span, entries) if hints else None
+    return _nth(connection, series, [*span, *_up_to(stop), *hints], rows) or stop
 
 
 def _nth(
-    connection: Connection, way: Sequence[Series], span: Sequence[Condition], number: int
+    connection: Connection, series: Sequence[Series], span: Sequence[Condition], number: int
 ) -> Place | None:
     """The first place at which so many entries of any of the series are passed; None: nowhere."""
-    last = _merged(way, lambda one: _entries(one, *span).limit(1).offset(number - 1))
+    last = _merged(series, lambda one: _entries(one, *span).limit(1).offset(number - 1))
     found = connection.execute(last.limit(1)).one_or_none()
     return None if found is None else Place._make(found)
 

@@ -193,16 +193,12 @@ rows_of_vaults = some.lists(
     ),
     max_size=30,
 )
-sights = some.one_of(
-    some.just(EVERYTHING),
-    some.builds(
-        Sight,
-        gids=some.frozensets(some.integers(0, 5)),
-        uid=some.one_of(some.none(), some.integers(0, 4)),
-    ),
+people = some.builds(
+    Sight,
+    gids=some.frozensets(some.integers(0, 5)),
+    uid=some.one_of(some.none(), some.integers(0, 4)),
 )
-
-
+sights = some.one_of(some.just(EVERYTHING), people)
 limits = some.builds(Limit, some.integers(1, 9), some.integers(1, 9))
 
 
@@ -271,6 +267,41 @@ def test_whoever_searches_hears_of_no_path_that_they_may_not_see(
     for page in pages(named, sight, wanted, 1, limit):
         assert page.stopped is None or page.stopped in seen
         assert page.after is None or page.after.path_start in seen
+
+
+def forget(database: Database, numbers: Sequence[int]) -> None:
+    some_rows = vault.c.record_id.in_(numbers)
+    database.transaction(lambda connection: connection.execute(sql.delete(vault).where(some_rows)))
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows_of_vaults, people, searches, limits)
+@example(
+    [Row("/mine", 0, 0, 0, 0, "seen")] * 3 + [Row("/theirs", 1, 1, 0, 0, "seen")] * 3,
+    Sight(gids=frozenset({0}), uid=2),
+    FilesWanted(DAY, user="user1"),
+    Limit(2, 2),
+)
+def test_a_person_is_told_the_same_whatever_there_is_that_they_may_not_see(
+    named: Database, rows: list[Row], sight: Sight, wanted: FilesWanted, limit: Limit
+) -> None:
+    stored = store(named, rows)
+    told = list(pages(named, sight, wanted, 1, limit))
+    forget(named, [number for number, row in stored if not may_see(sight, row)])
+    assert list(pages(named, sight, wanted, 1, limit)) == told
+
+
+def test_a_person_is_told_the_same_of_others_as_of_nobody(named: Database) -> None:
+    both = (Row("/mine", 0, 0, 0, 0, "seen"), Row("/theirs", 1, 1, 0, 0, "seen"))
+    store(named, both * 5)
+    for sight in (Sight(gids=frozenset({0})), Sight(uid=0)):
+
+        def told(sight: Sight = sight, **of: str) -> list[Page]:
+            return list(pages(named, sight, FilesWanted(DAY, **of), 1, Limit(2, 2)))
+
+        assert told(user="user1") == told(user="stranger") != []
+        assert told(group="team1") == told(group="strangers") != []
+        assert told(user="user0", group="team1") == told(user="user0", group="strangers")
 
 
 def test_a_download_has_as_many_files_as_may_be(

@@ -14,7 +14,7 @@ from db.sight.vaults import FilesWanted, KeptFile, Page, Place, Stretch
 from lurge.web.columns import Column
 from lurge.web.downloads import attached
 from lurge.web.listing import MIME, Form, Query, Words, as_json, few, parse, written
-from lurge.web.site import Site, visitor
+from lurge.web.site import Site
 from lurge_types.sight import Sight
 
 MOST_DOWNLOADED = 10_000
@@ -79,21 +79,22 @@ class FilesAsked(Query):
         return None if self.after is None else place_of(self.after)
 
 
-def _group_page(row: KeptFile) -> str | None:
-    """Whoever sees their own file need not be in its group."""
-    sight = visitor().sight
-    if sight.everything or row.gid in sight.gids:
-        return url_for("group", volume=row.volume, gid=row.gid)
-    return None
+def _files_of_group(row: KeptFile) -> str:
+    """Whoever sees a file need not see its group's page."""
+    return url_for("vault", group=row.group)
+
+
+def _files_of_user(row: KeptFile) -> str:
+    return url_for("vault", user=row.user)
 
 
 COLUMNS = (
     Column("volume", "volume"),
     Column("path", "path", "path"),
     Column("action", "action"),
-    Column("group", "group", link=_group_page),
+    Column("group", "group", link=_files_of_group),
     Column("gid", "gid"),
-    Column("user", "user", link=lambda row: url_for("user", uid=row.uid)),
+    Column("user", "user", link=_files_of_user),
     Column("uid", "uid"),
     Column("size_bytes", "size", "bytes"),
     Column("last_modified", "last modified", "date"),

@@ -39,8 +39,10 @@ With 5,000,000 rows in MariaDB 10.11, of which a quarter fits into its buffer po
 path has take 20 ms, 2,000 rows of which none is wanted 10 ms, or 100 ms if none was read before.
 """
 
-FOR_A_DOWNLOAD = Limit(50_000, 20_000)
+FOR_A_DOWNLOAD = Limit(20_000, 20_000)
 FETCHED_AT_ONCE = 1_000
+READS_FOR_A_DOWNLOAD = 25
+"""Each goes to that limit, if it does not find as many files as are fetched at once before."""
 
 MERGED_AT_ONCE = 100
 """SQLite merges no more than 500 selects."""
@@ -48,6 +50,10 @@ MERGED_AT_ONCE = 100
 LAST_CHARACTER = "\U0010ffff"
 SURROGATES = range(0xD800, 0xE000)
 """Numbers that stand for no character."""
+
+
+class SearchTooLong(Exception):
+    """So few of the files that may be seen are wanted that too many would have to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ class Stretch(NamedTuple):
 
     after: Place | None
     rows: int
-    limit: Limit = FOR_A_PAGE
+    limit: Limit
 
 
 class KeptFile(NamedTuple):
@@ -165,15 +171,20 @@ def read(connection: Connection, sight: Sight, wanted: FilesWanted, stretch: Str
 def through(
     connection: Connection, sight: Sight, wanted: FilesWanted, after: Place | None, most: int
 ) -> Iterator[KeptFile]:
-    """All files behind a place, but no more than so many, however long the search takes."""
-    while most:
+    """
+    All files behind a place, but no more than so many.
+
+    Raises SearchTooLong.
+    """
+    for _ in range(READS_FOR_A_DOWNLOAD):
         rows = min(most, FETCHED_AT_ONCE)
         page = read(connection, sight, wanted, Stretch(after, rows, FOR_A_DOWNLOAD))
         yield from page.files
-        if page.after is None:
-            return
         after = page.after
         most -= len(page.files)
+        if after is None or not most:
+            return
+    raise SearchTooLong
 
 
 def actions(connection: Connection) -> Sequence[str]:

@@ -5,22 +5,26 @@ from datetime import date
 from typing import IO, Annotated
 
 from flask import Flask, Response, render_template, request, url_for
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 from sqlalchemy.engine import Connection
+from werkzeug.exceptions import BadRequest
 
 from db.schema import PATH_START
 from db.sight import vaults, volumes
-from db.sight.vaults import FilesWanted, KeptFile, Page, Place, Stretch
+from db.sight.vaults import FilesWanted, KeptFile, Page, Place, SearchTooLong, Stretch
 from lurge.web.columns import Column
 from lurge.web.downloads import attached
-from lurge.web.listing import MIME, Form, Query, Words, as_json, few, parse, written
+from lurge.web.listing import LARGEST_NUMBER, MIME, Form, Query, Words, as_json, few, parse, written
 from lurge.web.site import Site
 from lurge_types.sight import Sight
 
 MOST_DOWNLOADED = 10_000
-LARGEST_ID = 2**63 - 1
+MOST_LOOKED_AT = vaults.READS_FOR_A_DOWNLOAD * vaults.FOR_A_DOWNLOAD.rows
+TOO_LONG = (
+    f"up to {MOST_LOOKED_AT:,} files are looked at for a download, and too few of them are wanted: "
+    "narrow the search, by the beginning of the path, a user or a group"
+)
 LONGEST_PATH = 4096
-LONGEST_TOKEN = 2000
 
 
 def token(place: Place) -> str:
@@ -42,17 +46,16 @@ def place_of(form: str) -> Place:
     if not (number.isascii() and number.isdigit()) or len(path_start) > PATH_START:
         raise ValueError("no place")
     place = Place(path_start, int(number))
-    if place.record_id > LARGEST_ID:
+    if place.record_id > LARGEST_NUMBER:
         raise ValueError("no place")
     return place
 
 
-def _place(form: str) -> str:
+def _place(form: str) -> Place:
     try:
-        place_of(form)
+        return place_of(form)
     except ValueError as error:
         raise ValueError("no place where a page ends: start from the beginning") from error
-    return form
 
 
 def _path(path: str) -> str:
@@ -67,16 +70,11 @@ class FilesAsked(Query):
     group: Words | None = None
     action: Words | None = None
     volume: Words | None = None
-    after: Annotated[str, Field(max_length=LONGEST_TOKEN), AfterValidator(_place)] | None = None
+    after: Annotated[Place, PlainValidator(_place), PlainSerializer(token)] | None = None
 
     def wanted(self, today: date) -> FilesWanted:
         """The same, as the database is asked."""
         return FilesWanted(today, self.path, self.user, self.group, self.action, self.volume)
-
-    @property
-    def place(self) -> Place | None:
-        """Behind which the page begins."""
-        return None if self.after is None else place_of(self.after)
 
 
 def _files_of_group(row: KeptFile) -> str:
@@ -115,22 +113,20 @@ def add(app: Flask, site: Site) -> None:
         return parse(FilesAsked, request.args)
 
     def look(connection: Connection, sight: Sight, asked: FilesAsked) -> Page:
-        stretch = Stretch(asked.place, asked.rows, vaults.FOR_A_PAGE)
+        stretch = Stretch(asked.after, asked.rows, vaults.FOR_A_PAGE)
         return vaults.read(connection, sight, asked.wanted(site.today()), stretch)
 
     def page() -> str:
         of = asked()
 
         def read(connection: Connection, sight: Sight) -> dict[str, object]:
-            found = look(connection, sight, of)
             return {
-                "found": found,
-                "after": _after(found),
+                "found": look(connection, sight, of),
                 "actions": vaults.actions(connection),
                 "volumes": [each.name for each in volumes.read(connection)],
             }
 
-        facts = {"asked": of, "columns": ON_PAGE, "most": MOST_DOWNLOADED}
+        facts = {"asked": of, "columns": ON_PAGE, "most": (MOST_DOWNLOADED, MOST_LOOKED_AT)}
         return render_template("vault.html", **site.look(read), **facts)
 
     def download(form: Form) -> Response:
@@ -138,8 +134,11 @@ def add(app: Flask, site: Site) -> None:
 
         def read(connection: Connection, sight: Sight) -> IO[bytes]:
             wanted = of.wanted(site.today())
-            files = vaults.through(connection, sight, wanted, of.place, MOST_DOWNLOADED)
-            return written(COLUMNS, files, form)
+            files = vaults.through(connection, sight, wanted, of.after, MOST_DOWNLOADED)
+            try:
+                return written(COLUMNS, files, form)
+            except SearchTooLong as error:
+                raise BadRequest(TOO_LONG) from error
 
         name = f"vault.{form}"
         return attached(site.look(read), MIME[form], name)
@@ -149,15 +148,10 @@ def add(app: Flask, site: Site) -> None:
         found = site.look(lambda connection, sight: look(connection, sight, of))
         return {
             "rows": as_json(COLUMNS, found.files),
-            "next": _after(found),
+            "next": None if found.after is None else token(found.after),
             "searched_to": found.stopped,
         }
 
     app.add_url_rule("/vault", "vault", page)
     app.add_url_rule("/vault.<any(csv, tsv):form>", "vault.download", download)
     app.add_url_rule("/api/vault", "vault.json", for_programs)
-
-
-def _after(found: Page) -> str | None:
-    """What the next page is asked for with."""
-    return None if found.after is None else token(found.after)

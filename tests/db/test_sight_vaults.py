@@ -322,6 +322,25 @@ def test_a_download_has_as_many_files_as_may_be(
     assert download(2, search.Place("/050", 51)) == ["/051", "/052"]
 
 
+def test_a_download_gives_up_where_it_would_look_at_too_many_files(
+    named: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FETCHED_AT_ONCE", 2)
+    monkeypatch.setattr(search, "FOR_A_DOWNLOAD", Limit(5, 5))
+    monkeypatch.setattr(search, "READS_FOR_A_DOWNLOAD", 3)
+    store(named, [Row(f"/{number:02}", 0, 0, number % 9 // 8, 0, "seen") for number in range(20)])
+
+    def download(most: int, **of: str) -> list[KeptFile]:
+        ask = partial(search.through, sight=EVERYTHING, wanted=FilesWanted(DAY, **of), after=None)
+        return named.read(lambda connection: list(ask(connection, most=most)))
+
+    for of in ({"action": "Archive"}, {"path": "nothing"}):
+        with pytest.raises(search.SearchTooLong):
+            download(9, **of)
+    assert len(download(6)) == 6
+    assert len(download(9, path="/17", action="Archive")) == 1
+
+
 def test_somebody_of_very_many_groups_searches_all_of_them(
     named: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

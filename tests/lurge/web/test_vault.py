@@ -202,7 +202,22 @@ def test_downloads_have_so_many_files_in_the_same_order(
     assert [line.split("\t")[1] for line in lines] == names(*range(20))
     assert "filename=vault.tsv" in answer.headers["Content-Disposition"]
     assert len(list(csv.reader(site.ask("/vault.csv?group=team1").text.splitlines()))) == 8
-    assert "the first 20 of all" in site.page("/vault?rows=3")
+    assert "the first 20 of all, up to 500,000 looked at" in site.page("/vault?rows=3")
+
+
+def test_a_download_that_would_look_at_too_many_files_is_refused(
+    database: Database, site: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FETCHED_AT_ONCE", 2)
+    monkeypatch.setattr(search, "FOR_A_DOWNLOAD", Limit(5, 5))
+    monkeypatch.setattr(search, "READS_FOR_A_DOWNLOAD", 3)
+    store(database, [file(number) for number in range(25)])
+    for form in ("csv", "tsv"):
+        answer = site.ask(f"/vault.{form}?path=file23")
+        assert answer.status_code == 400
+        assert "narrow the search" in answer.text
+        assert "Content-Disposition" not in answer.headers
+        assert site.ask(f"/vault.{form}?path=/lustre/file23").status_code == 200
 
 
 def test_a_path_is_no_markup(database: Database, site: Pages) -> None:
@@ -260,4 +275,3 @@ def test_wrong_parameters_are_told_in_words(site: Pages) -> None:
 )
 def test_a_place_comes_back_from_its_token(place: Place) -> None:
     assert place_of(token(place)) == place
-    assert len(token(place)) < vault.LONGEST_TOKEN

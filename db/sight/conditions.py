@@ -1,5 +1,6 @@
 """Conditions of what is read: what somebody may see and nothing else, which run, which words."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import sqlalchemy as sql
@@ -33,12 +34,15 @@ def newest_run(report: Report, volume_id: int | sql.ColumnElement[int] | None = 
 
 
 def has_words(words: str, *columns: sql.ColumnElement[str | None]) -> Condition:
-    """Each word stands in one of the columns, in small letters or capitals."""
-    return sql.and_(
-        sql.true(),
-        *(
-            # Not LIKE: SQLite's reads no further than a NUL.
-            sql.or_(*(sql.func.instr(sql.func.lower(column), word) > 0 for column in columns))
-            for word in words.lower().split()
-        ),
-    )
+    """
+    Each word stands in one of the columns, in small letters or capitals.
+
+    SQLite knows those of ASCII alone; other letters have to be the same.
+    """
+    return sql.and_(sql.true(), *(_has(word, columns) for word in words.split()))
+
+
+def _has(word: str, columns: Sequence[sql.ColumnElement[str | None]]) -> Condition:
+    # Not LIKE: SQLite's reads no further than a NUL. Python makes other letters small than SQLite.
+    small = sql.func.lower(word)
+    return sql.or_(*(sql.func.instr(sql.func.lower(column), small) > 0 for column in columns))

@@ -19,7 +19,7 @@ from db.sight.directories import Area, DirectoriesWanted, DirectoryUse, Siblings
 from db.sight.paging import Part, Rows
 from lurge.web.columns import Column, for_json, shown
 from lurge.web.downloads import add_forms
-from lurge.web.listing import Asked, Listing, Words, parse
+from lurge.web.listing import Asked, FewWords, Listing, Words, parse
 from lurge.web.site import Site
 from lurge_types.reports import AGE_CLASSES, DIRECTLY, FOLDED, NOWHERE
 from lurge_types.sight import Sight
@@ -51,7 +51,7 @@ class DirectoriesAsked(Asked):
     """What counts, and by what tiles are large."""
 
     group: Words | None = None
-    words: Words = ""
+    words: FewWords = ""
     area: Literal["bytes", "files"] = "bytes"
 
     @property

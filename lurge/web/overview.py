@@ -15,7 +15,7 @@ from db.sight.volumes import VolumeDates
 from lurge.nightly import FRESH_DAYS
 from lurge.web.columns import Column
 from lurge.web.downloads import add_forms
-from lurge.web.listing import Asked, Listing, Words, parse
+from lurge.web.listing import Asked, FewWords, Listing, Words, parse
 from lurge.web.site import Site
 from lurge_types.reports import WARNINGS
 from lurge_types.sight import Sight
@@ -28,7 +28,7 @@ class GroupsAsked(Asked):
     group: Words | None = None
     pi: Words | None = None
     level: Annotated[int, Field(ge=1, le=3)] | None = None
-    words: Words = ""
+    words: FewWords = ""
 
     def wanted(self, today: date) -> GroupsWanted:
         """The same, as the database is asked."""

@@ -314,6 +314,7 @@ def test_what_is_not_there_is_not_found(database: Database, site: Pages, path: s
         ("page=99999999999999999999", "page: "),
         ("volume=scratch1", "volume: there is no such parameter"),
         ("words=" + "x" * 2000, "words: "),
+        ("words=" + "+".join("abcdefghijk"), "words: "),
     ],
 )
 def test_wrong_parameters_are_told_in_words(

@@ -251,6 +251,7 @@ def test_old_data_is_remarked() -> None:
         ("colour=red", "colour: there is no such parameter"),
         ("page=1&page=2", "more than once: page"),
         ("page=99999999999999999999", "page: "),
+        ("words=" + "+".join("abcdefghijk"), "words: "),
     ],
 )
 def test_wrong_parameters_are_told_in_words(site: Pages, query: str, words: str) -> None:

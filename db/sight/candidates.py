@@ -28,12 +28,14 @@ class CandidatesWanted:
     Which candidates: of a volume, of a kind, with all of some words in the path, groups or PI.
 
     volume: one that has retired is shown where it is named, and only there. today: which have.
-    kind: one of `KINDS`: a file has no class, and its reason stands for it.
+    kind: one of `KINDS`: a file has no class, and its reason stands for it. group: one that has
+    files in them.
     """
 
     today: date
     volume: str | None = None
     kind: str | None = None
+    group: str | None = None
     words: str = ""
 
 
@@ -98,12 +100,14 @@ class Among(NamedTuple):
     """
     What is looked through.
 
-    volumes: their names by the ids of their newest runs. mine: the ids of the groups to which all
-    that is shown must belong; None: whatever groups.
+    volumes: their names by the ids of their newest runs. mine: the ids of the groups that a
+    candidate's have to be among. any_of: those of which one has to be a candidate's. None: whatever
+    groups.
     """
 
     volumes: Mapping[int, str]
-    mine: Sequence[int] | None
+    mine: frozenset[int] | None
+    any_of: frozenset[int] | None
 
 
 def read(connection: Connection, sight: Sight, wanted: CandidatesWanted, part: Part) -> Found:
@@ -136,10 +140,15 @@ def _among(connection: Connection, sight: Sight, wanted: CandidatesWanted) -> Am
         .order_by(name)
     )
     volumes = {row.run_id: row.scratch_disk for row in runs}
-    if sight.everything:
-        return Among(volumes, None)
-    of_mine = sql.select(unix_group.c.group_id).where(unix_group.c.gid.in_(sight.gids))
-    return Among(volumes, connection.scalars(of_mine).all())
+    mine = None if sight.everything else _ids(connection, conditions.of_groups(sight))
+    if wanted.group is None:
+        return Among(volumes, mine, mine)
+    named = _ids(connection, unix_group.c.group_name == wanted.group)
+    return Among(volumes, mine, named if mine is None else named & mine)
+
+
+def _ids(connection: Connection, of_groups: Condition) -> frozenset[int]:
+    return frozenset(connection.scalars(sql.select(unix_group.c.group_id).where(of_groups)))
 
 
 def _totals(connection: Connection, among: Among, wanted: CandidatesWanted) -> Sequence[Total]:
@@ -174,7 +183,7 @@ def _by_rank(
     for run_id, called in among.volumes.items():
         there = max(0, counts[called] - first)
         if there and left != 0:
-            of_one = Among({run_id: called}, among.mine)
+            of_one = among._replace(volumes={run_id: called})
             yield from _rows(connection, of_one, wanted, Part("rank", False, first, left))
             left = left and max(0, left - there)
         first = max(0, first - counts[called])
@@ -202,29 +211,29 @@ def _rows(
 
 def _seen(select: sql.Select[Any], among: Among, words: str) -> sql.Select[Any]:
     select = select.where(conditions.has_words(words, OF.path, OF.groups, OF.pi))
-    if among.mine is None:
+    if among.any_of is None:
         # By the index of sums MariaDB would look up each row to find words in it: 130 ms, not 50.
         hint = "IGNORE INDEX (candidate_sums)" if words else ""
         select = select.where(OF.run_id.in_(among.volumes))
         return select.with_hint(archive_candidate, hint, "mysql")
-    of_mine = ITS.group_id.in_(among.mine), ITS.run_id.in_(among.volumes)
+    of_one = ITS.group_id.in_(among.any_of), ITS.run_id.in_(among.volumes)
     is_it = sql.and_(ITS.run_id == OF.run_id, ITS.rank == OF.rank)
     joined = candidate_group.join(archive_candidate, is_it)
     # Of a hundred groups MariaDB would rather read all candidates: 120 ms, not 60.
     select = select.prefix_with("STRAIGHT_JOIN", dialect="mysql").select_from(joined)
-    return select.where(*of_mine, ~_is_of_another(among.mine))
+    return select.where(*of_one, ~_is_of_another(among.mine, among.any_of))
 
 
-def _is_of_another(mine: Sequence[int]) -> Condition:
+def _is_of_another(mine: frozenset[int] | None, any_of: frozenset[int]) -> Condition:
     """
-    A candidate also is of a group that is none of these, or comes before among those that are.
+    A candidate also is of a group that is none of mine, or comes before among those it may be of.
 
     So it is shown once, to whom all of its groups belong; one whose groups nobody has stored is
     shown to nobody.
     """
     other = candidate_group.alias("other")
-    return sql.exists().where(
-        other.c.run_id == ITS.run_id,
-        other.c.rank == ITS.rank,
-        sql.or_(other.c.group_id.not_in(mine), other.c.group_id < ITS.group_id),
-    )
+    group_id = other.c.group_id
+    another = sql.and_(group_id.in_(any_of), group_id < ITS.group_id)
+    if mine is not None:
+        another = sql.or_(group_id.not_in(mine), another)
+    return sql.exists().where(other.c.run_id == ITS.run_id, other.c.rank == ITS.rank, another)

@@ -25,11 +25,12 @@ class CandidatesAsked(Asked):
 
     volume: Words | None = None
     kind: Kind | None = Field(default=None, alias="class")
+    group: Words | None = None
     words: FewWords = ""
 
     def wanted(self, today: date) -> CandidatesWanted:
         """The same, as the database is asked."""
-        return CandidatesWanted(today, self.volume, self.kind, self.words)
+        return CandidatesWanted(today, self.volume, self.kind, self.group, self.words)
 
 
 COLUMNS = (

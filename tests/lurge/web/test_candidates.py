@@ -107,14 +107,21 @@ def test_a_person_sees_what_only_their_groups_have_files_in(
     of = {1: (1,), 2: (2, 1), 3: (1, 3), 4: (3,), 5: (4,), 6: (1, 2, 3, 4)}
     store(database, [candidate(rank, *sorted(gids)) for rank, gids in of.items()])
     for user, may in {"jane": {1, 2}, "joe": {4}, "idle": set(), "admin": set(of)}.items():
-        for query in ("", "?class=now", "?words=team3", "?volume=scratch1", "?sort=-size_bytes"):
+        for query in (
+            "",
+            "?class=now",
+            "?words=team3",
+            "?group=team3",
+            "?volume=scratch1",
+            "?sort=-size_bytes",
+        ):
             text = site.ask(form + query, user).text
             if form.endswith("totals"):
-                assert query == "?words=team3" or (f'"candidates":{len(may)}' in text) == bool(may)
+                assert "team3" in query or (f'"candidates":{len(may)}' in text) == bool(may)
             else:
                 found = {rank for rank in of if f"run_{rank}" in text}
                 assert found == (
-                    {rank for rank in may if 3 in of[rank]} if "words" in query else may
+                    {rank for rank in may if 3 in of[rank]} if "team3" in query else may
                 )
 
 
@@ -145,6 +152,9 @@ QUERIES = {
     "volume=scratch3": [],
     "class=soon": [("scratch1", 2)],
     "class=vault": [("scratch1", 3)],
+    "group=team2": [("scratch2", 1)],
+    "group=team": [],
+    "group=TEAM2": [],
     "words=TEAM2": [("scratch2", 1)],
     "words=run_2": [("scratch1", 2)],
     "words=run+team1+doe": [("scratch1", 1), ("scratch1", 2), ("scratch1", 3)],
@@ -157,6 +167,18 @@ def test_filters_and_sorts_do_what_they_say(database: Database, site: Pages) -> 
     store(database, [candidate(1, 1), candidate(2, 1, kind="soon"), marked(3, 1)])
     store(database, [candidate(1, 2)], OTHER)
     assert {query: ranks(site.json(f"/candidates?{query}")) for query in QUERIES} == QUERIES
+
+
+def test_candidates_of_a_group_are_not_those_of_a_group_whose_name_begins_so(
+    database: Database, site: Pages
+) -> None:
+    store(database, [candidate(1, 1, 3), candidate(2, 12), candidate(3, 2, shown="/lustre/team1")])
+    assert ranks(site.json("/candidates?group=team1")) == [("scratch1", 1)]
+    [total] = site.json("/candidates/totals?group=team1")["rows"]
+    assert total["candidates"] == 1
+    page = unescape(site.page("/candidates?group=team1"))
+    assert 'href="/candidates?volume=scratch1&class=now&group=team1"' in page
+    assert 'href="/candidates.txt?group=team1"' in page
 
 
 def test_the_archivers_list_has_the_real_paths_of_what_is_asked_for(

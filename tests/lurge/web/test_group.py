@@ -87,7 +87,7 @@ def test_a_page_tells_all_of_a_group(database: Database, site: Pages) -> None:
     assert ">directory_number_15<" in page
     assert ">user40<" in page
     assert 'href="/vault?volume=scratch1&amp;group=team1"' in page
-    assert 'href="/candidates?volume=scratch1&amp;words=team1"' in page
+    assert 'href="/candidates?volume=scratch1&amp;group=team1"' in page
     assert 'href="/group/scratch2/1"' in page
 
 

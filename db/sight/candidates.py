@@ -19,8 +19,6 @@ from lurge_types.candidates import KINDS, VAULT
 from lurge_types.reports import percent
 from lurge_types.sight import Sight
 
-REPORT = "candidates"
-
 
 @dataclass(frozen=True, slots=True)
 class CandidatesWanted:
@@ -136,7 +134,7 @@ def _among(connection: Connection, sight: Sight, wanted: CandidatesWanted) -> Am
     runs = connection.execute(
         sql.select(report_run.c.run_id, name)
         .join(volume, volume.c.volume_id == report_run.c.volume_id)
-        .where(report_run.c.report == REPORT, report_run.c.current, where)
+        .where(conditions.newest_run("candidates"), where)
         .order_by(name)
     )
     volumes = {row.run_id: row.scratch_disk for row in runs}

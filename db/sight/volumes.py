@@ -15,12 +15,11 @@ class VolumeDates(NamedTuple):
     """
     A volume and the newest date of each report of it.
 
-    retired: from when on nothing of it is expected. successor: which volume took its place.
+    retired: from when on nothing of it is expected.
     """
 
     name: str
     retired: date | None
-    successor: str | None
     dates: Mapping[str, date]
 
 
@@ -35,7 +34,6 @@ class Scanned(NamedTuple):
 def read(connection: Connection) -> Sequence[VolumeDates]:
     """All volumes by their names, the retired ones too. They are known to everybody."""
     rows = connection.execute(sql.select(volume).order_by(volume.c.scratch_disk)).all()
-    names = {row.volume_id: row.scratch_disk for row in rows}
     dates: dict[int, dict[str, date]] = {}
     for volume_id, report, day in connection.execute(
         sql.select(report_run.c.volume_id, report_run.c.report, report_run.c.record_date).where(
@@ -47,7 +45,6 @@ def read(connection: Connection) -> Sequence[VolumeDates]:
         VolumeDates(
             row.scratch_disk,
             row.retired,
-            names.get(row.successor_id),
             dates.get(row.volume_id, {}),
         )
         for row in rows

@@ -149,7 +149,7 @@ def remark(of: VolumeDates, today: date) -> str | None:
     """
     What is odd about the data of a volume.
 
-    >>> remark(VolumeDates("s1", None, None, {"reporter": date(2026, 1, 2)}), date(2026, 1, 5))
+    >>> remark(VolumeDates("s1", None, {"reporter": date(2026, 1, 2)}), date(2026, 1, 5))
     'its newest data is 3 days old'
     """
     newest = of.dates.get("reporter")

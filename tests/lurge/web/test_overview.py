@@ -230,7 +230,7 @@ def test_retired_volumes_are_shown_where_they_are_named(database: Database, site
 
 def test_old_data_is_remarked() -> None:
     def of(**dates: date) -> str | None:
-        return remark(VolumeDates("s1", None, None, dates), DAY)
+        return remark(VolumeDates("s1", None, dates), DAY)
 
     yesterday, before = DAY - timedelta(days=1), DAY - timedelta(days=2)
     assert of(reporter=DAY) is None

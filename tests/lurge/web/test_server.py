@@ -21,7 +21,7 @@ from servers.openldap import Openldap
 from serving_of_tests import ANYWHERE, Serving, serving
 from site_of_tests import Site
 
-from db import usage
+from db import directories, usage
 from db.database import Database
 from lurge_types.config import DatabaseTable
 
@@ -247,4 +247,49 @@ def test_pages_show_the_old_or_the_new_rows_while_a_night_replaces_them(
             assert answer["total"] == 40
             seen.add(one)
         writer.join()
+    assert len(seen) > 1
+
+
+def store_directories(database: Database, size: int) -> None:
+    """Twenty directories of one size, in place of those that were there."""
+    group, base = nights.group(1), nights.base(1)
+    rows = [nights.directory(number, group, base, size_bytes=size) for number in range(20)]
+    run = nights.run(report="inspector")
+    filling = directories.begin(
+        database, run, VOLUME, len(rows), replace=True, file_types=("A", "B", "C")
+    )
+    filling.add(rows[:10], {1: group})
+    filling.add(rows[10:], {1: group})
+    filling.finish(lambda: [[]], {1: group})
+    directories.sweep(database, "inspector", VOLUME.name)
+
+
+def test_sums_of_directories_are_those_of_the_old_or_of_the_new_rows(
+    site: Site, database: Database, place: Place, connect: Connect
+) -> None:
+    store_directories(database, 1)
+    ended = threading.Event()
+
+    def replace() -> None:
+        another = connect(place.table)
+        for size in range(2, 12):
+            store_directories(another, size)
+        ended.set()
+
+    with serving(site) as served:
+        writer = threading.Thread(target=replace)
+        writer.start()
+        seen: set[int] = set()
+        while not ended.is_set():
+            [base] = json.loads(served.get("/api/directories/scratch1/base_directories")[1])["rows"]
+            below = f"/api/directories/scratch1/{base['base_directory_id']}/subdirectories"
+            status, text = served.get(below)
+            assert status == 200, text
+            answer = json.loads(text)
+            [size] = {row["size_bytes"] for row in answer["rows"]}
+            assert answer["total"] == 20
+            assert base["size_bytes"] % 20 == 0
+            seen |= {size, base["size_bytes"] // 20}
+        writer.join()
+    assert seen <= set(range(1, 12))
     assert len(seen) > 1

@@ -29,6 +29,7 @@ setup: .venv/developer
 run: .venv/user
 	$(BIN)/lurge scan --defaults '$(ROOT)'
 	$(BIN)/lurge reporter inspector users puppeteer splitter candidates --defaults --force
+	@echo "to see all of it in a browser: $(BIN)/lurge serve --defaults"
 
 servers:
 	sh tests/install-debian-packages.sh $$(sed 's/#.*//' tests/debian-packages.txt)

@@ -106,6 +106,7 @@ REPORTS = {
 
 WORTH_TRYING = (
     "reporter inspector users puppeteer candidates",
+    "serve",
     "orphans",
     "backtest",
     "doctor",

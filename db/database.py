@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
 
 from db import dialects, migrations
 
@@ -56,7 +57,8 @@ class Database:
 
     url: `sqlite:///FILE` or `mysql+pymysql://user@host/name`, without a password.
     user: instead of the url's.
-    connections: how many are kept, for as many threads. connect_seconds: how long one may take.
+    connections: how many are kept to a server, for as many threads. connect_seconds: how long one
+        may take.
     silent_seconds: a server that lets a statement wait for so long is taken for lost; None for
         statements that may take hours.
     waiting: told in words, once for each loss, that the database is being waited for.
@@ -79,7 +81,7 @@ class Database:
         address = sql.make_url(url)
         self.name = address.render_as_string(hide_password=True)
         self._engine = (
-            _sqlite(address, min(SQLITE_WAITS_SECONDS, retry_seconds), connections)
+            _sqlite(address, min(SQLITE_WAITS_SECONDS, retry_seconds))
             if address.drivername == "sqlite"
             else _mysql(
                 address.set(username=user or address.username, password=password),
@@ -205,7 +207,7 @@ def _mysql(address: sql.URL, connections: int, **seconds: float | None) -> Engin
     )
 
 
-def _sqlite(address: sql.URL, busy_seconds: float, connections: int) -> Engine:
+def _sqlite(address: sql.URL, busy_seconds: float) -> Engine:
     """
     SQLite with foreign keys, waiting for who else is writing.
 
@@ -216,7 +218,8 @@ def _sqlite(address: sql.URL, busy_seconds: float, connections: int) -> Engine:
         _make_folder(Path(address.database).parent)
     engine = sql.create_engine(
         address,
-        pool_size=connections,
+        # A file that is kept open would be read for ever, though another has taken its place.
+        poolclass=NullPool if address.database else None,
         hide_parameters=True,
         connect_args={"timeout": busy_seconds, "isolation_level": None},
     )

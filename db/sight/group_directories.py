@@ -39,11 +39,11 @@ class Directory(NamedTuple):
     """
     What a group's files in a directory below a base directory amount to.
 
-    base: as people know it. directory: below it. by_type: by the type's name, the largest first.
-    by_age: by the days since the last use from which on files are of a class, ascending.
+    base_directory: as people know it. directory: below it. by_type: by the type's name, the largest
+    first. by_age: by the days since the last use from which on files are of a class, ascending.
     """
 
-    base: str
+    base_directory: str
     directory: str
     size_bytes: int
     files: int
@@ -58,7 +58,7 @@ DIRECTORY = directory.c
 BASE = base_directory.c.directory_path
 
 SORTS: dict[str, sql.ColumnElement[Any]] = {
-    "base": BASE,
+    "base_directory": BASE,
     "directory": DIRECTORY.directory_path,
     "size_bytes": DIRECTORY.size,
     "files": DIRECTORY.num_files,
@@ -77,7 +77,7 @@ def read(connection: Connection, of: GroupNow, part: Part) -> Rows[Directory]:
     theirs = directory_base.c.group_id == of.group_id, directory_base.c.run_id == run_id
     total = connection.scalar(sql.select(sql.func.sum(directory_base.c.directories)).where(*theirs))
     select = sql.select(DIRECTORY.directory_id).select_from(_placed()).where(*theirs)
-    if part.sort == "base":
+    if part.sort == "base_directory":
         select = select.join(
             base_directory, base_directory.c.base_directory_id == directory_base.c.base_directory_id
         )

@@ -1,7 +1,7 @@
 """What groups use on volumes, of each volume's newest date."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -85,15 +85,12 @@ class Figures(NamedTuple):
 
 
 class VolumeUse(NamedTuple):
-    """What groups use on a volume, and how many of them are of each level."""
+    """What groups use on a volume."""
 
     volume: str
     groups: int
     used_bytes: int
     inodes: int
-    ok: int
-    kinda_ok: int
-    not_ok: int
 
 
 USE = lustre_usage.c
@@ -133,11 +130,17 @@ SORTS: dict[str, sql.ColumnElement[Any]] = {
 }
 """What each column is sorted by."""
 
+LAST = (
+    *(SORTS["used_percent"].is_(None), SORTS["used_percent"].desc(), USE.used.desc()),
+    *(volume.c.scratch_disk, unix_group.c.gid),
+)
+"""What groups are sorted by that are alike in a column."""
+
 
 def read(connection: Connection, sight: Sight, wanted: GroupsWanted, part: Part) -> Rows[GroupUse]:
     """A part of the table of groups."""
     select = _select(sight, wanted, *COLUMNS)
-    rows = take(connection, select, part, SORTS, (volume.c.scratch_disk, unix_group.c.gid))
+    rows = take(connection, select, part, SORTS, LAST)
     return Rows(map(GroupUse._make, rows), total(connection, _select(sight, wanted, USE.record_id)))
 
 
@@ -153,14 +156,22 @@ def figures(connection: Connection, sight: Sight, today: date) -> Sequence[Figur
 
 def of_volumes(connection: Connection, sight: Sight, today: date) -> Sequence[VolumeUse]:
     """The sums of each volume that is in use, by its name."""
-    levels = (sql.func.sum(sql.case((USE.warning_id == level, 1), else_=0)) for level in (1, 2, 3))
     name = volume.c.scratch_disk
-    sums = sql.func.count(), sql.func.sum(USE.used), sql.func.sum(USE.inodes), *levels
+    sums = sql.func.count(), sql.func.sum(USE.used), sql.func.sum(USE.inodes)
     rows = connection.execute(
         _select(sight, GroupsWanted(today), name, *sums).group_by(name).order_by(name)
     )
     # Sums of integers are decimals in MariaDB.
     return [VolumeUse(called, *map(int, numbers)) for called, *numbers in rows]
+
+
+def levels(connection: Connection, sight: Sight, wanted: GroupsWanted) -> Mapping[int, int]:
+    """How many groups are of each level, of those that are wanted but for their level."""
+    of_any = replace(wanted, level=None)
+    rows = connection.execute(
+        _select(sight, of_any, USE.warning_id, sql.func.count()).group_by(USE.warning_id)
+    )
+    return {row.warning_id: row[1] for row in rows}
 
 
 def current(sight: Sight, *columns: Any) -> sql.Select[Any]:

@@ -17,7 +17,7 @@ from db.upkeep import in_use
 from lurge_types.forecasts import Forecast
 from lurge_types.sight import Sight
 
-Of = Literal["bytes", "files"]
+Of = Literal["bytes", "inodes"]
 """Of which of the two quotas."""
 
 
@@ -55,7 +55,7 @@ USE = lustre_usage.c
 
 COLUMNS: dict[Of, tuple[sql.Column[int], sql.Column[int]]] = {
     "bytes": (USE.used, USE.quota),
-    "files": (USE.inodes, USE.quota_inodes),
+    "inodes": (USE.inodes, USE.quota_inodes),
 }
 """The columns of use and quota."""
 
@@ -71,7 +71,7 @@ def now(connection: Connection, sight: Sight, volume_name: str, gid: int) -> Gro
         return None
     foretold: dict[Of, Forecast] = {
         "bytes": usage.foretold("bytes", row),
-        "files": usage.foretold("inodes", row),
+        "inodes": usage.foretold("inodes", row),
     }
     use = GroupUse._make(row[: len(GroupUse._fields)])
     return GroupNow(row.unix_id, row.volume_id, use, foretold)

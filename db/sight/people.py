@@ -33,7 +33,7 @@ class UserHas(NamedTuple):
     uid: int
     user: str
     used_bytes: int
-    files: int
+    inodes: int
     last_modified: date | None
     record_date: date
 
@@ -43,7 +43,7 @@ class Had(NamedTuple):
 
     date: date
     used_bytes: int
-    files: int
+    inodes: int
 
 
 class Recorded(NamedTuple):
@@ -104,7 +104,7 @@ def sums(connection: Connection, sight: Sight, of: Person, today: date) -> Mappi
     had = HAS.record_date, sql.func.sum(HAS.size), sql.func.sum(HAS.inodes)
     select = _current(sight, of, name, *had).where(in_use(today))
     rows = connection.execute(select.group_by(name, HAS.record_date).order_by(name))
-    return {name: Had(day, int(size), int(files)) for name, day, size, files in rows}
+    return {name: Had(day, int(size), int(inodes)) for name, day, size, inodes in rows}
 
 
 def find(connection: Connection, sight: Sight, name: str) -> Person | None:

@@ -86,6 +86,7 @@ def _leave(response: Response, log: Log) -> Response:
         ms=round((time.perf_counter() - g.started) * 1000, 1),
         bytes=response.content_length,
         user=g.get("login"),
+        why=g.get("why"),
         address=request.remote_addr,
     )
     return response
@@ -98,6 +99,7 @@ def _address() -> str:
 
 
 def _refused(error: HTTPException) -> Response:
+    g.why = error.description
     return _told(error.code or 500, error.name, error.description or "", dict(error.get_headers()))
 
 
@@ -105,9 +107,9 @@ def _away(error: Exception, log: Log) -> Response:
     """Visitors need not know where the database is, and what it says."""
     log.error("away", why=str(error))
     whoever = "database" if isinstance(error, DatabaseFailed) else "directory of users and groups"
-    words = f"The {whoever} does not answer as it should. This page asks again by itself."
+    words = f"The {whoever} does not answer as it should."
     headers = {"Retry-After": str(AGAIN_SECONDS), "Refresh": str(AGAIN_SECONDS)}
-    return _told(503, "Not available now", words, headers)
+    return _told(503, "Not available now, asked again by itself", words, headers)
 
 
 def _bug(error: Exception, log: Log) -> Response:

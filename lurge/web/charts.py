@@ -47,7 +47,7 @@ class Choice(NamedTuple):
 
 
 def of_choices(asked: ChartAsked) -> list[Choice]:
-    """Of bytes or of files."""
+    """Of bytes or of inodes."""
     return [Choice(of, asked.query(of=of), of == asked.of) for of in get_args(Of)]
 
 

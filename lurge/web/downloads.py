@@ -40,7 +40,8 @@ def add_forms(
         listing = listing_of(**place)
         asked = parse(listing.asked, request.args)
         file = site.look(lambda connection, sight: listing.download(connection, sight, asked, form))
-        return attached(file, MIME[form], f"{name}.{form}")
+        called = "-".join([name, *map(str, place.values())])
+        return attached(file, MIME[form], f"{called}.{form}")
 
     def as_json(**place: Any) -> dict[str, object]:
         listing = listing_of(**place)

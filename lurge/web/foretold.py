@@ -32,7 +32,7 @@ def _parts(foretold: Forecast, kind: Kind, quota: int | None, today: date) -> It
     if foretold.method == "-":
         yield "Nothing is foretold: there are too few records"
     elif foretold.method == "no-change":
-        yield "No change is foretold: so the group's past was foretold best"
+        yield "No change is foretold, which has been the best forecast of this group's past"
     else:
         yield f"{_rate(foretold.rate, kind)} (by {METHODS[foretold.method]})"
     if not quota:
@@ -60,10 +60,14 @@ def _full(foretold: Forecast) -> str:
     When the quota is reached.
 
     >>> _full(Forecast("theil-sen", 5, likely=date(2026, 3, 1), earliest=date(2026, 2, 1)))
-    'the quota will be reached likely on 2026-03-01, earliest on 2026-02-01, latest in over five years or never'
+    'the quota will be reached: likely on 2026-03-01, at the earliest on 2026-02-01, at the latest in over five years or never'
     """  # noqa: E501
-    days = {"likely": foretold.likely, "earliest": foretold.earliest, "latest": foretold.latest}
+    days = {
+        "likely": foretold.likely,
+        "at the earliest": foretold.earliest,
+        "at the latest": foretold.latest,
+    }
     if not any(days.values()):
         return f"the quota will not be reached {WITHIN}"
     told = (f"{name} {f'on {day}' if day else NEVER}" for name, day in days.items())
-    return f"the quota will be reached {', '.join(told)}"
+    return f"the quota will be reached: {', '.join(told)}"

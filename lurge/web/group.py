@@ -96,7 +96,7 @@ def _long(days: int) -> str:
 
 
 DIRECTORY_COLUMNS = (
-    Column("base", "base directory", "path"),
+    Column("base_directory", "base directory", "path"),
     Column("directory", "directory", "path", hint="below the base directory"),
     Column("size_bytes", "size", "bytes"),
     Column("files", "files", "count"),
@@ -116,7 +116,7 @@ USER_COLUMNS = (
     Column("user", "user", link=_page_of_user),
     Column("uid", "uid"),
     Column("used_bytes", "used", "bytes"),
-    Column("files", "files", "count", hint="inodes: files, directories and links"),
+    Column("inodes", "inodes", "count", hint="files, directories and links"),
     Column("last_modified", "last modified", "date"),
     Column("record_date", "date", "date"),
 )
@@ -257,9 +257,9 @@ def _forecast(of: Forecast) -> dict[str, object] | None:
 
 
 def foretold_in_words(of: GroupNow) -> list[tuple[str, str]]:
-    """What is foretold of bytes and of files."""
+    """What is foretold of bytes and of inodes."""
     today = of.use.record_date
     return [
         ("bytes", in_words(of.foretold["bytes"], "bytes", of.use.quota_bytes, today)),
-        ("files", in_words(of.foretold["files"], "count", of.use.quota_inodes, today)),
+        ("inodes", in_words(of.foretold["inodes"], "count", of.use.quota_inodes, today)),
     ]

@@ -1,6 +1,6 @@
 """The first page: how old the data is, what each volume holds, and the table of groups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, NamedTuple
 
@@ -47,9 +47,9 @@ COLUMNS = (
     Column("used_bytes", "used", "bytes"),
     Column("quota_bytes", "quota", "bytes"),
     Column("used_percent", "share", "percent", hint="of the quota of bytes"),
-    Column("inodes", "files", "count", hint="inodes: files, directories and links"),
-    Column("quota_inodes", "quota of files", "count"),
-    Column("inodes_percent", "share of files", "percent"),
+    Column("inodes", "inodes", "count", hint="files, directories and links"),
+    Column("quota_inodes", "quota of inodes", "count"),
+    Column("inodes_percent", "share of inodes", "percent"),
     Column("last_modified_days", "last modified", "days", hint="days before the scan"),
     Column("level", "level", "level"),
     Column("archived", "archived", "flag"),
@@ -61,7 +61,7 @@ COLUMNS = (
 
 ON_PAGE = frozenset(
     {"volume", "group", "pi", "used_bytes", "quota_bytes", "used_percent", "inodes"}
-    | {"last_modified_days", "level", "suspect", "full_in_days"}
+    | {"inodes_percent", "last_modified_days", "level", "suspect", "full_in_days"}
 )
 """The columns that people see; programs get all."""
 
@@ -70,7 +70,7 @@ VOLUMES = (
     Column("record_date", "data of", "date"),
     Column("groups", "groups", "count"),
     Column("used_bytes", "used", "bytes"),
-    Column("inodes", "files", "count"),
+    Column("inodes", "inodes", "count"),
     Column("remark", "remark"),
 )
 """Those of a `VolumeLine`."""
@@ -99,7 +99,7 @@ def groups_listing(site: Site) -> Listing:
     ) -> Rows[GroupUse]:
         return groups.read(connection, sight, asked.wanted(site.today()), part)
 
-    return Listing(COLUMNS, GroupsAsked, "-used_percent", read)
+    return Listing(COLUMNS, GroupsAsked, "-level", read)
 
 
 def add(app: Flask, site: Site) -> None:
@@ -115,7 +115,7 @@ def add(app: Flask, site: Site) -> None:
             uses = groups.of_volumes(connection, sight, today)
             return {
                 "lines": lines(there, uses, today),
-                "levels": levels(uses),
+                "levels": levels(groups.levels(connection, sight, asked.wanted(today))),
                 "volumes": [each.name for each in there],
                 "table_shown": listing.shown(connection, sight, asked),
             }
@@ -162,11 +162,6 @@ def remark(of: VolumeDates, today: date) -> str | None:
     return f"older than the rest: {', '.join(late)}" if late else None
 
 
-def levels(uses: Sequence[groups.VolumeUse]) -> list[tuple[int, str, int]]:
+def levels(counts: Mapping[int, int]) -> list[tuple[int, str, int]]:
     """How many groups are of each level, the worst first."""
-    counts = {
-        1: sum(use.ok for use in uses),
-        2: sum(use.kinda_ok for use in uses),
-        3: sum(use.not_ok for use in uses),
-    }
-    return [(level, WARNINGS[level], counts[level]) for level in (3, 2, 1)]
+    return [(level, WARNINGS[level], counts.get(level, 0)) for level in (3, 2, 1)]

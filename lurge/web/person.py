@@ -22,7 +22,7 @@ from lurge_types.sight import Sight
 
 PATH = "/user/<int(signed=True):uid>"
 
-UNSEEN = "no such user, or they have nothing in your groups"
+UNSEEN = "no user of this whole name, or nothing of theirs is recorded in groups that you may see"
 
 
 class NameAsked(Parameters):
@@ -48,7 +48,7 @@ COLUMNS = (
     Column("group", "group", link=_page_of_group),
     Column("gid", "gid"),
     Column("used_bytes", "used", "bytes"),
-    Column("files", "files", "count", hint="inodes: files, directories and links"),
+    Column("inodes", "inodes", "count", hint="files, directories and links"),
     Column("last_modified", "last modified", "date"),
     Column("record_date", "date", "date"),
 )
@@ -56,7 +56,7 @@ COLUMNS = (
 SUMS = (
     Column("volume", "volume"),
     Column("used_bytes", "used", "bytes"),
-    Column("files", "files", "count"),
+    Column("inodes", "inodes", "count"),
     Column("date", "date", "date"),
 )
 """Those of what a user has on each volume."""
@@ -160,7 +160,7 @@ def stack(recorded: Mapping[str, Recorded], what: Of) -> dict[str, object]:
 def _on(dates: Sequence[date], of: Recorded, what: Of) -> Iterator[int]:
     """As on the last recorded date; nothing before the first, and since the volume has retired."""
     days = [had.date for had in of.had]
-    used = [had.used_bytes if what == "bytes" else had.files for had in of.had]
+    used = [had.used_bytes if what == "bytes" else had.inodes for had in of.had]
     for day in dates:
         known = bisect_right(days, day)
         gone = of.retired is not None and day >= of.retired

@@ -58,6 +58,7 @@ def run(config: Config, log: Log, ready: Callable[[str], None]) -> None:
     site = Site(config, database, Visitors(config.serve, members(config)))
     try:
         serve(make_app(site, log), config.serve, ready)
+        log.info("stopped")
     finally:
         database.close()
 

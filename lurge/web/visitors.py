@@ -44,6 +44,13 @@ class Known(NamedTuple):
     until: float
 
 
+class Down(NamedTuple):
+    """Why the directory does not tell who somebody is, and until when it is not asked again."""
+
+    why: str
+    until: float
+
+
 class Visitors:
     """
     Tells who asks.
@@ -61,7 +68,7 @@ class Visitors:
         self._known: dict[str, Known] = {}
         self._lock = threading.Lock()
         self._looking = threading.BoundedSemaphore(LOOKING_AT_ONCE)
-        self._down_until = -math.inf
+        self._down = Down("", -math.inf)
 
     def login(self, request: Request) -> str | None:
         """Who a request says it is from, in the text form, whether or not that is believed."""
@@ -117,12 +124,12 @@ class Visitors:
             self._looking.release()
 
     def _ask(self, login: str) -> Member | None:
-        if self._clock() < self._down_until:
-            raise NamesMissing(f"it did not answer within the last {DOWN_SECONDS} seconds")
+        if self._clock() < self._down.until:
+            raise NamesMissing(f"{self._down.why} (within the last {DOWN_SECONDS} seconds)")
         try:
             return self._members.member(login)
-        except NamesMissing:
-            self._down_until = self._clock() + DOWN_SECONDS
+        except NamesMissing as error:
+            self._down = Down(str(error), self._clock() + DOWN_SECONDS)
             raise
 
     def _sight(self, member: Member) -> Sight:

@@ -507,6 +507,22 @@ def test_no_words_hold_a_password(
         assert secret not in words
 
 
+@on_sqlite
+def test_another_file_in_the_place_of_the_one_before_is_read(
+    database: Database, table: DatabaseTable, tmp_path: Path, connect: Connect
+) -> None:
+    count = sql.select(sql.func.count()).select_from(unix_group)
+    assert database.read(lambda connection: connection.scalar(count)) == 0
+    new = connect(DatabaseTable(url=f"sqlite:///{tmp_path}/new.db"))
+    new.init()
+    new.transaction(lambda connection: add(connection, 1))
+    (tmp_path / "new.db").rename(tmp_path / "lurge.db")
+    assert database.read(lambda connection: connection.scalar(count)) == 1
+    (tmp_path / "lurge.db").unlink()
+    with pytest.raises(DatabaseFailed, match="no such table"):
+        database.read(lambda connection: connection.scalar(count))
+
+
 def test_all_statements_of_a_reading_see_one_moment(
     database: Database, place: Place, connect: Connect
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_group_is_as_on_the_newest_date_of_its_volume(database: Database) -> N
     found = now(database, 1)
     assert found
     assert (found.use.group, found.use.used_bytes, found.use.record_date) == ("team1", 6, DAY)
-    assert found.foretold == {"bytes": UNKNOWN, "files": foretold}
+    assert found.foretold == {"bytes": UNKNOWN, "inodes": foretold}
     assert now(database, 3) is None
     assert now(database, 1, volume="scratch9") is None
     of_other = now(database, 1, volume=OTHER.name)
@@ -106,8 +106,8 @@ def test_a_history_is_of_one_group_volume_and_quota(database: Database) -> None:
         Point(day, number, None if number == 2 else 9, number == 3)
         for number, day in enumerate(WEEK)
     ]
-    assert [point.used for point in points(database, "files")] == [0, 100, 200, 300, 400, 500, 600]
-    assert [point.quota for point in points(database, "files")] == [5000] * 7
+    assert [point.used for point in points(database, "inodes")] == [0, 100, 200, 300, 400, 500, 600]
+    assert [point.quota for point in points(database, "inodes")] == [5000] * 7
     assert [point.date for point in points(database, first=WEEK[4])] == WEEK[4:]
 
 

@@ -22,9 +22,9 @@ const charts = (() => {
 
   const series = (number) => colour(`series-${(number % SERIES) + 1}`);
 
-  /* The unit for an axis up to some bytes or files: its name, and by what a figure is divided. */
+  /* The unit for an axis up to some bytes or inodes: its name, and by what a figure is divided. */
   const unit = (of, most) => {
-    if (of !== "bytes") return { name: "files", by: 1, format: ",.0f" };
+    if (of !== "bytes") return { name: "inodes", by: 1, format: ",.0f" };
     let power = 0;
     while (power < UNITS.length - 1 && most >= 1024 ** (power + 1)) power += 1;
     return { name: UNITS[power], by: 1024 ** power, format: power ? ",.1f" : ",.0f" };
@@ -40,9 +40,9 @@ const charts = (() => {
     ...more,
   });
 
-  /* A fortnight around a single day, of which plotly would show a millisecond. */
+  /* A fortnight up to a single day, of which plotly would show a millisecond. */
   const around = ([first, ...others]) =>
-    others.length ? {} : { range: [text(day(first) - 7 * DAY), text(day(first) + 7 * DAY)] };
+    others.length ? {} : { range: [text(day(first) - 14 * DAY), text(day(first) + DAY)] };
 
   /* The layout of a chart over time. */
   const overTime = (of, more) =>

@@ -128,7 +128,7 @@ def places(serving: Serving) -> dict[str, str]:
     return {
         "overview": "/",
         "group": of_group,
-        "group_of_files": f"{of_group}?of=files&months=3",
+        "group_of_inodes": f"{of_group}?of=inodes&months=3",
         "group_directories": f"{of_group}/directories",
         "volumes": "/directories",
         "base_directories": "/directories/scratch123",
@@ -141,7 +141,7 @@ def places(serving: Serving) -> dict[str, str]:
 
 TILES = "/api/directories/scratch123/tiles"
 PAGES = (
-    *("overview", "group", "group_of_files", "group_directories", "volumes"),
+    *("overview", "group", "group_of_inodes", "group_directories", "volumes"),
     *("base_directories", "directories", "user", "vault", "candidates"),
 )
 
@@ -189,12 +189,12 @@ def column(page: Page, title: str, table: int = -1) -> list[str]:
 
 def test_a_click_on_a_heading_sorts_and_another_turns_it_round(open_: Open) -> None:
     page = open_().open("/")
-    page.get_by_role("link", name="files", exact=True).click()
-    largest = [int(cell.replace(",", "")) for cell in column(page, "files")]
+    page.get_by_role("link", name="inodes", exact=True).click()
+    largest = [int(cell.replace(",", "")) for cell in column(page, "inodes")]
     assert largest == sorted(largest, reverse=True)
     assert len(largest) > 10
-    page.get_by_role("link", name="files", exact=True).click()
-    smallest = [int(cell.replace(",", "")) for cell in column(page, "files")]
+    page.get_by_role("link", name="inodes", exact=True).click()
+    smallest = [int(cell.replace(",", "")) for cell in column(page, "inodes")]
     assert smallest == sorted(smallest)
     assert smallest[0] < largest[0]
 

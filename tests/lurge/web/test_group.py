@@ -81,7 +81,8 @@ def test_a_page_tells_all_of_a_group(database: Database, site: Pages) -> None:
     assert "<dt>share</dt><dd>50.0 %</dd>" in page
     assert "Grows by 2.0 KiB a day" in page
     assert (
-        "likely on 2026-03-10, earliest on 2026-03-06, latest in over five years or never" in page
+        "likely on 2026-03-10, at the earliest on 2026-03-06, "
+        "at the latest in over five years or never" in page
     )
     assert "Nothing is foretold: there are too few records." in page
     assert ">directory_number_15<" in page
@@ -162,7 +163,7 @@ def test_a_history_has_the_months_and_the_quota_that_are_asked_for(
     assert answer["imported_until"] is None
     for query, count in (("", 4), ("?months=1", 2), ("?months=6", 3), ("?months=36", 5)):
         assert len(site.json(f"/group/scratch1/1/history{query}")["points"]) == count
-    answer = site.json("/group/scratch1/1/history?of=files&months=all")
+    answer = site.json("/group/scratch1/1/history?of=inodes&months=all")
     assert answer["forecast"] is None
     assert [point["used"] for point in answer["points"]] == [0, 10, 20, 30, 40, 50]
     assert {point["quota"] for point in answer["points"]} == {5000}
@@ -189,10 +190,10 @@ def test_three_years_are_a_small_answer(database: Database, site: Pages) -> None
 
 def test_choices_of_a_chart_are_links(database: Database, site: Pages) -> None:
     store(database, nights.rows(1))
-    page = site.page("/group/scratch1/1?of=files&months=3")
+    page = site.page("/group/scratch1/1?of=inodes&months=3")
     assert 'href="/group/scratch1/1?months=3"' in page
-    assert 'href="/group/scratch1/1?of=files&amp;months=36"' in page
-    assert 'data-source="/api/group/scratch1/1/history?of=files&amp;months=3"' in page
+    assert 'href="/group/scratch1/1?of=inodes&amp;months=36"' in page
+    assert 'data-source="/api/group/scratch1/1/history?of=inodes&amp;months=3"' in page
     assert page.count('aria-current="true"') == 2
 
 
@@ -240,7 +241,7 @@ def test_tables_of_a_group_are_sorted_and_paged(database: Database, site: Pages)
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("of=inodes", "of: "),
+        ("of=files", "of: "),
         ("months=2", "months: "),
         ("months=1&months=3", "more than once: months"),
         ("sort=used", "sort: there is no such parameter"),

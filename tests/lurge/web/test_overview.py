@@ -148,6 +148,31 @@ def test_what_is_unknown_comes_last_whichever_way_it_is_sorted(
     assert groups(site.json("/groups?sort=-quota_bytes"))[0] == "team6"
 
 
+def test_the_worst_level_comes_first_and_in_it_the_fullest(database: Database, site: Pages) -> None:
+    uses = [(1, 99, 1), (2, 50, 3), (3, 70, 3), (4, 95, 2), (5, 10, 1)]
+    store(
+        database,
+        [
+            nights.row(nights.group(gid), used_bytes=used, quota_bytes=100, warning=level)
+            for gid, used, level in uses
+        ],
+    )
+    assert groups(site.json("/groups")) == ["team3", "team2", "team4", "team1", "team5"]
+
+
+def test_levels_are_counted_of_what_is_asked_for(database: Database, site: Pages) -> None:
+    store(database, nights.rows(9))  # three of each level
+    store(database, nights.rows(2, OTHER), OTHER)  # of the levels 2 and 3
+    for query, counts in (
+        ("", ["4", "4", "3"]),
+        ("volume=scratch2", ["1", "1", "0"]),
+        ("volume=scratch2&level=3", ["1", "1", "0"]),
+        ("words=team9", ["0", "0", "1"]),
+    ):
+        assert re.findall(r"<b>(\d+)</b> (?:Not|Kinda|OK)", site.page(f"/?{query}")) == counts
+    assert re.findall(r"<b>(\d+)</b> (?:Not|Kinda|OK)", site.page("/", "joe")) == ["0", "0", "1"]
+
+
 def test_every_column_can_be_sorted_by(database: Database, site: Pages) -> None:
     soon = Forecast("theil-sen", 5, 5, 5, likely=DAY + timedelta(days=9))
     later = Forecast("theil-sen", 5, 5, 5, likely=DAY + timedelta(days=700))

@@ -102,7 +102,7 @@ def test_who_has_nothing_in_ones_groups_is_not_there(
     seen, missing = site.ask(path, "joe"), site.ask(path, "idle")
     assert seen.status_code in {200, 302}
     assert missing.status_code == 404
-    assert "no such user, or they have nothing in your groups" in missing.text
+    assert "no user of this whole name, or nothing of theirs is recorded" in missing.text
     unknown = site.ask(path.replace("7", "4321").replace("jane", "nobody"), "idle")
     assert (unknown.status_code, unknown.text) == (404, missing.text)
 
@@ -132,11 +132,11 @@ def test_what_is_no_user_is_not_found(filled: Database, site: Pages, uid: str) -
 def test_a_table_and_a_chart_are_asked_for_with_the_other_left_as_it_is(
     filled: Database, site: Pages
 ) -> None:
-    page = site.page("/user/7?sort=gid&of=files&months=3")
-    assert 'href="/user/7?sort=gid&amp;of=files&amp;months=36"' in page or (
-        'href="/user/7?of=files&amp;months=36&amp;sort=gid"' in page
+    page = site.page("/user/7?sort=gid&of=inodes&months=3")
+    assert 'href="/user/7?sort=gid&amp;of=inodes&amp;months=36"' in page or (
+        'href="/user/7?of=inodes&amp;months=36&amp;sort=gid"' in page
     )
-    assert 'data-source="/api/user/7/history?of=files&amp;months=3"' in page
+    assert 'data-source="/api/user/7/history?of=inodes&amp;months=3"' in page
     assert 'aria-sort="ascending"' in page
     assert site.ask("/user/7?months=5").status_code == 400
     assert site.ask("/user/7?sort=uid").status_code == 400
@@ -154,7 +154,7 @@ def test_a_history_is_stacked_by_volume(filled: Database, site: Pages) -> None:
             {"volume": "scratch2", "used": [1 << 20, 1 << 20]},
         ],
     }
-    answer = site.json("/user/7/history?of=files")
+    answer = site.json("/user/7/history?of=inodes")
     assert answer["volumes"][0]["used"] == [0, 7]
 
 
@@ -165,7 +165,7 @@ def test_a_volume_counts_from_its_first_date_until_it_retires() -> None:
         "b": Recorded(days[3], [Had(days[1], 2, 20)]),
         "c": Recorded(None, [Had(days[2], 3, 30), Had(days[3], 0, 0)]),
     }
-    assert stack(recorded, "files") == {
+    assert stack(recorded, "inodes") == {
         "dates": [day.isoformat() for day in days],
         "volumes": [
             {"volume": "a", "used": [10, 10, 10, 10, 10]},

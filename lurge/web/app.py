@@ -78,17 +78,17 @@ def _enter(site: Site) -> None:
 def _leave(response: Response, log: Log) -> Response:
     response.headers.update(HEADERS)
     response.headers["Cache-Control"] = static.KEPT.get(request.endpoint or "", ONES_OWN)
-    log.info(
-        "request",
-        method=request.method,
-        path=_address(),
-        status=response.status_code,
-        ms=round((time.perf_counter() - g.started) * 1000, 1),
-        bytes=response.content_length,
-        user=g.get("login"),
-        why=g.get("why"),
-        address=request.remote_addr,
-    )
+    facts = {
+        "method": request.method,
+        "path": _address(),
+        "status": response.status_code,
+        "ms": round((time.perf_counter() - g.started) * 1000, 1),
+        "bytes": response.content_length,
+        "user": g.get("login"),
+        "address": request.remote_addr,
+        "why": g.get("why"),
+    }
+    log.info("request", **{name: fact for name, fact in facts.items() if fact is not None})
     return response
 
 

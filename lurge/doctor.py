@@ -20,7 +20,7 @@ from rich.table import Table
 from db import checkup
 from db.database import Database, is_empty_file
 from lurge import nightly, retention
-from lurge_types.config import Config, KeepTable, VolumeTable
+from lurge_types.config import Config, KeepTable, ServeTable, VolumeTable
 from lurge_types.scans import Scan
 from utils import show
 from utils.mounts import Mount, mounts, nearest
@@ -183,7 +183,22 @@ def _sources(patient: Patient) -> Iterator[Point]:
     yield Point("names", "ok", f"names.source = {source} answers in {seconds:.1f} s")
     yield from (Point("names", "look", remark) for remark in odd)
     yield from _pseudo_groups(patient.config, names)
+    yield from _pages(patient.config.serve, names)
     yield from _quotas(patient, names, quotas)
+
+
+def _pages(serve: ServeTable, names: Names) -> Iterator[Point]:
+    """Whether somebody may see all pages, and not everybody say to be anybody."""
+    known = names.gids(serve.admin_groups)
+    if unknown := [name for name in serve.admin_groups if name not in known]:
+        words = f"serve.admin_groups: nobody knows {', '.join(unknown)}: see how it is written"
+        yield Point("pages", "look", words)
+    if anybody := [str(network) for network in serve.proxies if network.prefixlen == 0]:
+        words = (
+            f"serve.proxies: {', '.join(anybody)} has every address: whoever reaches the port can "
+            "say to be anybody"
+        )
+        yield Point("pages", "look", words)
 
 
 def _pseudo_groups(config: Config, names: Names) -> Iterator[Point]:

@@ -89,6 +89,25 @@ def test_every_problem_of_a_configuration_is_told(site: Path, said: Said) -> Non
     assert points["configuration"].state == "fails"
 
 
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ('admin_groups = ["root", "rooot"]', "serve.admin_groups: nobody knows rooot:"),
+        ('proxies = ["0.0.0.0/0"]', "serve.proxies: 0.0.0.0/0 has every address:"),
+    ],
+)
+def test_pages_that_nobody_or_anybody_sees_are_looked_at(
+    site: Path, said: Said, key: str, words: str
+) -> None:
+    with site.open("a") as file:
+        proxies = "" if key.startswith("proxies") else 'proxies = ["127.0.0.1"]\n'
+        file.write(f'\n[serve]\nauth = "proxy"\n{proxies}{key}\n')
+    status, points = said()
+    assert status == 0
+    assert points["pages"].state == "look"
+    assert words in points["pages"].words
+
+
 def test_a_volume_without_a_scan_fails(site: Path, said: Said) -> None:
     for scan in site.parent.glob("wrstat/*scratch123"):
         (scan / "stats.gz").unlink()

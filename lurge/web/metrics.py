@@ -1,7 +1,7 @@
 """
 For Prometheus: what each group uses, and how old that is, in its text format.
 
-Written here and not by Prometheus' own library, which takes 90 ms for 5,000 groups instead of 15:
+Written here and not by Prometheus' own library, which takes 110 ms for 5,000 groups instead of 10:
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
@@ -96,7 +96,7 @@ def _labels(**values: str) -> str:
 
 
 def _packed(text: bytes) -> Response:
-    """A megabyte for 5,000 groups, a tenth of it for whoever takes gzip, as Prometheus does."""
+    """1.4 MB for 5,000 groups, a tenth of it for whoever takes gzip, as Prometheus does."""
     headers = {"Vary": "Accept-Encoding"}
     if request.accept_encodings["gzip"] > 0:
         headers["Content-Encoding"] = "gzip"

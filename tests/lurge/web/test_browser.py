@@ -281,6 +281,7 @@ def test_a_user_is_found_by_name(open_: Open, places: dict[str, str]) -> None:
     page.get_by_label("user", exact=True).press("Enter")
     page.wait_for_url(re.compile(places["user"]))
     window.drawn()
+    assert page.locator("h1").inner_text() == f"What {name} has"
 
 
 def test_pages_are_whole_without_scripts(open_: Open, places: dict[str, str]) -> None:

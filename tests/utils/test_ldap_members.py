@@ -2,7 +2,6 @@
 
 import time
 from base64 import b64encode
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,15 +32,6 @@ LOOSE_GROUPS = {
     "group_gid_attribute": "looseNumber",
     "group_member_attribute": "contact",
 }
-
-
-@pytest.fixture
-def server(openldap: Openldap) -> Iterator[Openldap]:
-    """A server that runs, and does so again when a test has left it without life."""
-    openldap.start()
-    yield openldap
-    openldap.thaw()
-    openldap.start()
 
 
 def account(login: str, uid: int, gid: int = 100, rdn: str = "") -> str:

@@ -41,15 +41,6 @@ LOOSE = {
 }
 
 
-@pytest.fixture
-def server(openldap: Openldap) -> Iterator[Openldap]:
-    """A server that runs, and does so again when a test has left it without life."""
-    openldap.start()
-    yield openldap
-    openldap.thaw()
-    openldap.start()
-
-
 def group(name: str, gid: int, pi: str = "") -> str:
     """A group in LDIF; its PI's DN, if any."""
     return (

@@ -14,7 +14,6 @@ from db.schema import archive_candidate, candidate_group, report_run, unix_group
 from db.sight import conditions
 from db.sight.conditions import Condition
 from db.sight.paging import Part, Rows, take
-from db.upkeep import in_use
 from lurge_types.candidates import KINDS, VAULT
 from lurge_types.reports import percent
 from lurge_types.sight import Sight
@@ -130,11 +129,13 @@ def totals(connection: Connection, sight: Sight, wanted: CandidatesWanted) -> Se
 
 def _among(connection: Connection, sight: Sight, wanted: CandidatesWanted) -> Among:
     name = volume.c.scratch_disk
-    where = in_use(wanted.today) if wanted.volume is None else name == wanted.volume
     runs = connection.execute(
         sql.select(report_run.c.run_id, name)
         .join(volume, volume.c.volume_id == report_run.c.volume_id)
-        .where(conditions.newest_run("candidates"), where)
+        .where(
+            conditions.newest_run("candidates"),
+            conditions.of_volumes(wanted.volume, wanted.today),
+        )
         .order_by(name)
     )
     volumes = {row.run_id: row.scratch_disk for row in runs}

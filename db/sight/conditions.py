@@ -1,11 +1,13 @@
 """Conditions of what is read: what somebody may see and nothing else, which run, which words."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Literal
 
 import sqlalchemy as sql
 
-from db.schema import report_run, unix_group, user
+from db.schema import report_run, unix_group, user, volume
+from db.upkeep import in_use
 from lurge_types.sight import Sight
 
 Condition = sql.ColumnElement[bool]
@@ -24,6 +26,11 @@ def of_owners(sight: Sight) -> Condition:
     if sight.everything or sight.uid is None:
         return of_groups(sight)
     return sql.or_(of_groups(sight), user.c.uid == sight.uid)
+
+
+def of_volumes(name: str | None, today: date) -> Condition:
+    """Of rows that are joined with their volume: the named one, else all that are in use."""
+    return in_use(today) if name is None else volume.c.scratch_disk == name
 
 
 def newest_run(report: Report, volume_id: int | sql.ColumnElement[int] | None = None) -> Condition:

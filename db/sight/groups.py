@@ -13,7 +13,6 @@ from db.schema import lustre_usage, pi, report_run, unix_group, volume
 from db.sight import conditions
 from db.sight.conditions import Condition, newest_run
 from db.sight.paging import Part, Rows, take, total
-from db.upkeep import in_use
 from lurge_types.reports import percent
 from lurge_types.sight import Sight
 
@@ -202,10 +201,7 @@ def _select(sight: Sight, wanted: GroupsWanted, *columns: Any) -> sql.Select[Any
 
 
 def _conditions(wanted: GroupsWanted) -> Iterator[Condition]:
-    if wanted.volume is None:
-        yield in_use(wanted.today)
-    else:
-        yield volume.c.scratch_disk == wanted.volume
+    yield conditions.of_volumes(wanted.volume, wanted.today)
     if wanted.group is not None:
         yield unix_group.c.group_name == wanted.group
     if wanted.pi is not None:

@@ -18,7 +18,6 @@ from sqlalchemy.engine import Connection
 from db.schema import PATH_START, VAULT_IS_WHOLE, unix_group, user, vault, vault_actions, volume
 from db.sight import conditions
 from db.sight.conditions import Condition
-from db.upkeep import in_use
 from lurge_types.sight import Sight
 
 
@@ -202,12 +201,11 @@ def _ids(connection: Connection, wanted: FilesWanted) -> Ids:
     def named(name: sql.Column[str], called: str | None) -> Condition | None:
         return None if called is None else name == called
 
-    in_sight = named(volume.c.scratch_disk, wanted.volume)
     return Ids(
         of(user.c.user_id, named(user.c.user_name, wanted.user)),
         of(unix_group.c.group_id, named(unix_group.c.group_name, wanted.group)),
         of(vault_actions.c.vault_action_id, named(vault_actions.c.action_name, wanted.action)),
-        of(volume.c.volume_id, in_use(wanted.today) if in_sight is None else in_sight),
+        of(volume.c.volume_id, conditions.of_volumes(wanted.volume, wanted.today)),
     )
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -62,6 +63,12 @@ LONGEST_REMEMBERED_SECONDS = 3600
 LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]+)):([0-9]{1,5})", re.ASCII).fullmatch
 HOST = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*").fullmatch
 HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*").fullmatch
+
+SAMPLE = re.compile(r"sample=(?:100|[1-9][0-9]?)%", re.ASCII).fullmatch
+WORD = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}").fullmatch
+MOST_MONTHS = 1200
+LEAST_SEGMENT = 5 << 20
+"""Bytes of a part that every S3 server takes."""
 
 FILE_TYPES = {
     "SAM": (".sam", ".sam.gz"),
@@ -498,6 +505,13 @@ class BuildTable(Table):
         return steps
 
 
+def _part_of_name(word: str) -> str:
+    """What names of files are made of, as it is. Raises ValueError."""
+    if not WORD(word):
+        raise ValueError("must have 1 to 64 letters, digits, dots, - and _, no dot in front")
+    return word
+
+
 def _bucket(url: str) -> str:
     parse(url)
     return url
@@ -634,6 +648,126 @@ class ServeTable(Table):
         return proxies
 
 
+def _target(url: str) -> str:
+    """
+    Where copies may go: file:///DIRECTORY, swift://CONTAINER/PREFIX or s3://BUCKET/PREFIX.
+
+    Raises ValueError, which does not repeat it: somebody may have put a secret into it.
+    """
+    scheme, _, rest = url.partition("://")
+    match scheme:
+        case "file" if rest.startswith("/") and rest.rstrip("/"):
+            return url
+        case "s3" | "swift":
+            parse(f"s3://{rest}")
+            return url
+        case _:
+            raise ValueError("must be file:///DIRECTORY, swift://CONTAINER or s3://BUCKET")
+
+
+def _verify(how: str) -> str:
+    """How copies are verified, as it is. Raises ValueError."""
+    if how not in ("read-back", "digest") and not SAMPLE(how):
+        raise ValueError("must be read-back, digest, or sample=N% with N from 1 to 100")
+    return how
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("no time zone: must be like Asia/Seoul or UTC") from error
+    return name
+
+
+class ProjectsTable(Table):
+    """
+    A tree of directories of projects that end.
+
+    query: gives an id, an absolute path and the day the project ended; NULL while it has not.
+    """
+
+    query: Annotated[str, Field(min_length=1)]
+
+
+class ProjectTreesTable(Table):
+    """
+    Which projects ended long enough ago, by the site's own database.
+
+    months: calendar months after the end. upload, result: by project and by task.
+    """
+
+    months: Annotated[int, Field(strict=True, ge=0, le=MOST_MONTHS)] = 6
+    upload: ProjectsTable | None = None
+    result: ProjectsTable | None = None
+
+
+class GuardsTable(Table):
+    """
+    What stops a run before it acts.
+
+    max_share: of the bytes of a volume or a group. max_growth: times the bytes of the last run.
+    max_failures: units in a row. min_free: left at the target and in the bin's filesystem.
+    marker: a file below each mount that tells that it is the one that was meant.
+    """
+
+    max_share: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.5
+    max_growth: Annotated[float, Field(strict=True, ge=1)] = 10
+    max_failures: Annotated[int, Field(strict=True, ge=1)] = 10
+    min_free: Annotated[ByteSize, Field(ge=0)] = ByteSize(1 << 30)
+    marker: Annotated[str, Field(min_length=1)] | None = None
+
+
+class ArchiveTable(Table):
+    """
+    Where copies go, and how files are acted on.
+
+    target: one URL or several. copies: at how many of them each unit has one. endpoint_url,
+    credentials_file: of S3. bin: folders for what is removed, by volume; else `.lurge-bin` below
+    its mount. keep_in_bin: days. expires_after: days. system, name: of which names of run files are
+    made. workers: files that a process copies at a time. checkpoint_files: written in turn.
+    """
+
+    target: tuple[Annotated[str, AfterValidator(_target)], ...] = ()
+    copies: Annotated[int, Field(strict=True, ge=1, le=2)] = 1
+    endpoint_url: Annotated[str, AfterValidator(endpoint)] | None = None
+    credentials_file: File | None = None
+    run_dir: File = Path("lurge-data/archive")
+    bin: dict[str, Mount] = {}
+    keep_in_bin: Annotated[int, Field(strict=True, ge=0, le=MAX_DAYS)] = 30
+    verify: Annotated[str, AfterValidator(_verify)] = "read-back"
+    approval: Literal["none", "required"] = "none"
+    tombstone: bool = False
+    layout: Literal["tree", "packs"] = "tree"
+    expires_after: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 7
+    system: Annotated[str, AfterValidator(_part_of_name)] = "lurge"
+    name: Annotated[str, AfterValidator(_part_of_name)] = "archive"
+    workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 4
+    segment_size: Annotated[ByteSize, Field(ge=LEAST_SEGMENT)] = ByteSize(1 << 30)
+    checkpoint_files: Annotated[tuple[File, ...], Field(min_length=2)] = (
+        Path("lurge-data/archive/checkpoint.1.json"),
+        Path("lurge-data/archive/checkpoint.2.json"),
+    )
+    lease_seconds: Annotated[float, Field(strict=True, gt=0, le=MOST_SECONDS)] = 300
+    log_dir: File = Path("lurge-data/archive/log")
+    log_time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    guards: GuardsTable = GuardsTable()
+    projects: ProjectTreesTable = ProjectTreesTable()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _listed(cls, target: object) -> object:
+        return [target] if isinstance(target, str) else target
+
+    @field_validator("copies")
+    @classmethod
+    def _enough(cls, copies: int, info: ValidationInfo) -> int:
+        targets = info.data.get("target")
+        if targets and copies > len(set(targets)):
+            raise ValueError(f"must be at most {len(set(targets))}, as many as there are targets")
+        return copies
+
+
 class PseudoGroup(Table):
     """A group of its own for what lies under a path."""
 
@@ -660,6 +794,7 @@ class Config(Table):
     splitter: SplitterTable = SplitterTable()
     pass_: Annotated[PassTable, Field(alias="pass")] = PassTable()
     serve: ServeTable = ServeTable()
+    archive: ArchiveTable = ArchiveTable()
     pseudo_groups: dict[Mount, PseudoGroup] = {}
     symlinks: dict[Mount, Mount] = {}
 

@@ -1,0 +1,284 @@
+"""
+What is acted on, and how it is known again: fingerprints, digests, units, runs and their states.
+
+All later acts on files use the same records: what was planned is what is done, and what is done can
+be told from what was planned.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal, NamedTuple
+
+State = Literal[
+    "planned",
+    "claimed",
+    "copied",
+    "verified",
+    "binned",
+    "deleting",
+    "deleted",
+    "dirty",
+    "failed",
+    "skipped",
+    "restored",
+]
+"""
+Where a unit is on its way.
+
+deleting: what is in the bin is being deleted: there is no way back but from the copies. dirty:
+something changed meanwhile, the source is untouched. failed: it is tried again by whoever applies
+the run again.
+"""
+
+Course = Literal["archive", "copy", "discard"]
+"""
+What becomes of the units of a run.
+
+archive: copied, verified, put into the bin, and deleted from there later. copy: copied and
+verified, the source stays with whoever asked for it. discard: the same as archive, but no copy.
+"""
+
+Kind = Literal["directory", "files"]
+"""directory: all that is in a directory, itself included. files: some files below a directory."""
+
+UNIT_NAME_DIGITS = 12
+
+
+class Fingerprint(NamedTuple):
+    """
+    By what a file is known again; taken without following links.
+
+    kind: the letter of its type as in a scan: f, d, l, s, b, c, F.
+    """
+
+    device: int
+    inode: int
+    kind: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Segment(NamedTuple):
+    """
+    A run of a file's bytes with its digests in hexadecimal; a file has one, or several of one size.
+
+    md5: None where no target speaks it.
+    """
+
+    size: int
+    sha256: str
+    md5: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    A line of a manifest: an entry of a unit, and where its bytes are.
+
+    path: below the unit's root; empty for the root itself.
+    atime_ns: when it was read last, before Lurge did.
+    links: how many names the inode has.
+    rdev: of a device file, else 0. link: where a symbolic link leads.
+    same_as: the path of the entry above of which this is a further name; its bytes are there.
+    attributes: extended ones with their values, POSIX ACLs among them, sorted by name.
+    extents: where a sparse file has data, as (start, length), ascending; None without holes.
+    segments: of a file, once its bytes have been read; one of size 0 for an empty file.
+    key, offset: where a target has the bytes, once it has; they are never cut.
+    """
+
+    path: bytes
+    fingerprint: Fingerprint
+    mode: int
+    uid: int
+    gid: int
+    atime_ns: int
+    links: int = 1
+    rdev: int = 0
+    link: bytes | None = None
+    same_as: bytes | None = None
+    attributes: tuple[tuple[bytes, bytes], ...] = ()
+    extents: tuple[tuple[int, int], ...] | None = None
+    segments: tuple[Segment, ...] = ()
+    key: str | None = None
+    offset: int = 0
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether it is a file whose bytes are to be copied: the first name of its inode."""
+        return self.fingerprint.kind == "f" and self.same_as is None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """
+    The first line of a manifest: which unit it is of.
+
+    unit: its name. root: its absolute path. target: where the copy is, None in a plan's manifest.
+    """
+
+    unit: str
+    kind: Kind
+    volume: str
+    root: bytes
+    entries: int
+    files: int
+    size_bytes: int
+    planned_at: datetime
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    How a run's units are treated, whatever the configuration says later.
+
+    targets: URLs. verify: `read-back`, `digest` or `sample=N%`. keep_in_bin: days.
+    segment_bytes: files above it go up in segments of this size, or of a larger one.
+    """
+
+    course: Course
+    targets: tuple[str, ...]
+    verify: str
+    layout: Literal["tree", "packs"]
+    keep_in_bin: int
+    tombstone: bool
+    approval: Literal["none", "required"]
+    segment_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MountSeen:
+    """
+    Where a volume was when it was planned.
+
+    marker_sha256: of the file that marks the mount, None where none is configured.
+    """
+
+    volume: str
+    path: bytes
+    device: int
+    marker_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """
+    What is archived and removed together.
+
+    number: in its run, from 1. subject: what the selector knows it by, such as a project's id.
+    gids: of those that have files in it, ascending. size_bytes: of files, each inode once.
+    root_fingerprint: of the directory, as the plan saw it. manifest_sha256: of the plan's manifest.
+    """
+
+    number: int
+    kind: Kind
+    volume: str
+    root: bytes
+    subject: str | None
+    gids: tuple[int, ...]
+    entries: int
+    files: int
+    size_bytes: int
+    root_fingerprint: Fingerprint
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What was proposed and is left out, and why."""
+
+    root: bytes
+    subject: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """
+    What will be done: the content of a run file.
+
+    content_id: the SHA-256 of all the rest in its written form, in hexadecimal.
+    selector: which proposed the units. cut_off: units were due that ended on this day or before.
+    planned_by: user@host. config_sha256: of the configuration it was planned with.
+    cost_per_month: what the units cost where they are, in words; None without a price.
+    """
+
+    content_id: str
+    system: str
+    name: str
+    selector: str
+    cut_off: date | None
+    planned_at: datetime
+    planned_by: str
+    config_sha256: str
+    expires: datetime
+    policy: Policy
+    mounts: tuple[MountSeen, ...]
+    units: tuple[Unit, ...]
+    skipped: tuple[Skipped, ...]
+    cost_per_month: str | None
+
+    def unit_name(self, unit: Unit) -> str:
+        """The name of a unit among those of all runs: of its run's content, and its number."""
+        return f"{self.content_id[:UNIT_NAME_DIGITS]}-{unit.number:06}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitNow:
+    """
+    What the ledger knows of a unit.
+
+    unit_id, run_id: the ledger's. name: among those of all runs. course: of its run.
+    reason: why it is dirty, failed or skipped. tries: how often it failed.
+    bin: the folder that it is in, while it is binned or being deleted. binned_at, purge_after,
+    updated: UTC without a zone. token: of the lease under which the state was written last.
+    """
+
+    unit_id: int
+    run_id: int
+    content_id: str
+    number: int
+    name: str
+    course: Course
+    kind: Kind
+    volume: str
+    root: bytes
+    subject: str | None
+    state: State
+    reason: str | None
+    tries: int
+    entries: int
+    files: int
+    size_bytes: int
+    bin: bytes | None
+    binned_at: datetime | None
+    purge_after: datetime | None
+    updated: datetime
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """
+    A unit's copy at a target.
+
+    key: of its manifest there. manifest_sha256, manifest_bytes: of that object.
+    verified_at: UTC without a zone, None until then. verified_how: the policy's `verify`.
+    """
+
+    target: str
+    key: str
+    manifest_sha256: str
+    manifest_bytes: int
+    copied_at: datetime
+    verified_at: datetime | None
+    verified_how: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something: user@host, and the SHA-256 of the configuration it is done with."""
+
+    who: str
+    config_sha256: str

@@ -188,6 +188,69 @@ TEMPLATE = """\
 # remember_seconds = 300
 # threads = 8
 
+[archive]
+# Where copies go: file:///DIRECTORY, swift://CONTAINER/PREFIX or s3://BUCKET/PREFIX; one, or a list
+# of them, and at how many of these each unit has a copy, 1 or 2. Secrets: for Swift OS_AUTH_URL,
+# OS_USERNAME, OS_PASSWORD and the like from the environment; for S3 as for the splitter's upload.
+# target = "swift://lurge/archive"
+# copies = 1
+# endpoint_url = "https://s3.example.org"
+# credentials_file = "/etc/lurge/s3"
+# Run files, manifests and journals.
+# run_dir = "lurge-data/archive"
+# For how many days what is removed stays in the bin before it is deleted; 0 deletes at once.
+# keep_in_bin = 30
+# How copies are verified: "read-back", "digest", or "sample=5%" to read that share of the files.
+# verify = "read-back"
+# "required": somebody else than its planner has to approve a run. tombstone: a small file in the
+# place of what was removed tells where it went. layout: "tree" makes an object of each file,
+# "packs" puts small ones together.
+# approval = "none"
+# tombstone = false
+# layout = "tree"
+# A run that was not applied for so many days is refused; what its file's name begins with.
+# expires_after = 7
+# system = "lurge"
+# name = "archive"
+# Files that are copied at a time; those above segment_size go up in segments of that size or more.
+# workers = 4
+# segment_size = "1 GiB"
+# Two files or more, written in turn: for the night on which the database is lost.
+# checkpoint_files = [
+#     "lurge-data/archive/checkpoint.1.json",
+#     "lurge-data/archive/checkpoint.2.json",
+# ]
+# For how long the claim on a unit holds when nothing is heard of who has it, in seconds.
+# lease_seconds = 300
+# Logs tell each time in UTC and in this time zone.
+# log_dir = "lurge-data/archive/log"
+# log_time_zone = "UTC"
+
+# The folder for what is removed, on the filesystem of its volume; default: .lurge-bin below the
+# volume's mount.
+# [archive.bin]
+# scratch123 = "/lustre/scratch123/.lurge-bin"
+
+# What stops a run before it acts: more than this share of the bytes of a volume or a group, more
+# than so many times the bytes of the last run, so many failures in a row, less room than this at
+# the target or beside the bin, a mount without the marker, a file below it.
+# [archive.guards]
+# max_share = 0.5
+# max_growth = 10.0
+# max_failures = 10
+# min_free = "1 GiB"
+# marker = ".lurge-mount"
+
+# Projects that ended so many calendar months ago, by the site's own database, whose URL is taken
+# from the environment (LURGE_PROJECTS_URL). A query gives an id, an absolute path and the day on
+# which the project ended, NULL while it has not: upload for projects, result for tasks.
+# [archive.projects]
+# months = 6
+# [archive.projects.upload]
+# query = "SELECT id, upload_path, ended FROM project"
+# [archive.projects.result]
+# query = "SELECT id, result_path, ended FROM task"
+
 # What lies under a path counts to a group of its own, in the reporter and the inspector.
 # [pseudo_groups."/lustre/scratch123/hgi/teams/common"]
 # name = "common"

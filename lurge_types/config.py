@@ -1,6 +1,7 @@
 """The configuration: its keys, their defaults, and what they may be."""
 
 import ipaddress
+import os
 import re
 from datetime import date
 from decimal import Decimal
@@ -67,8 +68,9 @@ HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*").fullmatch
 SAMPLE = re.compile(r"sample=(?:100|[1-9][0-9]?)%", re.ASCII).fullmatch
 WORD = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}").fullmatch
 MOST_MONTHS = 1200
-LEAST_SEGMENT = 5 << 20
-"""Bytes of a part that every S3 server takes."""
+LEAST_CHECKPOINTS = 2
+LEAST_SEGMENT, MOST_SEGMENT = 5 << 20, 5 << 30
+"""Bytes of a part that every S3 server takes; Swift takes no segment that is larger either."""
 
 FILE_TYPES = {
     "SAM": (".sam", ".sam.gz"),
@@ -652,17 +654,57 @@ def _target(url: str) -> str:
     """
     Where copies may go: file:///DIRECTORY, swift://CONTAINER/PREFIX or s3://BUCKET/PREFIX.
 
+    It is returned without slashes at its end, so that one place has one name.
+
     Raises ValueError, which does not repeat it: somebody may have put a secret into it.
     """
     scheme, _, rest = url.partition("://")
     match scheme:
-        case "file" if rest.startswith("/") and rest.rstrip("/"):
-            return url
+        case "file" if rest.startswith("/") and rest.strip("/"):
+            _check_normal(rest.rstrip("/"))
         case "s3" | "swift":
-            parse(f"s3://{rest}")
-            return url
+            _check_place(scheme, rest)
         case _:
             raise ValueError("must be file:///DIRECTORY, swift://CONTAINER or s3://BUCKET")
+    return url.rstrip("/")
+
+
+def _check_place(scheme: str, rest: str) -> None:
+    """See that behind a scheme there are a container and a prefix, if any. Raises ValueError."""
+    try:
+        parse(f"s3://{rest}")
+    except ValueError as error:
+        raise ValueError(str(error).replace("s3://", f"{scheme}://")) from None
+
+
+def _check_normal(path: str) -> None:
+    """See that a path leads straight to where it says. Raises ValueError."""
+    if {"", ".", ".."} & set(path.removeprefix("/").split("/")) or not path.isprintable():
+        raise ValueError("must have no empty, . or .. component and no control character")
+
+
+def _bin(path: str) -> str:
+    """A folder for what is removed, without a slash at its end. Raises ValueError."""
+    path = _absolute(path)
+    _check_normal(path)
+    return path
+
+
+def _marker(path: str) -> str:
+    if path.startswith("/"):
+        raise ValueError("must be a path below each mount, without a slash in front")
+    _check_normal(path)
+    return path
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """
+    Whether a path is a folder or lies below it; both are without a slash at their end.
+
+    >>> lies_in("/a/b", "/a"), lies_in("/a", "/a"), lies_in("/ab", "/a"), lies_in("/a", "/")
+    (True, True, False, True)
+    """
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _verify(how: str) -> str:
@@ -680,6 +722,12 @@ def _zone(name: str) -> str:
     return name
 
 
+def _query(query: str) -> str:
+    if not query.strip():
+        raise ValueError("is empty")
+    return query
+
+
 class ProjectsTable(Table):
     """
     A tree of directories of projects that end.
@@ -687,7 +735,7 @@ class ProjectsTable(Table):
     query: gives an id, an absolute path and the day the project ended; NULL while it has not.
     """
 
-    query: Annotated[str, Field(min_length=1)]
+    query: Annotated[str, AfterValidator(_query)]
 
 
 class ProjectTreesTable(Table):
@@ -715,7 +763,7 @@ class GuardsTable(Table):
     max_growth: Annotated[float, Field(strict=True, ge=1)] = 10
     max_failures: Annotated[int, Field(strict=True, ge=1)] = 10
     min_free: Annotated[ByteSize, Field(ge=0)] = ByteSize(1 << 30)
-    marker: Annotated[str, Field(min_length=1)] | None = None
+    marker: Annotated[str, AfterValidator(_marker)] | None = None
 
 
 class ArchiveTable(Table):
@@ -733,18 +781,18 @@ class ArchiveTable(Table):
     endpoint_url: Annotated[str, AfterValidator(endpoint)] | None = None
     credentials_file: File | None = None
     run_dir: File = Path("lurge-data/archive")
-    bin: dict[str, Mount] = {}
+    bin: dict[str, Annotated[str, AfterValidator(_bin)]] = {}
     keep_in_bin: Annotated[int, Field(strict=True, ge=0, le=MAX_DAYS)] = 30
     verify: Annotated[str, AfterValidator(_verify)] = "read-back"
     approval: Literal["none", "required"] = "none"
-    tombstone: bool = False
+    tombstone: Annotated[bool, Field(strict=True)] = False
     layout: Literal["tree", "packs"] = "tree"
     expires_after: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 7
     system: Annotated[str, AfterValidator(_part_of_name)] = "lurge"
     name: Annotated[str, AfterValidator(_part_of_name)] = "archive"
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 4
-    segment_size: Annotated[ByteSize, Field(ge=LEAST_SEGMENT)] = ByteSize(1 << 30)
-    checkpoint_files: Annotated[tuple[File, ...], Field(min_length=2)] = (
+    segment_size: Annotated[ByteSize, Field(ge=LEAST_SEGMENT, le=MOST_SEGMENT)] = ByteSize(1 << 30)
+    checkpoint_files: tuple[File, ...] = (
         Path("lurge-data/archive/checkpoint.1.json"),
         Path("lurge-data/archive/checkpoint.2.json"),
     )
@@ -759,13 +807,46 @@ class ArchiveTable(Table):
     def _listed(cls, target: object) -> object:
         return [target] if isinstance(target, str) else target
 
+    @field_validator("target")
+    @classmethod
+    def _apart(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for place, target in enumerate(targets):
+            for other in targets[:place]:
+                if target == other:
+                    raise ValueError("a target stands there twice")
+                if lies_in(target, other) or lies_in(other, target):
+                    raise ValueError("one target lies in another")
+        return targets
+
     @field_validator("copies")
     @classmethod
     def _enough(cls, copies: int, info: ValidationInfo) -> int:
         targets = info.data.get("target")
-        if targets and copies > len(set(targets)):
-            raise ValueError(f"must be at most {len(set(targets))}, as many as there are targets")
+        if targets is not None and copies > max(1, len(targets)):
+            raise ValueError(f"needs {copies} targets, and there are {len(targets)}")
         return copies
+
+    @field_validator("bin")
+    @classmethod
+    def _away(cls, bins: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        targets = info.data.get("target", ())
+        folders = [url.removeprefix("file://") for url in targets if url.startswith("file://")]
+        for volume, folder in bins.items():
+            if any(lies_in(folder, other) or lies_in(other, folder) for other in folders):
+                raise ValueError(f"that of {volume} is a target, or one lies in the other")
+            others = (other for name, other in bins.items() if name != volume)
+            if any(lies_in(folder, other) for other in others):
+                raise ValueError(f"that of {volume} is, or lies in, that of another volume")
+        return bins
+
+    @field_validator("checkpoint_files")
+    @classmethod
+    def _in_turn(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        if len(files) < LEAST_CHECKPOINTS or len({os.path.normpath(file) for file in files}) < len(
+            files
+        ):
+            raise ValueError("must be two files or more, each another: they are written in turn")
+        return files
 
 
 class PseudoGroup(Table):
@@ -842,6 +923,19 @@ class Config(Table):
                     raise ValueError(f"successors go round in a circle: {circle}")
                 chain.append(successor)
         return volumes
+
+    @field_validator("archive")
+    @classmethod
+    def _placed(cls, archive: ArchiveTable, info: ValidationInfo) -> ArchiveTable:
+        if "volume" not in info.data:  # wrong itself
+            return archive
+        mounts = {volume.name: volume.mount for volume in info.data["volume"]}
+        for name, folder in archive.bin.items():
+            if name not in mounts:
+                raise ValueError(f"bin.{name}: there is no [[volume]] of this name: add one")
+            if any(lies_in(mount, folder) for mount in mounts.values()):
+                raise ValueError(f"bin.{name}: must be a folder of its own, not a mount or above")
+        return archive
 
     def retired(self, day: date) -> frozenset[str]:
         """The names of the volumes that have retired by a day."""

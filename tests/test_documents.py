@@ -14,7 +14,14 @@ from lurge import diff, orphan_forms, reporter, tree, users
 from lurge.candidates import report as candidates
 from lurge.puppeteer import report as puppeteer
 from lurge.splitter import index
-from lurge_types.config import BaseDirectoryRule, Config, LdapTable, PseudoGroup, VolumeTable
+from lurge_types.config import (
+    BaseDirectoryRule,
+    Config,
+    LdapTable,
+    ProjectsTable,
+    PseudoGroup,
+    VolumeTable,
+)
 from lurge_types.reports import DIRECTORY_COLUMNS, OTHER
 
 ROOT = Path(manager.__file__).parent
@@ -42,7 +49,10 @@ def test_every_command_and_option_is_documented(name: str) -> None:
             assert f"`{parameter.opts[0]}" in text or f"{parameter.opts[0]} " in text, parameter
 
 
-@pytest.mark.parametrize("model", [Config, VolumeTable, PseudoGroup, BaseDirectoryRule, LdapTable])
+@pytest.mark.parametrize(
+    "model",
+    [Config, VolumeTable, PseudoGroup, BaseDirectoryRule, LdapTable, ProjectsTable],
+)
 def test_every_configuration_key_is_documented(model: type[BaseModel]) -> None:
     text = page("configuration.md")
     for key in keys(model):

@@ -114,6 +114,21 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         admin_groups = ["admins"]
         remember_seconds = 0.5
         threads = 64
+        [archive]
+        target = ["file:///copies/", "swift://lurge/archive"]
+        copies = 2
+        verify = "sample=5%"
+        tombstone = true
+        segment_size = "5 GiB"
+        checkpoint_files = ["/c1", "/c2", "/c3"]
+        log_time_zone = "Asia/Seoul"
+        [archive.bin]
+        scratch123 = "/lustre/scratch123/.removed/"
+        [archive.guards]
+        marker = ".lurge/mount"
+        [archive.projects]
+        months = 0
+        upload.query = "SELECT 1"
         [pseudo_groups."/a/b/"]
         name = "b"
         gid = 4294967295
@@ -159,6 +174,20 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                 "admin_groups": ("admins",),
                 "remember_seconds": 0.5,
                 "threads": 64,
+            },
+            "archive": {
+                "target": ("file:///copies", "swift://lurge/archive"),
+                "copies": 2,
+                "verify": "sample=5%",
+                "tombstone": True,
+                "segment_size": 5 << 30,
+                "checkpoint_files": (Path("/c1"), Path("/c2"), Path("/c3")),
+                "log_time_zone": "Asia/Seoul",
+                "bin": {"scratch123": "/lustre/scratch123/.removed"},
+                "guards": {"marker": ".lurge/mount"},
+                "projects": {"months": 0, "upload": {"query": "SELECT 1"}},
+                "run_dir": tmp_path / "lurge-data/archive",
+                "log_dir": tmp_path / "lurge-data/archive/log",
             },
             "pseudo_groups": {"/a/b": PseudoGroup(name="b", gid=4_294_967_295)},
             "symlinks": {"/a/caf\\xe9": "/c"},
@@ -249,17 +278,22 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         [symlinks]
         "/real" = "shown"
         [archive]
+        target = "ftp://host"
+        [archive.bin]
+        fine = "relative"
+        [archived]
         """
     told = problems(tmp_path, text)
     keys = [line.split(": ")[0] for line in told]
     assert sorted(keys) == sorted(
         [
-            *("kep", "keep", "max_days_ago", "bad_lines_allowed", "wrstat_dir", "archive"),
+            *("kep", "keep", "max_days_ago", "bad_lines_allowed", "wrstat_dir", "archived"),
             *("volume.2.name", "volume.2.mount", "volume.2.group_directories.2"),
             *("volume.2.retired", "database.url", "database.retry_seconds", "names.group_file"),
             *("quotas.source", "warnings.suspect_fall", "pass.threads", "pass.block_lines"),
             *("pseudo_groups.relative.[key]", "pseudo_groups.relative.name"),
             *("pseudo_groups.relative.gid", "symlinks./real"),
+            *("archive.target.1", "archive.bin.fine"),
         ]
     )
     assert all(reason for _, _, reason in (line.partition(": ") for line in told))
@@ -293,7 +327,7 @@ def test_history_may_be_kept_as_shortly_as_it_can_be_judged(lines: str, tmp_path
         ("kep = 3", "kep: unknown key"),
         ("pass_ = {}", "pass_: unknown key"),
         ("[database.kept]\ndaily = 3", "database.kept: unknown key"),
-        ("[served]\n[archive]", "served: unknown key\narchive: unknown key"),
+        ("[served]\n[archived]", "served: unknown key\narchived: unknown key"),
         ("[[volume]]\nmount = '/a'", "volume.1.name: Field required"),
         ("[[volume]]\nname = 'a'", "volume.1.mount: Field required"),
         (
@@ -757,6 +791,160 @@ def test_without_proxies_nobody_is_trusted() -> None:
     assert not ServeTable().trusts("127.0.0.1")
 
 
+# The archiver.
+
+NO_TARGET = "must be file:///DIRECTORY, swift://CONTAINER or s3://BUCKET"
+NO_BUCKET = "must be {0}://BUCKET or {0}://BUCKET/PREFIX, the bucket of 3 to 255 letters, digits,"
+NOT_STRAIGHT = "must have no empty, . or .. component and no control character"
+VOLUMES = "".join(f"[[volume]]\nname = '{name}'\nmount = '/m/{name}'\n" for name in "ab")
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        *(
+            (f"target = '{url}'", f"target.1: {NO_TARGET}")
+            for url in (
+                *("", "/copies", "file://copies", "file:///", "file:////", "file:", "ftp://h/d"),
+                *(f"https://me:{SECRET}@host/c", "S3://bucket", " s3://bucket"),
+            )
+        ),
+        ("target = 's3://'", f"target.1: {NO_BUCKET.format('s3')}"),
+        ("target = 'swift://ab/x'", f"target.1: {NO_BUCKET.format('swift')}"),
+        (f"target = 's3://me:{SECRET}@bucket'", f"target.1: {NO_BUCKET.format('s3')}"),
+        (f"target = 'swift://me:{SECRET}@bucket'", f"target.1: {NO_BUCKET.format('swift')}"),
+        ("target = 's3://bucket/a/../b'", f"target.1: {NOT_STRAIGHT}"),
+        ("target = ['s3://bucket', 'file:///a//b']", f"target.2: {NOT_STRAIGHT}"),
+        ("target = 'file:///a/./b'", f"target.1: {NOT_STRAIGHT}"),
+        ("target = 'file:///a/..'", f"target.1: {NOT_STRAIGHT}"),
+        ('target = "file:///a\\u0007"', f"target.1: {NOT_STRAIGHT}"),
+        ("target = 5", "target: must be a list: [...]"),
+        ("target = ['s3://bucket', 's3://bucket/']", "target: a target stands there twice"),
+        ("target = ['s3://bucket', 's3://bucket/a']", "target: one target lies in another"),
+        ("target = ['file:///a/b/c', 'file:///a/b/']", "target: one target lies in another"),
+        ("copies = 2", "copies: needs 2 targets, and there are 0"),
+        ("target = 's3://bucket'\ncopies = 2", "copies: needs 2 targets, and there are 1"),
+        *((f"copies = {it}", "copies: ") for it in ("0", "3", "true", "'1'")),
+        ("endpoint_url = 'host'", "endpoint_url: must be like https://host"),
+        *((f"keep_in_bin = {it}", "keep_in_bin: ") for it in ("-1", "1.5", "365001")),
+        *(
+            (
+                f"verify = '{how}'",
+                "verify: must be read-back, digest, or sample=N% with N from 1 to 100",
+            )
+            for how in (
+                *("", "none", "sample", "sample=5", "sample=0%", "sample=101%", "sample=05%"),
+                *("sample=-5%", "sample=5.5%", "sample=\u0665%", "sample=5% ", "Digest"),
+            )
+        ),
+        ("approval = 'yes'", "approval: "),
+        ("tombstone = 'yes'", "tombstone: "),
+        ("tombstone = 1", "tombstone: "),
+        ("layout = 'zip'", "layout: "),
+        *((f"expires_after = {it}", "expires_after: ") for it in ("0", "'7'", "365001")),
+        *(
+            (f"{key} = {name}", f"{key}: must have 1 to 64 letters, digits, dots, - and _")
+            for key in ("system", "name")
+            for name in ("''", "'a/b'", "'.a'", "'a b'", "'café'", f"'{'a' * 65}'", "'..'")
+        ),
+        *((f"workers = {it}", "workers: ") for it in ("0", "65", "1.0", "true")),
+        ("segment_size = '4 MiB'", "segment_size: Input should be greater than or equal to"),
+        ("segment_size = '6 GiB'", "segment_size: Input should be less than or equal to"),
+        ("segment_size = 'large'", "segment_size: "),
+        *(
+            (f"checkpoint_files = {files}", "checkpoint_files: must be two files or more, each")
+            for files in ("[]", "['a']", "['a', 'a']", "['a', 'b', './a']", "['a', 'b/../a']")
+        ),
+        ("checkpoint_files = 'a'", "checkpoint_files: must be a list: [...]"),
+        *((f"lease_seconds = {it}", "lease_seconds: ") for it in ("0", "-1", "nan", "'1'")),
+        *(
+            (
+                f"log_time_zone = '{zone}'",
+                "log_time_zone: no time zone: must be like Asia/Seoul or UTC",
+            )
+            for zone in ("", "Seoul", "Asia", "asia seoul", "../UTC", "/etc/localtime", "GMT+9")
+        ),
+        *((f"guards.max_share = {it}", "guards.max_share: ") for it in ("0", "1.1", "nan")),
+        *((f"guards.max_growth = {it}", "guards.max_growth: ") for it in ("0.9", "nan", "'2'")),
+        ("guards.max_failures = 0", "guards.max_failures: "),
+        ("guards.min_free = '-1'", "guards.min_free: "),
+        ("guards.marker = '/mnt/marker'", "guards.marker: must be a path below each mount"),
+        *(
+            (f"guards.marker = '{path}'", f"guards.marker: {NOT_STRAIGHT}")
+            for path in ("", "..", "../a", "a/../b", "a//b", "a/")
+        ),
+        *((f"projects.months = {it}", "projects.months: ") for it in ("-1", "6.0", "1201")),
+        ("projects.upload = {}", "projects.upload.query: Field required"),
+        ("projects.upload = 'SELECT 1'", "projects.upload: must be a table: { ... }"),
+        ("projects.result.query = ''", "projects.result.query: is empty"),
+        ("projects.result.query = ' '", "projects.result.query: is empty"),
+        ("projects.upload.sql = 'SELECT 1'\nprojects.upload.query = 'a'", "projects.upload.sql: "),
+        ("projects.url = 'sqlite:///a'", "projects.url: unknown key"),
+        ("bin = '/b'", "bin: must be a table: { ... }"),
+        ("bin.a = 'b'", "bin.a: must be an absolute path"),
+        *((f"bin.a = '{path}'", f"bin.a: {NOT_STRAIGHT}") for path in ("/", "/m//b", "/m/a/../b")),
+        (
+            "target = 'file:///m/a/b'\nbin.a = '/m/a/b'",
+            "bin: that of a is a target, or one lies in the other",
+        ),
+        (
+            "target = 'file:///m/a/b/c'\nbin.a = '/m/a/b'",
+            "bin: that of a is a target, or one lies in the other",
+        ),
+        (
+            "target = ['s3://bucket', 'file:///m/']\nbin.b = '/m/b/bin'",
+            "bin: that of b is a target, or one lies in the other",
+        ),
+        (
+            "bin.a = '/m/a/b'\nbin.b = '/m/a/b'",
+            "bin: that of a is, or lies in, that of another volume",
+        ),
+        (
+            "bin.a = '/m/a/b'\nbin.b = '/m/a/b/c'",
+            "bin: that of b is, or lies in, that of another volume",
+        ),
+    ],
+)
+def test_each_problem_of_the_archiver_is_told(lines: str, told: str, tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, f"{VOLUMES}[archive]\n{lines}")
+    assert line.startswith(f"archive.{told}")
+    assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    ("bins", "told"),
+    [
+        ("c = '/m/c/bin'", "bin.c: there is no [[volume]] of this name: add one"),
+        ("a = '/m/a/'", "bin.a: must be a folder of its own, not a mount or above"),
+        ("a = '/m/b'", "bin.a: must be a folder of its own, not a mount or above"),
+        ("a = '/m'", "bin.a: must be a folder of its own, not a mount or above"),
+    ],
+)
+def test_a_bin_is_a_folder_of_a_volume_that_there_is(bins: str, told: str, tmp_path: Path) -> None:
+    assert problems(tmp_path, f"{VOLUMES}[archive.bin]\n{bins}") == [f"archive: {told}"]
+
+
+def test_problems_of_volumes_are_not_told_again_of_their_bins(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, "[[volume]]\nname = 'a'\n[archive.bin]\na = '/m/bin'")
+    assert line.startswith("volume.1.mount: ")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "target = 'file:///copies'\nbin.a = '/copies-of-a'",
+        "target = ['s3://bucket/a', 's3://bucket/ab', 'swift://bucket/a']\ncopies = 2",
+        "verify = 'sample=1%'",
+        "verify = 'sample=100%'",
+        "bin.a = '/m/a/.lurge-bin'\nbin.b = '/m/b/.lurge-bin'",
+        "guards.max_growth = inf",
+        "segment_size = '5 MiB'",
+    ],
+)
+def test_an_archiver_is_right(lines: str, tmp_path: Path) -> None:
+    assert config(tmp_path, f"{VOLUMES}[archive]\n{lines}").archive != Config().archive
+
+
 # Which file.
 
 
@@ -776,7 +964,7 @@ def test_the_given_file_goes_before_the_environments_and_that_before_the_folders
 
 # The commented configuration that `lurge init` writes.
 
-COMMENTED = re.compile(r"^# (\[.*\]|[\w\"/*.-]+ = .*|    \{.*\},|\])$", re.MULTILINE)
+COMMENTED = re.compile(r"^# (\[.*\]|[\w\"/*.-]+ = .*|    [{\"].*[}\"],|\])$", re.MULTILINE)
 
 
 def leaves(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -821,7 +1009,7 @@ def test_the_template_with_every_line_of_it_is_right(tmp_path: Path) -> None:
 
 
 def test_the_template_holds_every_key_and_no_other() -> None:
-    named = re.compile(r"((pseudo_groups|symlinks)\./|(inspector\.file_types)\.)[^.]+")
+    named = re.compile(r"((pseudo_groups|symlinks)\./|(inspector\.file_types|archive\.bin)\.)[^.]+")
     held = {
         named.sub(lambda found: f"{found[2] or found[3]}.*", leaf) for leaf in leaves(uncommented())
     }

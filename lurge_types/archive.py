@@ -43,6 +43,9 @@ Kind = Literal["directory", "files"]
 
 UNIT_NAME_DIGITS = 12
 
+BIN_NAME = b".lurge-bin"
+"""What a bin is called where the configuration names none."""
+
 
 class Fingerprint(NamedTuple):
     """

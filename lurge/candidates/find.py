@@ -165,7 +165,7 @@ def _none(judgement: Judgement, rules: Rules) -> str:
         return f"nothing is a candidate: {large} none is cold"
     return (
         f"nothing is a candidate: {large} {judgement.cold:,} are cold, and of these none is free "
-        "of kept files, vaults, other base directories, archived and pseudo groups"
+        "of kept files, vaults, bins, other base directories, archived and pseudo groups"
     )
 
 

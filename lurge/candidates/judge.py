@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
+from lurge.bins import Bins
 from lurge_types.candidates import CLASSES, Held
 from lurge_types.reports import AGE_CLASSES
 from utils.paths import raw
@@ -17,6 +18,7 @@ class Rules:
 
     cold_share: of its bytes, not used for `cold_after` days. deeper: directories that are none,
     though their directories may be. pseudo, archived: gids of groups that have no candidates.
+    bins: what is or lies in one is none, nor what has one in it.
     """
 
     min_bytes: int
@@ -25,6 +27,7 @@ class Rules:
     deeper: Set[str] = frozenset()
     pseudo: Set[int] = frozenset()
     archived: Set[int] = frozenset()
+    bins: Bins = field(default_factory=Bins)
 
 
 class Judged(NamedTuple):
@@ -75,6 +78,7 @@ def may_go(held: Held, rules: Rules) -> bool:
     """Whether nothing but its age decides about a directory."""
     bars = rules.pseudo | rules.archived
     is_barred = held.kept_files or held.holds_vault or held.lies_above
+    is_barred = is_barred or rules.bins.meet(raw(held.real_path))
     return not is_barred and bars.isdisjoint(held.gids)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from db import candidate_sources, candidates, pages
 from db.database import Database, DatabaseFailed
 from db.pages import RowsReplaced, Stored
+from lurge.bins import bins
 from lurge.candidates.find import Found, Terms
 from lurge.candidates.judge import Rules
 from lurge.candidates.sources import Source, StoredRows, Tallies
@@ -184,6 +185,7 @@ class Candidates:
             deeper=frozenset(self._config.inspector.deeper),
             pseudo=frozenset(group.gid for group in self._config.pseudo_groups.values()),
             archived=archived,
+            bins=bins(self._config),
         )
         terms = Terms(
             rules,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from db import names, vaults
 from db.database import Database
 from db.vaults import Filling, Overtaken
+from lurge.bins import bins
 from lurge.filled import CHUNK_ROWS, chunks, put, recorded, swept
 from lurge.groups import group_order, symlinks
 from lurge.onepass.work import Answers, Told
@@ -44,17 +45,19 @@ class Puppeteer:
     def __init__(self, config: Config, database: Database, owner_names: Names) -> None:
         self._report_dir = config.report_dir
         self._symlinks = symlinks(config)
+        self._bins = bins(config)
         self._database = database
         self._names = owner_names
 
     def tallies(self, scan: Scan) -> Mapping[str, Maker]:
         """What makes its tally of a scan. Raises DatabaseFailed."""
-        make = partial(VaultTally, scan.scan_time, self._actions(), self._symlinks)
+        make = partial(VaultTally, scan.scan_time, self._actions(), self._symlinks, self._bins)
         return {self.name: make}
 
     def settings(self, scan: Scan) -> str:  # noqa: ARG002 - the same for all scans
-        """A digest of the actions and of how paths are shown. Raises DatabaseFailed."""
-        return sha256(repr([self._actions(), sorted(self._symlinks.items())]).encode()).hexdigest()
+        """A digest of the actions, of how paths are shown, and of bins. Raises DatabaseFailed."""
+        settings = [self._actions(), sorted(self._symlinks.items()), *self._bins.folders]
+        return sha256(repr(settings).encode()).hexdigest()
 
     def _actions(self) -> tuple[str, ...]:
         return tuple(sorted(self._database.transaction(names.vault_actions)))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from lurge.bins import Bins
 from lurge.puppeteer.rows import FILE_COLUMNS, NO_DAY, Fault, Faults, Question, Rows
 from lurge.tallies.tally import Piece
 from lurge_types.batch import DIRECTORY, FILE, Batch
@@ -31,15 +32,20 @@ class VaultTally:
     A file takes 50 bytes and those of its path: it is an object only when somebody asks for it.
 
     actions: as the database calls them. symlinks: pattern of the real path → the path that people
-    use.
+    use. bins: whatever vaults are in them, nobody marks anything there any more.
     """
 
     def __init__(
-        self, scan_time: int, actions: Sequence[str], symlinks: Mapping[bytes, bytes]
+        self,
+        scan_time: int,
+        actions: Sequence[str],
+        symlinks: Mapping[bytes, bytes],
+        bins: Bins | None = None,
     ) -> None:
         self._scan_time = scan_time
         self._actions = actions
         self._symlinks = symlinks
+        self._bins = bins or Bins()
         self._numbers = {action.encode().lower(): n for n, action in enumerate(actions)}
         self._files = bytearray()  # rows of `FILE_COLUMNS`
         self._paths = bytearray()  # their real paths, one behind the other
@@ -57,7 +63,7 @@ class VaultTally:
         for entry, kind, number in zip(entries.tolist(), *facts, strict=True):
             path = batch.path(entry)
             found = place(path)
-            if found is None:
+            if found is None or self._bins.hold(found.root):
                 continue
             inode = number if kind == FILE else None
             action = self._numbers.get(found.action)

@@ -28,6 +28,7 @@ from db import candidate_sources, pages, usage
 from db import candidates as stored_rows
 from db.database import Database
 from db.schema import archive_candidate, archive_candidate_now, candidate_group, unix_group
+from lurge.bins import Bins
 from lurge.candidates.find import Found, Terms
 from lurge.candidates.judge import Rules, judge
 from lurge.candidates.sources import Tallies
@@ -64,6 +65,7 @@ RULES = Rules(
     deeper=frozenset({"users"}),
     pseudo=frozenset({70}),
     archived=frozenset({90}),
+    bins=Bins([b"/p/gone", b"/q*/deep/gone"]),
 )
 
 
@@ -119,11 +121,23 @@ def test_a_directory_is_of_the_class_whose_share_is_cold_to_the_byte(
         {"gids": (3, 70)},
         {"gids": (90,)},
         {"gids": (3, 90, 91)},
+        *(
+            {"real_path": path}
+            for path in (
+                *("/p/.lurge-bin", "/p/.lurge-bin/unit", "/p/d/.lurge-bin/a/b"),
+                *("/p/gone", "/p/gone/unit", "/p", "/q1/deep/gone/unit", "/q1/deep"),
+            )
+        ),
     ],
 )
 def test_what_bars_a_directory_bars_it_however_cold_it_is(facts: dict[str, Any]) -> None:
     assert kinds(held(*COLD)) == ["watch"]
     assert kinds(held(*COLD, **facts)) == []
+
+
+@pytest.mark.parametrize("path", ["/p/.lurge-bins", "/p/gone away", "/q1/gone", "/p/x/gone"])
+def test_what_is_only_called_like_a_bin_is_a_candidate(path: str) -> None:
+    assert kinds(held(*COLD, real_path=path)) == ["watch"]
 
 
 def test_a_directory_below_one_that_is_looked_into_is_no_exception() -> None:
@@ -359,7 +373,7 @@ def test_where_nothing_is_a_candidate_a_sentence_says_why() -> None:
     [remark] = found_in(entries).remarks()
     assert remark == (
         "nothing is a candidate: of 3 directories with 2 B or more 2 are cold, and of these none "
-        "is free of kept files, vaults, other base directories, archived and pseudo groups"
+        "is free of kept files, vaults, bins, other base directories, archived and pseudo groups"
     )
 
 
@@ -386,6 +400,8 @@ gid = 77
 name = "s1"
 mount = "/lustre/s1"
 group_directories = ["/lustre/s1/projects"]
+[archive.bin]
+s1 = "/lustre/s1/projects/a/removed"
 """
 REAL = "/lustre/s1/mdt0/projects"
 SHOWN = "/lustre/s1/projects"
@@ -436,6 +452,11 @@ def tree() -> list[Entry]:
         file("b/of a vault/x", 30, 900),
         entry(f"{REAL}/b/of a vault/sub/.vault", type="d", mtime=5),
         entry(f"{REAL}/a/.vault", type="d", mtime=5),
+        file(".lurge-bin/unit/x", 30, 900),
+        file("a/.lurge-bin/x", 30, 900),
+        file("a/removed/x", 30, 900),
+        mark(".lurge-bin/unit", "archive", "x", 30, 7),
+        mark("a/removed/unit", "archive", "x", 30, 8),
         file("b/mirrored/x", 30, 900),
         file("b/mirrored/y", 1e-6, 900, gid=3),
         file("third/.imirrored", 0, 900, gid=3),

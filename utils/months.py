@@ -1,7 +1,10 @@
-"""Calendar months before a day."""
+"""Calendar months before and after a day."""
 
-from calendar import monthrange
-from datetime import date
+from datetime import date, timedelta
+
+from dateutil.relativedelta import relativedelta
+
+A_DAY = timedelta(1)
 
 
 def months_before(day: date, months: int) -> date:
@@ -11,5 +14,17 @@ def months_before(day: date, months: int) -> date:
     >>> months_before(date(2020, 3, 31), 1), months_before(date(2026, 1, 5), 36)
     (datetime.date(2020, 2, 29), datetime.date(2023, 1, 5))
     """
-    year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
-    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+    return day - relativedelta(months=months)
+
+
+def first_reached(day: date, months: int) -> date:
+    """
+    The first day that is at least so many months after another, as `months_before` counts.
+
+    >>> first_reached(date(2025, 8, 31), 6), months_before(date(2026, 2, 28), 6)
+    (datetime.date(2026, 3, 1), datetime.date(2025, 8, 28))
+    """
+    reached = day + relativedelta(months=months)
+    while months_before(reached, months) < day:
+        reached += A_DAY
+    return reached

@@ -197,12 +197,21 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Tripped:
+    """A guard that stops a run before it acts, by its name, and why; a person may allow it once."""
+
+    guard: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """
     What will be done: the content of a run file.
 
     content_id: the SHA-256 of all the rest in its written form, in hexadecimal.
-    selector: which proposed the units. cut_off: units were due that ended on this day or before.
+    selector: which proposed the units. asked: what else was asked of it, in words.
+    cut_off: units were due that ended on this day or before.
     planned_by: user@host. config_sha256: of the configuration it was planned with.
     cost_per_month: what the units cost where they are, in words; None without a price.
     """
@@ -211,6 +220,7 @@ class Run:
     system: str
     name: str
     selector: str
+    asked: str
     cut_off: date | None
     planned_at: datetime
     planned_by: str
@@ -220,7 +230,13 @@ class Run:
     mounts: tuple[MountSeen, ...]
     units: tuple[Unit, ...]
     skipped: tuple[Skipped, ...]
+    tripped: tuple[Tripped, ...]
     cost_per_month: str | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all units."""
+        return sum(unit.size_bytes for unit in self.units)
 
     def unit_name(self, unit: Unit) -> str:
         """The name of a unit among those of all runs: of its run's content, and its number."""

@@ -1,6 +1,7 @@
 """What must be on the disk before anything that relies on it is done."""
 
 import os
+import secrets
 from pathlib import Path
 
 
@@ -15,3 +16,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """
+    Write a file whole or not at all, and durably; one that is there is replaced.
+
+    Raises OSError.
+    """
+    other = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    try:
+        with other.open("xb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        other.rename(file)
+    except BaseException:
+        other.unlink(missing_ok=True)
+        raise
+    sync_folder(file.parent)

@@ -1,0 +1,79 @@
+"""A unit that is being copied or verified: what each of the threads needs to know of it."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils.trees import Opener
+
+from lurge.archiver.reading import Changed, SourceFailed, chunks
+from lurge.archiver.sending import Patience, Stopped
+from lurge_types.archive import Entry, Policy
+from lurge_types.targets import Target
+from utils.paths import text
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    A unit that is being copied.
+
+    name: of the unit. root: its absolute path, with a handle of it. folder: where its journals are.
+    copied: told how many bytes were read of its files.
+    """
+
+    name: str
+    token: int
+    root: bytes
+    handle: int
+    folder: Path
+    policy: Policy
+    targets: Sequence[Target]
+    workers: int
+    patience: Patience
+    copied: Callable[[int], None]
+    _mine: threading.local = field(default_factory=threading.local)
+
+    @property
+    def md5(self) -> bool:
+        """Whether any target speaks it."""
+        return any(target.speaks_md5 for target in self.targets)
+
+    def check(self) -> None:
+        """Raises Stopped, LeaseLost."""
+        if self.patience.stop.is_set():
+            raise Stopped
+        self.patience.check()
+
+    def path(self, entry: Entry) -> bytes:
+        """Where an entry is."""
+        return self.root + b"/" + entry.path
+
+    def open(self, entry: Entry) -> int:
+        """
+        A handle of a file.
+
+        Raises Changed where it is no longer there, SourceFailed.
+        """
+        if not hasattr(self._mine, "opener"):
+            self._mine.opener = Opener(self.handle)
+        try:
+            handle: int = self._mine.opener.open(entry.path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Changed(f"{text(self.path(entry))} is no longer there") from error
+        except OSError as error:
+            raise SourceFailed(f"{text(self.path(entry))}: {error.strerror}") from error
+        return handle
+
+    def read(self, entry: Entry, part: range) -> Iterator[bytes]:
+        """The bytes of a part of a file. Raises Changed, SourceFailed, Stopped, LeaseLost."""
+        handle = self.open(entry)
+        try:
+            for chunk in chunks(handle, entry, self.path(entry), part, self.check):
+                self.copied(len(chunk))
+                yield chunk
+            os.posix_fadvise(handle, part.start, len(part), os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(handle)

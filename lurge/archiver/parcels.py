@@ -1,0 +1,66 @@
+"""What is sent at once: some small files one by one, many of them as a pack, or one large file."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lurge_types.archive import Entry, Policy
+from lurge_types.targets import CHUNK_BYTES, Target
+
+MIB = 1 << 20
+SMALL_BYTES = 16 * MIB
+"""Files up to this size go into packs."""
+
+BATCH_FILES = 64
+BATCH_BYTES = 16 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """
+    Files that are sent by one thread, with their numbers in the manifest.
+
+    kind: each: an object of each. pack: one object of all. large: one object of one file, in parts.
+    """
+
+    kind: Literal["each", "pack", "large"]
+    files: list[tuple[int, Entry]]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return sum(entry.fingerprint.size for _, entry in self.files)
+
+
+def parcels(files: Iterable[tuple[int, Entry]], policy: Policy) -> Iterator[Parcel]:
+    """The files in parcels, in their order but that large ones overtake a pack."""
+    small = SMALL_BYTES if policy.layout == "packs" else CHUNK_BYTES
+    most_files = None if policy.layout == "packs" else BATCH_FILES
+    most_bytes = policy.segment_bytes if policy.layout == "packs" else BATCH_BYTES
+    kind: Literal["pack", "each"] = "pack" if policy.layout == "packs" else "each"
+    gathered: list[tuple[int, Entry]] = []
+    gathered_bytes = 0
+    for number, entry in files:
+        size = entry.fingerprint.size
+        if size > min(small, policy.segment_bytes):
+            yield Parcel("large" if size > policy.segment_bytes else "each", [(number, entry)])
+            continue
+        if gathered and (gathered_bytes + size > most_bytes or len(gathered) == most_files):
+            yield Parcel(kind, gathered)
+            gathered, gathered_bytes = [], 0
+        gathered.append((number, entry))
+        gathered_bytes += size
+    if gathered:
+        yield Parcel(kind, gathered)
+
+
+def parts(size: int, policy: Policy, targets: Sequence[Target]) -> list[range]:
+    """
+    In which parts the bytes of a large file go: no more than any target allows.
+
+    It depends on nothing but the size and what the targets allow, so that others can go on.
+    """
+    most = min(target.most_parts for target in targets)
+    least = max(policy.segment_bytes, *(target.smallest_part for target in targets))
+    whole = max(least, -(-size // (most * MIB)) * MIB)
+    return [range(start, min(start + whole, size)) for start in range(0, size, whole)]

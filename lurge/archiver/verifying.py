@@ -1,0 +1,150 @@
+"""
+Copies are read back and compared: what a target says of what it has is not what it has.
+
+What is compared with comes from the manifest that was written of the copy, before it was sent.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from lurge.archiver.job import Job
+from lurge.archiver.pouring import in_order
+from lurge.archiver.reading import Check
+from lurge.archiver.sending import read_back
+from lurge_types.archive import Copy, Entry, Segment
+from lurge_types.targets import ObjectMissing, Target, TargetFailed
+from utils import manifests
+
+AHEAD = 4
+BATCH_FILES = 64
+BATCH_BYTES = 64 << 20
+
+MOST_BAD = 1000
+"""So many files of a unit are sent again; where there are more, somebody should look."""
+
+Numbered = tuple[int, Entry]
+
+
+class CopyBad(TargetFailed):
+    """A copy is not what was sent, in more than can be mended: what to do."""
+
+
+def bad_files(job: Job, target: Target, manifest: Path) -> set[int]:
+    """
+    The numbers of the files whose copies at a target are not whole.
+
+    manifest: of the copy.
+
+    Raises TargetFailed, CopyBad, LeaseLost, Stopped, OSError.
+    """
+    how = partial(_bad_of, job, target)
+    threads = ThreadPoolExecutor(job.workers)
+    bad: set[int] = set()
+    try:
+        with manifest.open("rb") as file:
+            files = _with_bytes(manifests.read(file)[1])
+            for found in in_order(threads, how, _batches(files), AHEAD * job.workers):
+                bad |= found
+                see_mendable(job, target, bad)
+    except BaseException:
+        job.patience.stop.set()
+        raise
+    finally:
+        threads.shutdown()
+    return bad
+
+
+def see_mendable(job: Job, target: Target, bad: set[int]) -> None:
+    """Raises CopyBad where too many copies are."""
+    if len(bad) > MOST_BAD:
+        raise CopyBad(
+            f"{target.url}: more than {MOST_BAD} copies of files of {job.name} are missing or "
+            "changed: see what has happened to the target, then run again"
+        )
+
+
+def manifest_is_there(job: Job, target: Target, copy: Copy) -> bool:
+    """Whether a target has a copy's manifest as it was sent. Raises TargetFailed."""
+    sent = Segment(copy.manifest_bytes, copy.manifest_sha256, None)
+    return job.patience.tried(lambda: is_whole(target, copy.key, 0, (sent,), job.check))
+
+
+def is_whole(
+    target: Target, key: str, offset: int, segments: Iterable[Segment], check: Check
+) -> bool:
+    """Whether an object has these bytes where they should be. Raises TargetFailed."""
+    at = offset
+    try:
+        for segment in segments:
+            if read_back(target, key, at, segment, check) != segment.sha256:
+                return False
+            at += segment.size
+    except ObjectMissing:
+        return False
+    return True
+
+
+def _with_bytes(entries: Iterable[Entry]) -> Iterator[Numbered]:
+    return ((number, entry) for number, entry in enumerate(entries) if entry.has_bytes)
+
+
+def _batches(files: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+    """Some small files at a time, or a large one."""
+    batch: list[Numbered] = []
+    size = 0
+    for number, entry in files:
+        batch.append((number, entry))
+        size += entry.fingerprint.size
+        if len(batch) == BATCH_FILES or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _bad_of(job: Job, target: Target, batch: list[Numbered]) -> set[int]:
+    return {number for number, entry in batch if not _is_good(job, target, entry)}
+
+
+def _is_good(job: Job, target: Target, entry: Entry) -> bool:
+    key = entry.key
+    if key is None:
+        return False
+    tried = job.patience.tried
+    if not reads_back(job.policy.verify, job.name, entry.path):
+        told = tried(lambda: _told_good(target, key, entry))
+        if told is not None:
+            return told
+    good = tried(lambda: is_whole(target, key, entry.offset, entry.segments, job.check))
+    job.copied(entry.fingerprint.size)
+    return good
+
+
+def _told_good(target: Target, key: str, entry: Entry) -> bool | None:
+    """What a target tells of an object that is a file's; None where that would tell nothing."""
+    md5s = [segment.md5 for segment in entry.segments if segment.md5]
+    if len(md5s) < len(entry.segments) or target.digest(md5s) is None:
+        return None
+    stored = target.stat(key)
+    if stored is None:
+        return False
+    if stored.size != entry.fingerprint.size:  # a pack, of which only reading tells
+        return None if stored.size > entry.fingerprint.size else False
+    return stored.told == target.digest(md5s)
+
+
+def reads_back(verify: str, unit: str, path: bytes) -> bool:
+    """
+    Whether a policy has a file read back: which of a sample is told by its name alone.
+
+    >>> reads_back("read-back", "u", b"a"), reads_back("digest", "u", b"a")
+    (True, False)
+    """
+    if not verify.startswith("sample="):
+        return verify == "read-back"
+    percent = int(verify.removeprefix("sample=").removesuffix("%"))
+    drawn = int.from_bytes(sha256(unit.encode() + b"/" + path).digest()[:8], "big")
+    return drawn % 100 < percent

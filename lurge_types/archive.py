@@ -188,6 +188,22 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """
+    What a selector proposes as a unit.
+
+    root: an absolute path without links on its way. members: of kind files, below the root, sorted.
+    subject: what the selector knows it by. since: the day from which on it was due, if it tells.
+    """
+
+    root: bytes
+    kind: Kind
+    members: tuple[bytes, ...]
+    subject: str | None
+    since: date | None
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """What was proposed and is left out, and why."""
 

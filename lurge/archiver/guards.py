@@ -1,0 +1,127 @@
+"""
+Guards: what stops a run before it acts, since somebody should look at it first.
+
+Some are told by the plan, and stand in the run file; some are looked at before each unit. A person
+may allow one for one run, by its name, but for those that would lose data.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from db import ledger, usage
+from lurge.archiver.works import BIN, Works, bin_of, lies_in
+from lurge.nightly import volume
+from lurge_types.archive import Course, MountSeen, Policy, Run, Tripped, Unit
+from utils import show
+from utils.paths import raw, text
+
+NAMES = {
+    "share": "more than guards.max_share of a volume or a group",
+    "growth": "more than guards.max_growth times the last run",
+    "mount": "another filesystem is mounted than the plan saw",
+    "stale": "units have changed since they were planned",
+    "failures": "too many units in a row have failed",
+}
+"""What may be allowed."""
+
+LARGEST_MARKER = 1 << 20
+
+
+def placed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) -> str | None:
+    """Why a unit cannot be acted on where it is, if so: that may not be allowed."""
+    if BIN in root.split(b"/"):
+        return "lies in a bin"
+    if any(raw(table.mount) == root for table in works.config.volume):
+        return "is a whole volume"
+    bin_ = bin_of(works.config, volume_name)
+    if lies_in(bin_, root) or lies_in(root, bin_):
+        return f"holds the bin {text(bin_)}, or lies in it"
+    for url in policy.targets:
+        if url.startswith("file://") and _same_place(root, os.fsencode(url.removeprefix("file://"))):
+            return f"it and the target {url} are the same place, or one lies in the other"
+    run_dir = bytes(works.table.run_dir.absolute())
+    if _same_place(root, run_dir):
+        return f"holds {text(run_dir)}, where the archiver keeps its runs"
+    return None
+
+
+def _same_place(one: bytes, other: bytes) -> bool:
+    """Whether one directory is another, or lies in it, by device and inode of all on their way."""
+    return _identity(one) in _way(other) or _identity(other) in _way(one)
+
+
+def _way(path: bytes) -> set[tuple[int, int]]:
+    """The directories on the way to what is there of a path, itself among them."""
+    real = Path(os.fsdecode(path)).resolve()
+    return {found for each in (real, *real.parents) if (found := _identity(bytes(each)))}
+
+
+def _identity(path: bytes) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def mount_seen(works: Works, name: str) -> MountSeen:
+    """A volume's mount as it is now. Raises OSError."""
+    mount = next(raw(table.mount) for table in works.config.volume if table.name == name)
+    marker = works.table.guards.marker
+    return MountSeen(
+        name, mount, os.stat(mount).st_dev, None if marker is None else _marker(mount, marker)
+    )
+
+
+def _marker(mount: bytes, name: str) -> str:
+    """The SHA-256 of a marker file. Raises OSError."""
+    with Path(os.fsdecode(mount), name).open("rb") as file:
+        return sha256(file.read(LARGEST_MARKER)).hexdigest()
+
+
+def other_mounts(works: Works, run: Run) -> Iterator[Tripped]:
+    """Volumes that are not mounted as the plan saw them."""
+    for seen in run.mounts:
+        try:
+            there = mount_seen(works, seen.volume)
+        except OSError as error:
+            why = f"{seen.volume}: {error.filename}: {error.strerror}"
+        except StopIteration:
+            why = f"{seen.volume} is no longer configured"
+        else:
+            if there == seen:
+                continue
+            why = f"{seen.volume}: another filesystem is at {text(seen.path)} than was planned on"
+        yield Tripped("mount", why)
+
+
+def tripped(
+    works: Works, course: Course, units: Sequence[Unit], by_gid: Mapping[tuple[str, int], int]
+) -> Iterator[Tripped]:
+    """What in a plan is more than usual. by_gid: bytes of each volume and group."""
+    share = works.table.guards.max_share
+    for name in sorted({unit.volume for unit in units}):
+        mount = next(raw(table.mount) for table in works.config.volume if table.name == name)
+        disk = os.statvfs(mount)
+        used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+        planned = sum(unit.size_bytes for unit in units if unit.volume == name)
+        if planned > share * used:
+            yield Tripped("share", f"{_of(planned, used)} of volume {name}")
+        recorded = works.database.read(
+            partial(usage.last_used, volume_name=name, before=_tomorrow())
+        )
+        for (volume_name, gid), size in sorted(by_gid.items()):
+            if volume_name == name and size > share * recorded.get(gid, size / share):
+                yield Tripped("share", f"{_of(size, recorded[gid])} of gid {gid} on {name}")
+    last = works.database.read(partial(ledger.last_run_bytes, course=course))
+    planned = sum(unit.size_bytes for unit in units)
+    if last and planned > works.table.guards.max_growth * last:
+        yield Tripped("growth", f"{show.size(planned)}, the last run had {show.size(last)}")
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{show.size(part)} are {100 * part / whole:.0f} % of {show.size(whole)}"

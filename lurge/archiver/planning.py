@@ -1,0 +1,260 @@
+"""
+A plan: what is due, looked at on the disk as it is now, written as a run file before anything is done.
+
+A plan writes nothing else. Its manifests are made under another name, and get theirs when the run
+file, which comes last, is about to be written: what a killed plan leaves is swept by the next.
+"""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from lurge.archiver.works import BIN, Works, bin_of, lies_in, now, volume_of
+from lurge_types.archive import (
+    Course,
+    Entry,
+    Header,
+    MountSeen,
+    Policy,
+    Proposal,
+    Run,
+    Skipped,
+    Tripped,
+    Unit,
+)
+from utils import manifests, runfiles, trees
+from utils.durable import sync_folder
+from utils.paths import text
+from utils.trees import TreeUnfit
+
+UNFINISHED = ".planning-"
+SWEPT_SECONDS = 86_400
+REUSED = timedelta(hours=1)
+
+
+class PlanFailed(Exception):
+    """Nothing can be planned: why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    What a plan is made of.
+
+    asked: what was asked of the selector, in words. cut_off: the day that units ended on or before.
+    """
+
+    selector: str
+    asked: str
+    cut_off: date | None
+    course: Course
+    proposals: Iterable[Proposal | Skipped]
+
+
+@dataclass
+class _Seen:
+    """What a manifest's entries amount to, while they go by."""
+
+    entries: int = 0
+    files: int = 0
+    size_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.by_gid: dict[int, int] = {}
+        self.links = trees.Links()
+
+    def going_by(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """The same entries, each counted."""
+        for entry in entries:
+            self.entries += 1
+            self.files += entry.fingerprint.kind == "f"
+            size = entry.fingerprint.size if entry.has_bytes else 0
+            self.size_bytes += size
+            self.by_gid[entry.gid] = self.by_gid.get(entry.gid, 0) + size
+            yield entry
+
+
+def plan(works: Works, wanted: Wanted, reuse: bool = True) -> tuple[Path, Run, bool]:
+    """
+    Write a plan of what is wanted: its file, what is in it, and whether it is one of before.
+
+    reuse: take one of the last hour that was made of the same.
+
+    Raises PlanFailed, OSError, and what the selector raises.
+    """
+    folder = works.table.run_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    made = now()
+    if reuse and (before := _before(works, wanted, made)):
+        return *before, True
+    sweep(folder)
+    unfinished = folder / f"{UNFINISHED}{secrets.token_hex(8)}"
+    unfinished.mkdir()
+    try:
+        run = runfiles.sealed(_planned(works, wanted, unfinished, made))
+        file = folder / runfiles.file_name(run)
+        sync_folder(unfinished)
+        unfinished.rename(runfiles.folder_of(file))
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    runfiles.write(file, run)
+    return file, run, False
+
+
+def policy_of(works: Works, course: Course) -> Policy:
+    """How units are treated, as it is configured. Raises PlanFailed where that does not suffice."""
+    table = works.table
+    targets = () if course == "discard" else table.target[: table.copies]
+    if course != "discard" and len(targets) < table.copies:
+        raise PlanFailed("archive.target: it says nowhere to put copies: name a target")
+    return Policy(
+        course=course,
+        targets=targets,
+        verify=table.verify,
+        layout=table.layout,
+        keep_in_bin=table.keep_in_bin,
+        tombstone=table.tombstone and course == "archive",
+        approval=table.approval,
+        segment_bytes=table.segment_size,
+    )
+
+
+def _before(works: Works, wanted: Wanted, made: datetime) -> tuple[Path, Run] | None:
+    """The newest plan of the last hour that was made of the same."""
+    files = works.table.run_dir.glob(f"*{runfiles.SUFFIX}")
+    recent = [file for file in files if time.time() - file.stat().st_mtime < REUSED.total_seconds()]
+    for file in sorted(recent, key=lambda each: each.stat().st_mtime, reverse=True):
+        run = runfiles.read(file)
+        same = (run.selector, run.asked, run.policy.course, run.config_sha256) == (
+            wanted.selector,
+            wanted.asked,
+            wanted.course,
+            works.actor.config_sha256,
+        )
+        if same and timedelta(0) <= made - run.planned_at < REUSED:
+            return file, run
+    return None
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed plans have left. Raises OSError."""
+    for left in folder.glob(f"{UNFINISHED}*"):
+        if time.time() - left.stat().st_mtime > SWEPT_SECONDS:
+            shutil.rmtree(left)
+
+
+def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
+    """All that a run says; the manifests of its units are in the folder."""
+    policy = policy_of(works, wanted.course)
+    units: list[Unit] = []
+    skipped: list[Skipped] = []
+    by_gid: dict[tuple[str, int], int] = {}
+    for proposed in wanted.proposals:
+        if isinstance(proposed, Skipped):
+            skipped.append(proposed)
+            continue
+        found = _unit(works, policy, proposed, folder, len(units) + 1, made, by_gid)
+        if isinstance(found, Unit):
+            units.append(found)
+            works.watch.event("planned", root=text(found.root), bytes=found.size_bytes)
+        else:
+            skipped.append(found)
+    return Run(
+        content_id="",
+        system=works.table.system,
+        name=works.table.name,
+        selector=wanted.selector,
+        asked=wanted.asked,
+        cut_off=wanted.cut_off,
+        planned_at=made,
+        planned_by=works.actor.who,
+        config_sha256=works.actor.config_sha256,
+        expires=made + timedelta(days=works.table.expires_after),
+        policy=policy,
+        mounts=tuple(mount_seen(works, name) for name in sorted({unit.volume for unit in units})),
+        units=tuple(units),
+        skipped=tuple(skipped),
+        tripped=tuple(tripped(works, wanted.course, units, by_gid)),
+        cost_per_month=_cost(works, sum(unit.size_bytes for unit in units)),
+    )
+
+
+def _unit(
+    works: Works,
+    policy: Policy,
+    proposed: Proposal,
+    folder: Path,
+    number: int,
+    made: datetime,
+    by_gid: dict[tuple[str, int], int],
+) -> Unit | Skipped:
+    """A unit as it is on the disk now, with its manifest; or why it is none."""
+    volume = volume_of(works.config, proposed.root)
+    if volume is None:
+        return _left(proposed, "lies in no configured volume: add a [[volume]] with its mount")
+    if refused := placed_wrong(works, policy, proposed.root, volume.name):
+        return _left(proposed, refused)
+    part = folder / f"{number:06}"
+    part.mkdir(exist_ok=True)
+    seen = _Seen()
+    try:
+        written = _write_manifest(proposed, volume.name, part, made, seen)
+    except TreeUnfit as error:
+        return _left(proposed, str(error))
+    except OSError as error:
+        if error.filename and str(error.filename).startswith(str(folder)):
+            raise
+        return _left(proposed, f"{error.strerror}: see to it, or leave it out")
+    if elsewhere := seen.links.elsewhere():
+        return _left(
+            proposed,
+            f"linked elsewhere: {len(elsewhere)} files have names outside of it, such as "
+            f"{text(elsewhere[0])}: removing it would free nothing of them",
+        )
+    if not seen.entries:
+        return _left(proposed, "nothing of it is there")
+    for gid, size in seen.by_gid.items():
+        by_gid[volume.name, gid] = by_gid.get((volume.name, gid), 0) + size
+    return Unit(
+        number=number,
+        kind=proposed.kind,
+        volume=volume.name,
+        root=proposed.root,
+        subject=proposed.subject,
+        gids=tuple(sorted(seen.by_gid)),
+        entries=seen.entries,
+        files=seen.files,
+        size_bytes=seen.size_bytes,
+        root_fingerprint=written[1],
+        manifest_sha256=written[0],
+    )
+
+
+def _write_manifest(
+    proposed: Proposal, volume: str, part: Path, made: datetime, seen: _Seen
+) -> tuple[str, Fingerprint]:
+    """Write the manifest of what is there now: its SHA-256, and the fingerprint of the root."""
+    root = trees.open_root(proposed.root)
+    try:
+        found = trees.fingerprint(os.fstat(root))
+        members = proposed.members if proposed.kind == "files" else None
+        header = Header("", proposed.kind, volume, proposed.root, made)
+        entries = seen.going_by(trees.entries(root, members))
+        return manifests.write(part / "plan.manifest.gz", header, entries).sha256, found
+    finally:
+        os.close(root)
+
+
+def _left(proposed: Proposal, reason: str) -> Skipped:
+    return Skipped(proposed.root, proposed.subject, reason)
+
+
+def _cost(works: Works, size_bytes: int) -> str | None:
+    price = works.config.candidates.cost_per_tib_month
+    return None if price is None else str(round(price * size_bytes / TIB, 2))

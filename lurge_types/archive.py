@@ -118,17 +118,18 @@ class Header:
     The first line of a manifest: which unit it is of.
 
     unit: its name. root: its absolute path. target: where the copy is, None in a plan's manifest.
+    entries, files, size_bytes: counted when it is written.
     """
 
     unit: str
     kind: Kind
     volume: str
     root: bytes
-    entries: int
-    files: int
-    size_bytes: int
     planned_at: datetime
     target: str | None = None
+    entries: int = 0
+    files: int = 0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

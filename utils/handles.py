@@ -1,0 +1,256 @@
+"""
+Directories by handles: what is looked at lies in the tree that was opened, whatever is renamed.
+
+A path is a way that anybody may change under one's feet: a link put in the place of a directory
+leads elsewhere. So each component is opened relative to the one before it, and no link is followed.
+That reaches any depth, too, while the kernel refuses a path of more than 4,096 bytes.
+"""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from utils.paths import text
+
+HANDLES = 64
+"""How many directories above the one looked at are kept open; those further up are opened anew."""
+
+CLOSED = os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | CLOSED
+THROUGH = os.O_PATH | os.O_DIRECTORY | CLOSED
+"""Of a directory on the way, which need not be readable."""
+
+FILE = os.O_RDONLY | os.O_NONBLOCK | CLOSED
+"""Does not wait for the other end of a pipe that was put in a file's place."""
+
+
+ASTRAY = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)|\0").search
+"""A component that is no name, or the byte that no name has."""
+
+
+class TreeUnfit(Exception):
+    """A tree cannot be archived as a unit: where, why, and what to do."""
+
+
+class PathRefused(TreeUnfit):
+    """A path leads out of its tree, by a link or by `..`: which, where, and what to do."""
+
+
+class TreeChanged(TreeUnfit):
+    """A directory is not the one that it was a moment ago: which, and what to do."""
+
+
+def components(path: bytes) -> list[bytes]:
+    """
+    The names that a relative path is made of; none of an empty one.
+
+    Raises PathRefused.
+    """
+    see_below(path)
+    return path.split(b"/") if path else []
+
+
+def see_below(path: bytes) -> None:
+    """See that a relative path leads to where it seems to. Raises PathRefused."""
+    if path and ASTRAY(path):
+        raise PathRefused(f"{text(path)}: give a path without `.`, `..` and double slashes")
+
+
+def open_quietly(name: bytes, flags: int, at: int) -> int:
+    """Open without leaving a time of reading, where that is allowed. Raises OSError."""
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=at)
+    except PermissionError as error:
+        if error.errno != errno.EPERM:
+            raise
+        return os.open(name, flags, dir_fd=at)
+
+
+def open_root(path: bytes) -> int:
+    """
+    A handle of a directory by its absolute path, on which no link lies.
+
+    Raises PathRefused, OSError.
+    """
+    if not path.startswith(b"/"):
+        raise PathRefused(f"{text(path)} is not absolute: give the path from / on")
+    names = components(path[1:])
+    handle = os.open(b"/", THROUGH if names else DIRECTORY)
+    for depth, name in enumerate(names, 1):
+        above = handle
+        try:
+            shown = b"/" + b"/".join(names[:depth])
+            handle = _enter(name, above, shown, THROUGH if depth < len(names) else DIRECTORY)
+        finally:
+            os.close(above)
+    return handle
+
+
+def _enter(name: bytes, above: int, path: bytes, flags: int = DIRECTORY) -> int:
+    """
+    Open a directory in another one; `path` is how it is told of.
+
+    Raises PathRefused where it is a link, OSError.
+    """
+    try:
+        if flags & os.O_PATH:
+            return os.open(name, flags, dir_fd=above)
+        return open_quietly(name, flags, above)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENOTDIR} and _is_link(name, above):
+            raise PathRefused(
+                f"{text(path)} is a link, which is not followed: give the directory behind it"
+            ) from error
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def _is_link(name: bytes, above: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+class Chain:
+    """
+    A directory of a tree, and those above it, of which the nearest `HANDLES` are open.
+
+    root: a handle of the tree's top, which stays the caller's. For one thread.
+
+    A directory that is opened a second time is compared with what it was the first time.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._names: list[bytes] = []
+        self._handles: list[int] = []
+        self._known: list[tuple[int, int]] = []
+
+    def handle(self) -> int:
+        """Of the directory that is reached. Raises PathRefused, TreeChanged, OSError."""
+        if not self._names:
+            return self._root
+        if self._handles[-1] < 0:
+            self._reopen()
+        return self._handles[-1]
+
+    def down(self, name: bytes) -> int:
+        """Go to a directory in this one. Raises PathRefused, TreeChanged, OSError."""
+        handle = _enter(name, self.handle(), b"/".join([*self._names, name]))
+        self._names.append(name)
+        self._handles.append(handle)
+        self._known.append(_identity(handle))
+        self._close(len(self._names) - HANDLES - 1)
+        return handle
+
+    def up(self) -> None:
+        """Go to the directory above."""
+        self._close(len(self._names) - 1)
+        for each in (self._names, self._handles, self._known):
+            each.pop()
+
+    def go(self, names: Sequence[bytes]) -> int:
+        """Go to a directory by its way from the root. Raises as `down`."""
+        same = 0
+        for here, there in zip(self._names, names, strict=False):
+            if here != there:
+                break
+            same += 1
+        while len(self._names) > same:
+            self.up()
+        for name in names[same:]:
+            self.down(name)
+        return self.handle()
+
+    def close(self) -> None:
+        """Close what is open, but for the root."""
+        while self._names:
+            self.up()
+
+    def _close(self, level: int) -> None:
+        if level >= 0 and self._handles[level] >= 0:
+            os.close(self._handles[level])
+            self._handles[level] = -1
+
+    def _reopen(self) -> None:
+        above = self._root
+        for level, name in enumerate(self._names):
+            path = b"/".join(self._names[: level + 1])
+            above = self._handles[level] = _enter(name, above, path)
+            if _identity(above) != self._known[level]:
+                raise TreeChanged(f"{text(path)} is another directory than before: try again")
+            self._close(level - HANDLES)
+
+
+def _identity(handle: int) -> tuple[int, int]:
+    status = os.fstat(handle)
+    return status.st_dev, status.st_ino
+
+
+class Opener:
+    """
+    Opens what lies in a tree, by paths below its root; each thread has one of its own.
+
+    The way to the last directory stays open: in the order of a manifest, the next file of the same
+    directory is opened in one step.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._chain = Chain(root)
+        self._directory: bytes | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def place(self, path: bytes) -> tuple[int, bytes]:
+        """
+        A handle of the directory that holds it, good until the next call, and its name there.
+
+        Raises PathRefused, TreeChanged, OSError.
+        """
+        directory, _, name = path.rpartition(b"/")
+        if directory != self._directory:
+            self._directory = None
+            self._chain.go(components(directory))
+            self._directory = directory
+        components(name)
+        return self._chain.handle(), name
+
+    def open(self, path: bytes) -> int:
+        """
+        Open a file to be read; what it is now is for the caller to see.
+
+        Raises PathRefused where a link is there or on the way, TreeChanged, OSError.
+        """
+        above, name = self.place(path)
+        try:
+            return open_quietly(name, FILE, above)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise PathRefused(f"{text(path)} is a link now: it is not followed") from error
+            raise OSError(error.errno, error.strerror, path) from error
+
+    def stat(self, path: bytes) -> os.stat_result:
+        """Of what has this path, not of what it leads to; raises as `open`."""
+        if not path:
+            return os.fstat(self._root)
+        above, name = self.place(path)
+        return os.stat(name, dir_fd=above, follow_symlinks=False)
+
+    def close(self) -> None:
+        """Close what is open, but for the root."""
+        self._directory = None
+        self._chain.close()

@@ -1,0 +1,485 @@
+"""
+Manifests: what a unit consists of, a line per entry, so that a copy explains itself.
+
+JSON Lines in gzip. First a line about the unit; then the entries, in the order of their paths'
+components; last a line that tells that this is all. Names are in the text form of paths, values of
+extended attributes in base64. docs/restore.py reads it with nothing but Python's own library.
+
+The first line is a gzip member of its own, not compressed, of a length that does not depend on the
+counts in it: it is written again once they are known.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from isal import igzip, igzip_lib
+
+from lurge_types.archive import Entry, Fingerprint, Header, Segment
+from utils.durable import sync_folder
+from utils.handles import PathRefused, see_below
+from utils.paths import raw, text
+from utils.trees import order
+
+FORMAT = 1
+LONGEST_LINE = 1 << 22
+"""Bytes. The longest path, link, attributes and extents that a tree gives fit."""
+
+MOST_AT_A_TIME = 1000
+"""Lines that are compressed at a time."""
+
+READ_BYTES = 1 << 18
+LEVEL = 1
+"""isal's; 2 makes files smaller by an eighth and takes twice as long."""
+
+LARGEST = (1 << 64) - 1
+FARTHEST = 1 << 94
+"""Nanoseconds: a filesystem may have 64 bits for seconds."""
+
+INTEGERS = {int}
+MOST_MODE = 0o7777
+KINDS = frozenset("fdlsbcF")
+SHA256 = re.compile("[0-9a-f]{64}", re.ASCII).fullmatch
+MD5 = re.compile("[0-9a-f]{32}", re.ASCII).fullmatch
+KEY = re.compile("[!-~]{1,1000}", re.ASCII).fullmatch
+NUMBERS = ("size", "device", "inode", "uid", "gid")
+TIMES = ("mtime_ns", "ctime_ns", "atime_ns")
+NUMBERS_OF = itemgetter(*NUMBERS)
+TIMES_OF = itemgetter(*TIMES)
+MUST = frozenset({"path", "kind", "mode", *NUMBERS, *TIMES})
+MAY = frozenset(
+    {"links", "rdev", "link", "same_as", "attributes", "extents", "segments", "key", "offset"}
+)
+
+
+class ManifestBroken(Exception):
+    """A manifest is cut short, damaged, or not one: which line, and why."""
+
+
+class EntryTooLarge(Exception):
+    """An entry needs a longer line than a manifest may have: which."""
+
+
+class Written(NamedTuple):
+    """
+    A manifest that was written.
+
+    sha256, size_bytes: of the file. files: each inode once, as their bytes, content_bytes.
+    """
+
+    sha256: str
+    size_bytes: int
+    entries: int
+    files: int
+    content_bytes: int
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self.entries = 0
+        self.files = 0
+        self.size_bytes = 0
+
+    def watch(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            self.entries += 1
+            if entry.has_bytes:
+                self.files += 1
+                self.size_bytes += entry.fingerprint.size
+            yield entry
+
+    def fill(self, header: Header) -> Header:
+        return replace(header, entries=self.entries, files=self.files, size_bytes=self.size_bytes)
+
+
+def write(file: Path, header: Header, entries: Iterable[Entry]) -> Written:
+    """
+    Write a manifest whole or not at all, and durably; one that is there is replaced.
+
+    entries: sorted by `trees.order`. The counts in the header are made here.
+    Raises EntryTooLarge, ValueError where paths are not sorted, OSError, and what `entries` does.
+    """
+    other = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    counts = _Counts()
+    try:
+        with other.open("x+b") as opened:
+            length = opened.write(_first_member(header))
+            _write_entries(opened, counts.watch(_sorted(entries)))
+            opened.seek(0)
+            assert opened.write(_first_member(counts.fill(header))) == length  # noqa: S101
+            opened.flush()
+            os.fsync(opened.fileno())
+            opened.seek(0)
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+            size = os.fstat(opened.fileno()).st_size
+        other.rename(file)
+    except BaseException:
+        other.unlink(missing_ok=True)
+        raise
+    sync_folder(file.parent)
+    return Written(sha256, size, counts.entries, counts.files, counts.size_bytes)
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises OSError."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def read(file: IO[bytes]) -> tuple[Header, Iterator[Entry]]:
+    """
+    The header of an open manifest, and its entries, which are read as they are asked for.
+
+    Paths are sorted and lead nowhere but below the root. That the manifest is whole is known only
+    when the last entry was given. Raises ManifestBroken, and so do the entries.
+    """
+    lines = _lines(file)
+    try:
+        first = next(lines)
+    except StopIteration:
+        raise ManifestBroken("the manifest has no line: get it again") from None
+    header = parse_header(first)
+    return header, _entries(header, lines)
+
+
+def format_header(header: Header) -> bytes:
+    """The first line, without its end; as long for other counts."""
+    form = {
+        "manifest": FORMAT,
+        "unit": header.unit,
+        "kind": header.kind,
+        "volume": header.volume,
+        "root": text(header.root),
+        "planned_at": header.planned_at.isoformat(),
+        "target": header.target,
+        "entries": header.entries,
+        "files": header.files,
+        "size_bytes": header.size_bytes,
+    }
+    digits = sum(len(str(count)) for count in (header.entries, header.files, header.size_bytes))
+    return _json(form) + b" " * (3 * len(str(LARGEST)) - digits)
+
+
+def parse_header(line: bytes) -> Header:
+    """Its twin. Raises ManifestBroken."""
+    try:
+        form = json.loads(line)
+        if form["manifest"] != FORMAT:
+            raise ManifestBroken(f"the manifest has format {form['manifest']!r}: use a newer Lurge")
+        if form["kind"] not in {"directory", "files"}:
+            raise ValueError(f"{form['kind']!r} is no kind of a unit")  # noqa: TRY301
+        return Header(
+            unit=_str(form["unit"]),
+            kind=form["kind"],
+            volume=_str(form["volume"]),
+            root=_root(form["root"]),
+            entries=_number(form["entries"]),
+            files=_number(form["files"]),
+            size_bytes=_number(form["size_bytes"]),
+            planned_at=datetime.fromisoformat(form["planned_at"]),
+            target=None if form["target"] is None else _str(form["target"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError, PathRefused) as error:
+        raise ManifestBroken(f"line 1 tells of no unit: {_reason(error)}") from error
+
+
+def format_entry(entry: Entry) -> bytes:
+    """The line of an entry, without its end. Raises EntryTooLarge."""
+    known = entry.fingerprint
+    form: dict[str, Any] = {
+        "path": text(entry.path),
+        "kind": known.kind,
+        "size": known.size,
+        "mode": f"{entry.mode:04o}",
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "mtime_ns": known.mtime_ns,
+        "ctime_ns": known.ctime_ns,
+        "atime_ns": entry.atime_ns,
+        "device": known.device,
+        "inode": known.inode,
+    }
+    form.update(_further(entry))
+    line = _json(form)
+    if len(line) >= LONGEST_LINE:
+        raise EntryTooLarge(
+            f"{text(entry.path)} needs {len(line)} bytes in a manifest, where {LONGEST_LINE} are "
+            "allowed: larger segments are fewer"
+        )
+    return line
+
+
+def _further(entry: Entry) -> Iterator[tuple[str, Any]]:
+    """What an entry may have and most have not."""
+    if entry.links != 1:
+        yield "links", entry.links
+    if entry.rdev:
+        yield "rdev", entry.rdev
+    if entry.link is not None:
+        yield "link", text(entry.link)
+    if entry.same_as is not None:
+        yield "same_as", text(entry.same_as)
+    if entry.attributes:
+        yield (
+            "attributes",
+            [(text(name), b64encode(value).decode("ascii")) for name, value in entry.attributes],
+        )
+    if entry.extents is not None:
+        yield "extents", entry.extents
+    if entry.segments:
+        yield "segments", entry.segments
+    if entry.key is not None:
+        yield "key", entry.key
+    if entry.offset:
+        yield "offset", entry.offset
+
+
+def parse_entry(line: bytes) -> Entry:
+    """Its twin. Raises ManifestBroken."""
+    try:
+        form = json.loads(line.decode("ascii"))
+        if not (form.keys() >= MUST and form.keys() <= MUST | MAY):
+            raise ValueError("keys are missing or unknown")  # noqa: TRY301
+        return _entry(form)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PathRefused) as error:
+        raise ManifestBroken(f"is no entry: {_reason(error)}") from error
+
+
+def format_end(entries: int) -> bytes:
+    """The last line, without its end."""
+    return _json({"whole": True, "entries": entries})
+
+
+def parse_end(line: bytes) -> int | None:
+    """How many entries the last line tells of; None of any other line."""
+    if not line.startswith(b'{"whole"'):
+        return None
+    try:
+        return _number(json.loads(line)["entries"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ManifestBroken(f"the last line is damaged: {_reason(error)}") from error
+
+
+def _write_entries(file: IO[bytes], entries: Iterator[Entry]) -> None:
+    count = 0
+    with igzip.IGzipFile("", "wb", LEVEL, file, mtime=0) as zipped:
+        while some := [format_entry(entry) for entry in islice(entries, MOST_AT_A_TIME)]:
+            count += len(some)
+            zipped.write(b"\n".join(some) + b"\n")
+        zipped.write(format_end(count) + b"\n")
+
+
+def _first_member(header: Header) -> bytes:
+    line = format_header(header) + b"\n"
+    if len(line) > LONGEST_LINE:
+        raise EntryTooLarge(f"{text(header.root)[:100]}... is too long for a manifest")
+    packed = zlib.compressobj(0, wbits=16 + zlib.MAX_WBITS)
+    return packed.compress(line) + packed.flush()
+
+
+def _sorted(entries: Iterable[Entry]) -> Iterator[Entry]:
+    last: bytes | None = None
+    for entry in entries:
+        if last is not None and order(entry.path) <= last:
+            raise ValueError(f"{text(entry.path)} is not sorted")
+        last = order(entry.path)
+        yield entry
+
+
+def _entries(header: Header, lines: Iterator[bytes]) -> Iterator[Entry]:
+    counts = _Counts()
+    yield from counts.watch(_parsed(lines))
+    if counts.fill(header) != header:
+        raise ManifestBroken(
+            f"the manifest has {counts.entries} entries, {counts.files} files and "
+            f"{counts.size_bytes} bytes, and tells of others: get it again"
+        )
+
+
+def _parsed(lines: Iterator[bytes]) -> Iterator[Entry]:
+    """The entries up to the last line, and behind that nothing."""
+    last: bytes | None = None
+    for number, line in enumerate(lines, 2):
+        count = parse_end(line)
+        if count is not None:
+            if count != number - 2 or next(lines, None) is not None:
+                raise ManifestBroken(f"line {number} says that it is the end, which is not so")
+            return
+        try:
+            entry = parse_entry(line)
+        except ManifestBroken as error:
+            raise ManifestBroken(f"line {number} {error}") from error
+        here = order(entry.path)
+        if last is not None and here <= last:
+            raise ManifestBroken(f"line {number} is not sorted")
+        last = here
+        yield entry
+    raise ManifestBroken("the manifest is cut short: get it again")
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Whole lines, without their ends. Raises ManifestBroken."""
+    rest = b""
+    for chunk in _chunks(file):
+        lines = chunk.split(b"\n")
+        lines[0] = rest + lines[0]
+        rest = lines.pop()
+        if len(rest) > LONGEST_LINE:
+            raise ManifestBroken(f"a line has more than {LONGEST_LINE} bytes")
+        yield from lines
+    if rest:
+        raise ManifestBroken("the manifest is cut short in a line: get it again")
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    unzipped: Any = igzip.IGzipFile("", "rb", fileobj=file)
+    with suppress(StopIteration):
+        yield from iter(lambda: _inflated(unzipped), b"")
+
+
+def _inflated(unzipped: Any) -> bytes:
+    try:
+        return bytes(unzipped.read1(READ_BYTES))
+    except EOFError as error:
+        raise ManifestBroken("the manifest is cut short: get it again") from error
+    except (OSError, igzip_lib.IsalError) as error:  # type: ignore[misc]  # its stub
+        raise ManifestBroken(f"the manifest is damaged ({error}): get it again") from error
+
+
+def _entry(form: dict[str, Any]) -> Entry:
+    size, device, inode, uid, gid = _within(NUMBERS_OF(form), 0, LARGEST)
+    mtime_ns, ctime_ns, atime_ns = _within(TIMES_OF(form), -FARTHEST, FARTHEST)
+    path, kind, mode = raw(form["path"]), form["kind"], int(form["mode"], 8)
+    see_below(path)
+    if kind not in KINDS or not 0 <= mode <= MOST_MODE:
+        raise ValueError(f"kind {kind!r} or mode {form['mode']!r} is none")
+    common = (Fingerprint(device, inode, kind, size, mtime_ns, ctime_ns), mode, uid, gid, atime_ns)
+    if len(form) == len(MUST):
+        if kind == "l":
+            raise ValueError("a symbolic link leads nowhere")
+        return Entry(path, *common)
+    return Entry(
+        path,
+        *common,
+        links=_number(form.get("links", 1)),
+        rdev=_number(form.get("rdev", 0)),
+        link=_link(form.get("link"), kind),
+        same_as=_same_as(form.get("same_as"), path),
+        attributes=tuple(_attribute(*each) for each in form.get("attributes", ())),
+        extents=_extents(form.get("extents"), size),
+        segments=_segments(form.get("segments", ()), size),
+        key=_key(form.get("key")),
+        offset=_number(form.get("offset", 0)),
+    )
+
+
+def _number(value: object) -> int:
+    (number,) = _within((value,), 0, LARGEST)
+    return number
+
+
+def _within(values: tuple[Any, ...], least: int, most: int) -> tuple[int, ...]:
+    if set(map(type, values)) == INTEGERS and least <= min(values) and max(values) <= most:
+        return values
+    raise ValueError("a number is none, or out of range")
+
+
+def _str(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError("a text is none")
+
+
+def _root(form: object) -> bytes:
+    path = raw(_str(form))
+    if not path.startswith(b"/"):
+        raise ValueError("the root is not absolute")
+    see_below(path[1:])
+    return path
+
+
+def _link(form: object, kind: str) -> bytes | None:
+    if (form is not None) != (kind == "l"):
+        raise ValueError("a symbolic link leads nowhere, or something else leads somewhere")
+    if form is None:
+        return None
+    link = raw(_str(form))
+    if not link or b"\0" in link:
+        raise ValueError("a symbolic link leads nowhere")
+    return link
+
+
+def _same_as(form: object, path: bytes) -> bytes | None:
+    if form is None:
+        return None
+    same_as = raw(_str(form))
+    see_below(same_as)
+    if not same_as or order(same_as) >= order(path):
+        raise ValueError("a further name comes before the first one")
+    return same_as
+
+
+def _attribute(name: object, value: object) -> tuple[bytes, bytes]:
+    name_bytes = raw(_str(name))
+    if not name_bytes or b"\0" in name_bytes:
+        raise ValueError("an extended attribute has no name")
+    return name_bytes, b64decode(_str(value), validate=True)
+
+
+def _extents(form: object, size: int) -> tuple[tuple[int, int], ...] | None:
+    if form is None:
+        return None
+    found: list[tuple[int, int]] = []
+    end = 0
+    if not isinstance(form, list):
+        raise TypeError("extents are none")
+    for start, length in form:
+        if _number(start) < end or _number(length) < 1 or start + length > size:
+            raise ValueError("extents are not ascending, or beyond the end")
+        end = start + length
+        found.append((start, length))
+    return tuple(found)
+
+
+def _segments(form: Iterable[Any], size: int) -> tuple[Segment, ...]:
+    segments = tuple(Segment(*each) for each in form)
+    for segment in segments:
+        if not SHA256(segment.sha256) or not (segment.md5 is None or MD5(segment.md5)):
+            raise ValueError("a digest is none")
+    if segments and sum(_number(segment.size) for segment in segments) != size:
+        raise ValueError("segments are not of the file's size")
+    return segments
+
+
+def _key(form: object) -> str | None:
+    """As a path below where the objects are, it must not leave that."""
+    if form is None:
+        return None
+    key = _str(form)
+    if not KEY(key):
+        raise ValueError("a key has characters that no key has")
+    see_below(key.encode("ascii"))
+    return key
+
+
+def _json(form: object) -> bytes:
+    return ENCODE(form).encode("ascii")
+
+
+ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def _reason(error: BaseException) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)

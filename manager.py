@@ -76,7 +76,8 @@ from utils.names import Names, NamesMissing, NamesWrong
 from utils.paths import raw, text
 from utils.progress import entry_counter, progress_bars, progress_log, upload_log
 from utils.quotas import Quotas, QuotasWrong
-from utils.s3 import Bucket, S3Failed
+from utils.s3 import Bucket
+from utils.s3_client import S3Failed
 from utils.scanfile import STANDARD_INPUT
 from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_file
 

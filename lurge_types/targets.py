@@ -5,11 +5,17 @@ Keys are text of printable ASCII, up to 1,000 characters, with `/` between compo
 An object is there whole or not at all, and is never replaced.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 CHUNK_BYTES = 1 << 20
 """Bodies are iterated in pieces of this size or less."""
+
+LONGEST_KEY = 1000
+LONGEST_COMPONENT = 200
+
+COMPONENT = re.compile(rf"[ -.0-~]{{1,{LONGEST_COMPONENT}}}").fullmatch
 
 
 class TargetFailed(Exception):
@@ -34,6 +40,22 @@ class UploadLost(Exception):
 
 class ObjectMissing(TargetFailed):
     """There is no object of this key."""
+
+
+class SizeDiffers(TargetFailed):
+    """A body has fewer or more bytes than was said: its source has changed, or was misread."""
+
+
+def is_key(text: str) -> bool:
+    """
+    Whether an object may have this key.
+
+    >>> is_key("a/b c/~"), is_key("a//b"), is_key("a/../b"), is_key("caf\u00e9")
+    (True, False, False, False)
+    """
+    return len(text) <= LONGEST_KEY and all(
+        COMPONENT(each) and each not in {".", ".."} for each in text.split("/")
+    )
 
 
 class Stored(NamedTuple):
@@ -71,8 +93,10 @@ class Target(Protocol):
     largest_put: bytes of an object that may be put at once. most_parts: of a large object.
     smallest_part: bytes of each part but the last.
 
-    All raise TargetFailed or one of its kinds; what the body of an object raises goes through them
-    unchanged, and then nothing is stored.
+    All raise TargetFailed or one of its kinds, SizeDiffers for a body of another size; what the
+    body of an object raises goes through them unchanged. Then nothing is stored: a body is read to
+    its end before its last bytes are sent. Each verb tries once. ValueError: what is no key, too
+    large, or no upload's id.
     """
 
     url: str
@@ -93,7 +117,11 @@ class Target(Protocol):
         """Store a part, counted from 1, which begins at `start`. Raises UploadLost."""
 
     def finish(self, upload: Upload, parts: Sequence[Part]) -> Stored:
-        """Make the object of all its parts. Raises Occupied, UploadLost."""
+        """
+        Make the object of all its parts, of which there are two at least.
+
+        Where an answer was lost it may be asked again. Raises Occupied, UploadLost.
+        """
 
     def abort(self, upload: Upload) -> None:
         """Forget an upload and its parts; nothing happens where it is not there."""

@@ -3,14 +3,12 @@ A folder in an S3 bucket, at Amazon or elsewhere: files go in whole, and are che
 
 A file counts as sent when the store, asked for it anew, tells the size and the checksum that it
 must have there. The checksum is the object's ETag: the MD5 of what was sent at once, or the MD5 of
-the parts' MD5s, a dash and their number. Only this file knows boto3, which is an extra.
+the parts' MD5s, a dash and their number.
 """
 
-import configparser
 import hashlib
 import io
 import os
-import stat
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from lurge_types.buckets import endpoint, parse
+from utils.s3_client import Client, S3Failed, status
 
 T = TypeVar("T")
 
@@ -34,86 +33,16 @@ MOST_PARTS = 1000
 PAUSES = (1.0, 4.0, 16.0, 60.0)
 """Seconds between five tries."""
 
-CONNECT_SECONDS = 10
-SILENT_SECONDS = 60
 READ_BYTES = MIB
 
-INSTALL = "boto3 is not there: pip install 'lurge[object-stores]'"
-NO_KEY = (
-    "no access key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a credentials_file"
-)
-WRONG_KEY = "wrong access key or secret"
-NOT_ALLOWED = (
-    "access denied: the key needs s3:PutObject, s3:GetObject and s3:AbortMultipartUpload there"
-)
-NO_BUCKET = "no such bucket: make it"
-NO_ROOM = "no room left in the store: ask for a larger quota, or remove what is old"
-REGION = "the bucket is in another region: set AWS_DEFAULT_REGION to it"
-TROUBLE = "the server has trouble of its own: ask those who run it"
-REFUSED = "the server refuses it"
 DIFFERS = (
     "the store tells another size or checksum each time "
     "(of objects that it encrypts with keys of KMS no checksum can be told)"
 )
-REASONS = {
-    "InvalidAccessKeyId": WRONG_KEY,
-    "SignatureDoesNotMatch": WRONG_KEY,
-    "ExpiredToken": "the session token has expired: get another one",
-    "AccessDenied": NOT_ALLOWED,
-    "403": NOT_ALLOWED,  # the answer to HEAD has no body that would tell more
-    "NoSuchBucket": NO_BUCKET,
-    "EntityTooLarge": NO_ROOM,
-    "QuotaExceeded": NO_ROOM,
-    "XMinioStorageFull": NO_ROOM,
-    "507": NO_ROOM,
-    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it",
-    "AuthorizationHeaderMalformed": REGION,
-    "PermanentRedirect": REGION,
-    "301": REGION,
-}
-"""What is said instead of an error code."""
-
-MAY_PASS = {"SlowDown", "RequestTimeout", "TooManyRequests", "BadDigest", "IncompleteBody"}
-"""Codes of errors that another try may not meet, beside those of the server itself, 5xx."""
-
-SERVER_ERROR = 500
-STORE_FULL = 507
-
-
-class S3Failed(Exception):
-    """A file is not in the bucket, or the bucket cannot be used: which, why, and what to do."""
 
 
 class S3Stopped(S3Failed):
     """Another thread wants no more to be sent."""
-
-
-def credentials(file: Path) -> dict[str, str]:
-    """
-    The access key in a file as Amazon's tools have it, in its section `[default]`.
-
-    Raises S3Failed, which repeats nothing of the file.
-    """
-    try:
-        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise S3Failed(f"credentials_file: others can read {file}: run chmod 600 on it")
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise S3Failed(f"credentials_file: {file} is no UTF-8 text") from error
-    except OSError as error:
-        raise S3Failed(f"credentials_file: {file}: {error.strerror}") from error
-    sections = configparser.RawConfigParser()
-    try:
-        sections.read_string(text)
-        section = sections["default"]
-        names = ["aws_access_key_id", "aws_secret_access_key"]
-        names += ["aws_session_token"] if "aws_session_token" in section else []
-        return {name: section[name] for name in names}
-    except (configparser.Error, KeyError):
-        raise S3Failed(
-            f"credentials_file: {file} has no section [default] with aws_access_key_id "
-            "and aws_secret_access_key"
-        ) from None  # the error of the parser shows lines of the file
 
 
 class Part(io.RawIOBase):
@@ -220,32 +149,14 @@ class Bucket:
         self._endpoint_url = endpoint(endpoint_url) if endpoint_url else None
         self._part_bytes = part_bytes
         self._pauses = pauses
-        key = credentials(credentials_file) if credentials_file else {}
-        try:
-            # An extra, wanted only where there is an upload.
-            import boto3.session  # noqa: PLC0415
-            from botocore import config, exceptions  # noqa: PLC0415
-        except ImportError as error:
-            raise S3Failed(f"{url}: {INSTALL}") from error
-        self._errors = exceptions
-        try:
-            self._client = boto3.session.Session().client(
-                "s3",
-                endpoint_url=self._endpoint_url,
-                config=config.Config(
-                    connect_timeout=CONNECT_SECONDS,
-                    read_timeout=SILENT_SECONDS,
-                    retries={"total_max_attempts": 1},  # those here count
-                    # Servers that are not Amazon's need not know newer checksums than MD5.
-                    request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required",
-                    # Others seldom have a host name for each bucket.
-                    s3={"addressing_style": "path" if endpoint_url else "auto"},
-                ),
-                **key,
-            )
-        except exceptions.BotoCoreError as error:  # as of a profile that is not there
-            raise S3Failed(f"{url}: {self._reason(error)}") from error
+        self._store = Client(
+            url,
+            endpoint_url=self._endpoint_url,
+            credentials_file=credentials_file,
+            rights="s3:PutObject, s3:GetObject and s3:AbortMultipartUpload",
+        )
+        self._client = self._store.raw
+        self._errors = self._store.errors
 
     def close(self) -> None:
         """Hang up."""
@@ -269,7 +180,7 @@ class Bucket:
                 told = self._told(name, stop)
             except self._errors.ClientError as error:
                 # Who may not list a bucket is told so of every object that is not there.
-                if _status(error) == 403:
+                if status(error) == 403:
                     return False
                 raise
             with file.open("rb") as opened:
@@ -303,7 +214,7 @@ class Bucket:
         try:
             answer = self._tried(lambda: self._client.head_object(**self._object(name)), stop)
         except self._errors.ClientError as error:
-            if _status(error) == 404:
+            if status(error) == 404:
                 return None
             raise
         return answer["ContentLength"], answer.get("ETag", "").strip('"').lower()
@@ -324,7 +235,7 @@ class Bucket:
             complete = partial(self._client.complete_multipart_upload, **this)
             self._tried(partial(complete, MultipartUpload={"Parts": told}), stop)
         except BaseException:
-            with suppress(self._errors.BotoCoreError, self._errors.ClientError):
+            with suppress(*self._store.raised):
                 self._client.abort_multipart_upload(**this)
             raise
         return [md5 for md5, _ in sent]
@@ -349,57 +260,24 @@ class Bucket:
         for pause in self._pauses:
             try:
                 return ask()
-            except (self._errors.BotoCoreError, self._errors.ClientError) as error:
-                if not self._may_pass(error):
+            except self._store.raised as error:
+                if not self._store.may_pass(error):
                     raise
-                self._waiting(f"{self._reason(error)}: again in {pause:.0f} s")
+                self._waiting(f"{self._store.reason(error)}: again in {pause:.0f} s")
                 if stop.wait(pause):
                     raise
         return ask()
-
-    def _may_pass(self, error: Exception) -> bool:
-        """Whether another try may not meet it."""
-        if isinstance(error, self._errors.ClientError):
-            status = _status(error)
-            return _code(error) in MAY_PASS or (status >= SERVER_ERROR and status != STORE_FULL)
-        lost = (self._errors.HTTPClientError, self._errors.ConnectionError)
-        return isinstance(error, lost) and not isinstance(error, self._errors.SSLError)
 
     @contextmanager
     def _named(self, file: Path, name: str) -> Iterator[None]:
         """Say of errors which file they are about."""
         try:
             yield
-        except (self._errors.BotoCoreError, self._errors.ClientError) as error:
-            raise self._failed(file, name, self._reason(error)) from error
+        except self._store.raised as error:
+            raise self._failed(file, name, self._store.reason(error)) from error
 
     def _failed(self, file: Path, name: str, reason: str) -> S3Failed:
         return S3Failed(
             f"{file} was not sent to {self.url(name)}: {reason}. "
             "All files are kept here; the next upload sends what is missing."
         )
-
-    def _reason(self, error: Exception) -> str:
-        """An error in words, and what to do."""
-        server = self._endpoint_url or "Amazon's S3"
-        match error:
-            case self._errors.ClientError():
-                said = error.response.get("Error", {}).get("Message") or "nothing more"
-                other = TROUBLE if _status(error) >= SERVER_ERROR else REFUSED
-                words = REASONS.get(_code(error)) or REASONS.get(str(_status(error)), other)
-                return f"{words} (the server says {_code(error)}: {said})"
-            case self._errors.NoCredentialsError() | self._errors.PartialCredentialsError():
-                return NO_KEY
-            case self._errors.SSLError():
-                return f"{server} has no certificate that is trusted here: see AWS_CA_BUNDLE"
-            case self._errors.HTTPClientError() | self._errors.ConnectionError():
-                return f"server not reachable at {server}, or it does not answer"
-        return str(error)
-
-
-def _status(error: Any) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

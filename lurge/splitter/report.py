@@ -29,7 +29,8 @@ from lurge_types.reports import Outcome, Run, Status
 from lurge_types.scans import Scan
 from utils import tsv
 from utils.names import Names
-from utils.s3 import Bucket, S3Failed
+from utils.s3 import Bucket
+from utils.s3_client import S3Failed
 from utils.scans import ScanMissing
 
 NOBODY = 65_534

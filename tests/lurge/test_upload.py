@@ -16,7 +16,8 @@ from servers.wire import Wire, wire_to
 from lurge.splitter.upload import MARKER, Uploaded, _files, marked, upload
 from utils import s3
 from utils.parts import part_of
-from utils.s3 import Bucket, S3Failed
+from utils.s3 import Bucket
+from utils.s3_client import S3Failed
 
 FILES = 12
 RUN = """

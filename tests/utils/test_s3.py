@@ -19,7 +19,8 @@ from servers.swift_s3 import READER, SECRET, WRITER, Swift
 from servers.wire import wire_to
 
 from utils import s3
-from utils.s3 import MIB, Bucket, S3Failed, S3Stopped
+from utils.s3 import MIB, Bucket, S3Stopped
+from utils.s3_client import S3Failed, credentials
 
 SOON = (0.05, 0.05, 0.05, 0.05)
 NEVER = threading.Event()
@@ -113,11 +114,11 @@ def test_a_part_reads_like_a_file_of_its_own(
 
 def test_credentials_that_others_can_read_are_refused(tmp_path: Path) -> None:
     file = credentials_file(tmp_path)
-    assert s3.credentials(file)["aws_secret_access_key"] == SECRET
+    assert credentials(file)["aws_secret_access_key"] == SECRET
     for mode in (0o640, 0o604):
         file.chmod(mode)
         with pytest.raises(S3Failed, match=f"others can read {file}: run chmod 600 on it$"):
-            s3.credentials(file)
+            credentials(file)
 
 
 @pytest.mark.parametrize(
@@ -127,18 +128,18 @@ def test_what_holds_no_credentials_is_told_without_showing_it(tmp_path: Path, te
     file = credentials_file(tmp_path)
     file.write_text(text)
     with pytest.raises(S3Failed, match=r"has no section \[default\] with") as failed:
-        s3.credentials(file)
+        credentials(file)
     assert "hush" not in str(failed.value)
     assert failed.value.__suppress_context__
 
 
 def test_credentials_that_are_no_text_or_not_there_are_told(tmp_path: Path) -> None:
     with pytest.raises(S3Failed, match="none: No such file"):
-        s3.credentials(tmp_path / "none")
+        credentials(tmp_path / "none")
     file = credentials_file(tmp_path)
     file.write_bytes(b"\xff")
     with pytest.raises(S3Failed, match="is no UTF-8 text"):
-        s3.credentials(file)
+        credentials(file)
 
 
 def test_a_file_is_there_as_it_was_sent(swift: Swift, opens: Opens, file: Path) -> None:
@@ -338,11 +339,11 @@ def test_without_boto3_it_is_said_how_to_install_it(tmp_path: Path) -> None:
         """
         import sys
         sys.path[:0] = sys.argv[1:]
-        from utils import s3
+        from utils import s3, s3_client
 
         try:
             s3.Bucket("s3://abc/x")
-        except s3.S3Failed as failed:
+        except s3_client.S3Failed as failed:
             print(failed)
         """,
         tmp_path,

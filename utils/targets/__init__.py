@@ -1,0 +1,1 @@
+"""Where copies go, one kind of target a file."""

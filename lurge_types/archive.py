@@ -7,7 +7,7 @@ be told from what was planned.
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 State = Literal[
     "planned",
@@ -29,6 +29,8 @@ deleting: what is in the bin is being deleted: there is no way back but from the
 something changed meanwhile, the source is untouched. failed: it is tried again by whoever applies
 the run again.
 """
+
+STATES: frozenset[State] = frozenset(get_args(State))
 
 Course = Literal["archive", "copy", "discard"]
 """

@@ -3,8 +3,9 @@ The journal of a unit: what was copied where, line by line, so that nothing is c
 
 Each worker that takes a unit up writes a journal of its own, named by the token of its lease, and
 reads those of smaller tokens: whoever has lost the unit can spoil nothing. A worker that finds a
-copy lost begins another round. Lines of whole entries are in the order of the manifest, so journals
-are merged as they are read; what is not whole is little.
+copy lost begins another round. Lines of entries in packs are in the order of the manifest, and so
+are those of other whole entries, so journals are merged as they are read; what is not whole is
+little.
 
 A line is JSON. A half one at the end is what a killed worker left, and counts for nothing.
 """
@@ -42,11 +43,13 @@ class Copied(NamedTuple):
     What became of an entry, by its number in the manifest, counted from 0.
 
     places: of each target of the run, in their order; none where the copy was found to be lost.
+    packed: whether others are in the same object.
     """
 
     number: int
     segments: tuple[Segment, ...]
     places: tuple[Place, ...]
+    packed: bool = False
 
 
 class PartDone(NamedTuple):
@@ -70,7 +73,7 @@ class Order(NamedTuple):
 
 class Journal:
     """
-    A journal that is written, by any thread; whole entries in the order of the manifest.
+    A journal that is written, by any thread; see the module for the order of its lines.
 
     Raises OSError.
     """
@@ -81,7 +84,14 @@ class Journal:
 
     def copied(self, done: Copied) -> None:
         """An entry is whole at every target."""
-        self._add({"n": done.number, "segments": done.segments, "places": done.places})
+        self._add(
+            {
+                "n": done.number,
+                "segments": done.segments,
+                "places": done.places,
+                "packed": done.packed,
+            }
+        )
 
     def part(self, number: int, target: int, part: int, done: PartDone) -> None:
         """A target has a part of an entry."""
@@ -126,14 +136,16 @@ def copied(paths: Mapping[Order, Path]) -> Iterator[Copied]:
     Raises JournalBroken, OSError.
     """
 
-    def of_one(order: Order, path: Path) -> Iterator[tuple[int, Order, Copied]]:
+    def of_one(order: Order, path: Path, packed: bool) -> Iterator[tuple[int, Order, Copied]]:
         for line in _lines(path):
-            if "places" in line:
+            if "places" in line and line["packed"] is packed:
                 places = tuple(Place(*place) for place in line["places"])
                 segments = tuple(Segment(*segment) for segment in line["segments"])
-                yield line["n"], order, Copied(line["n"], segments, places)
+                yield line["n"], order, Copied(line["n"], segments, places, packed)
 
-    merged = heapq.merge(*(of_one(order, path) for order, path in paths.items()))
+    merged = heapq.merge(
+        *(of_one(*path, packed) for path in paths.items() for packed in (False, True))
+    )
     for _, of_entry in groupby(merged, key=itemgetter(0)):
         *_, (_, _, last) = of_entry
         yield last

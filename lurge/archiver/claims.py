@@ -9,14 +9,13 @@ database.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 
-from db.leases import LeaseLost
-
-from db import leases
+from db import leases, ledger
 from db.database import Database, DatabaseFailed
+from db.leases import Lease, LeaseLost
+from lurge_types.archive import State, UnitNow
 
 RENEWALS = 4
 """How often a lease is renewed in the time for which it is given."""

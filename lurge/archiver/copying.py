@@ -142,7 +142,7 @@ def _pack(job: Job, parcel: Parcel) -> list[Copied]:
     copied, offset = [], 0
     for (number, _), segment in zip(parcel.files, found, strict=True):
         copied.append(
-            Copied(number, (segment,), tuple(Place(key, at + offset) for key, at in places))
+            Copied(number, (segment,), tuple(Place(key, at + offset) for key, at in places), True)
         )
         offset += segment.size
     return copied

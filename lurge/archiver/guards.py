@@ -6,18 +6,19 @@ may allow one for one run, by its name, but for those that would lose data.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from db import ledger, usage
-from lurge.archiver.works import BIN, Works, bin_of, lies_in
-from lurge.nightly import volume
+from lurge.archiver.works import BIN, Works, bin_of, lies_in, now
 from lurge_types.archive import Course, MountSeen, Policy, Run, Tripped, Unit
 from utils import show
 from utils.paths import raw, text
+from utils.trees import fingerprint
 
 NAMES = {
     "share": "more than guards.max_share of a volume or a group",
@@ -29,6 +30,23 @@ NAMES = {
 """What may be allowed."""
 
 LARGEST_MARKER = 1 << 20
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What a plan is compared with: the last run of its kind; by_gid: bytes by volume and group."""
+
+    selector: str
+    course: Course
+    by_gid: Mapping[tuple[str, int], int]
+
+
+class GuardTripped(Exception):
+    """A guard stops a run: which, why, and how a person may go on."""
+
+    def __init__(self, guard: str, why: str) -> None:
+        super().__init__(f"{why}. To go on all the same, once: --allow {guard}")
 
 
 def placed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) -> str | None:
@@ -41,7 +59,9 @@ def placed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) ->
     if lies_in(bin_, root) or lies_in(root, bin_):
         return f"holds the bin {text(bin_)}, or lies in it"
     for url in policy.targets:
-        if url.startswith("file://") and _same_place(root, os.fsencode(url.removeprefix("file://"))):
+        if url.startswith("file://") and _same_place(
+            root, os.fsencode(url.removeprefix("file://"))
+        ):
             return f"it and the target {url} are the same place, or one lies in the other"
     run_dir = bytes(works.table.run_dir.absolute())
     if _same_place(root, run_dir):
@@ -99,29 +119,68 @@ def other_mounts(works: Works, run: Run) -> Iterator[Tripped]:
         yield Tripped("mount", why)
 
 
-def tripped(
-    works: Works, course: Course, units: Sequence[Unit], by_gid: Mapping[tuple[str, int], int]
-) -> Iterator[Tripped]:
-    """What in a plan is more than usual. by_gid: bytes of each volume and group."""
-    share = works.table.guards.max_share
+def tripped(works: Works, usual: Usual, units: Sequence[Unit]) -> Iterator[Tripped]:
+    """What in a plan is more than usual."""
     for name in sorted({unit.volume for unit in units}):
-        mount = next(raw(table.mount) for table in works.config.volume if table.name == name)
-        disk = os.statvfs(mount)
-        used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
-        planned = sum(unit.size_bytes for unit in units if unit.volume == name)
-        if planned > share * used:
-            yield Tripped("share", f"{_of(planned, used)} of volume {name}")
-        recorded = works.database.read(
-            partial(usage.last_used, volume_name=name, before=_tomorrow())
-        )
-        for (volume_name, gid), size in sorted(by_gid.items()):
-            if volume_name == name and size > share * recorded.get(gid, size / share):
-                yield Tripped("share", f"{_of(size, recorded[gid])} of gid {gid} on {name}")
-    last = works.database.read(partial(ledger.last_run_bytes, course=course))
+        yield from _shares(works, name, usual.by_gid, units)
+    last = works.database.read(
+        partial(ledger.last_run_bytes, selector=usual.selector, course=usual.course)
+    )
     planned = sum(unit.size_bytes for unit in units)
     if last and planned > works.table.guards.max_growth * last:
         yield Tripped("growth", f"{show.size(planned)}, the last run had {show.size(last)}")
 
 
+def _shares(
+    works: Works, name: str, by_gid: Mapping[tuple[str, int], int], units: Sequence[Unit]
+) -> Iterator[Tripped]:
+    """Whether a plan takes too much of a volume, or of what a group last had on it."""
+    share = works.table.guards.max_share
+    disk = os.statvfs(next(raw(table.mount) for table in works.config.volume if table.name == name))
+    used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+    planned = sum(unit.size_bytes for unit in units if unit.volume == name)
+    if planned > share * used:
+        yield Tripped("share", f"{_of(planned, used)} of volume {name}")
+    last_used = partial(usage.last_used, volume_name=name, before=_tomorrow())
+    recorded = works.database.read(last_used)
+    for (volume_name, gid), size in sorted(by_gid.items()):
+        if volume_name == name and gid in recorded and size > share * recorded[gid]:
+            yield Tripped("share", f"{_of(size, recorded[gid])} of gid {gid} on {name}")
+
+
 def _of(part: int, whole: int) -> str:
-    return f"{show.size(part)} are {100 * part / whole:.0f} % of {show.size(whole)}"
+    return f"{show.size(part)} are {100 * part / max(whole, 1):.0f} % of {show.size(whole)}"
+
+
+def _tomorrow() -> date:
+    return now().date() + timedelta(days=1)
+
+
+def see_usual(run: Run, allow: Collection[str]) -> None:
+    """Raises GuardTripped by what the plan has found."""
+    for each in run.tripped:
+        if each.guard not in allow:
+            raise GuardTripped(each.guard, each.why)
+
+
+def see_mounts(works: Works, run: Run, allow: Collection[str]) -> None:
+    """Raises GuardTripped where a volume is not mounted as the plan saw it."""
+    for each in other_mounts(works, run):
+        if each.guard not in allow:
+            raise GuardTripped(each.guard, each.why)
+
+
+def see_roots(run: Run, allow: Collection[str]) -> None:
+    """Raises GuardTripped where units have changed, by what can be told without reading them."""
+    changed = [unit for unit in run.units if unit.kind == "directory" and _has_changed(unit)]
+    if changed and "stale" not in allow:
+        shown = ", ".join(text(unit.root) for unit in changed[:SHOWN])
+        raise GuardTripped("stale", f"{len(changed)} units have changed since the plan: {shown}")
+
+
+def _has_changed(unit: Unit) -> bool:
+    try:
+        found = os.lstat(unit.root)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return fingerprint(found) != unit.root_fingerprint

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from utils.trees import Opener
-
 from lurge.archiver.reading import Changed, SourceFailed, chunks
 from lurge.archiver.sending import Patience, Stopped
 from lurge_types.archive import Entry, Policy
 from lurge_types.targets import Target
+from utils.handles import Opener, TreeUnfit
 from utils.paths import text
 
 
@@ -63,6 +62,8 @@ class Job:
             handle: int = self._mine.opener.open(entry.path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise Changed(f"{text(self.path(entry))} is no longer there") from error
+        except TreeUnfit as error:
+            raise Changed(f"{text(self.root)}: {error}") from error
         except OSError as error:
             raise SourceFailed(f"{text(self.path(entry))}: {error.strerror}") from error
         return handle

@@ -33,7 +33,7 @@ class Parcel:
 
 
 def parcels(files: Iterable[tuple[int, Entry]], policy: Policy) -> Iterator[Parcel]:
-    """The files in parcels, in their order but that large ones overtake a pack."""
+    """The files in parcels: packs are in the order of their files, and so are the others."""
     small = SMALL_BYTES if policy.layout == "packs" else CHUNK_BYTES
     most_files = None if policy.layout == "packs" else BATCH_FILES
     most_bytes = policy.segment_bytes if policy.layout == "packs" else BATCH_BYTES
@@ -43,6 +43,9 @@ def parcels(files: Iterable[tuple[int, Entry]], policy: Policy) -> Iterator[Parc
     for number, entry in files:
         size = entry.fingerprint.size
         if size > min(small, policy.segment_bytes):
+            if gathered and kind == "each":
+                yield Parcel(kind, gathered)
+                gathered, gathered_bytes = [], 0
             yield Parcel("large" if size > policy.segment_bytes else "each", [(number, entry)])
             continue
         if gathered and (gathered_bytes + size > most_bytes or len(gathered) == most_files):

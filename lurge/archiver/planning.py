@@ -1,5 +1,5 @@
 """
-A plan: what is due, looked at on the disk as it is now, written as a run file before anything is done.
+A plan: what is due, looked at on the disk as it is now, and written before anything is done.
 
 A plan writes nothing else. Its manifests are made under another name, and get theirs when the run
 file, which comes last, is about to be written: what a killed plan leaves is swept by the next.
@@ -10,31 +10,34 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
-from lurge.archiver.works import BIN, Works, bin_of, lies_in, now, volume_of
+from lurge.archiver.guards import Usual, mount_seen, placed_wrong, tripped
+from lurge.archiver.works import Works, now, volume_of, words
 from lurge_types.archive import (
     Course,
     Entry,
+    Fingerprint,
     Header,
-    MountSeen,
     Policy,
     Proposal,
     Run,
     Skipped,
-    Tripped,
     Unit,
 )
 from utils import manifests, runfiles, trees
 from utils.durable import sync_folder
+from utils.handles import TreeUnfit, open_root
 from utils.paths import text
-from utils.trees import TreeUnfit
+from utils.trees import Links
 
 UNFINISHED = ".planning-"
 SWEPT_SECONDS = 86_400
 REUSED = timedelta(hours=1)
+TIB = 1 << 40
 
 
 class PlanFailed(Exception):
@@ -56,6 +59,17 @@ class Wanted:
     proposals: Iterable[Proposal | Skipped]
 
 
+class Unfit(Exception):
+    """What was proposed cannot be a unit: why, and what to do."""
+
+
+class _Found(NamedTuple):
+    """A unit, and the bytes in it of each gid."""
+
+    unit: Unit
+    by_gid: dict[int, int]
+
+
 @dataclass
 class _Seen:
     """What a manifest's entries amount to, while they go by."""
@@ -66,11 +80,11 @@ class _Seen:
 
     def __post_init__(self) -> None:
         self.by_gid: dict[int, int] = {}
-        self.links = trees.Links()
+        self.links = Links()
 
     def going_by(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """The same entries, each counted."""
-        for entry in entries:
+        for entry in self.links.watch(entries):
             self.entries += 1
             self.files += entry.fingerprint.kind == "f"
             size = entry.fingerprint.size if entry.has_bytes else 0
@@ -159,12 +173,17 @@ def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
         if isinstance(proposed, Skipped):
             skipped.append(proposed)
             continue
-        found = _unit(works, policy, proposed, folder, len(units) + 1, made, by_gid)
-        if isinstance(found, Unit):
-            units.append(found)
-            works.watch.event("planned", root=text(found.root), bytes=found.size_bytes)
-        else:
-            skipped.append(found)
+        try:
+            part = folder / f"{len(units) + 1:06}"
+            found = _unit(works, policy, proposed, part, made)
+        except (Unfit, TreeUnfit, FileNotFoundError) as error:
+            skipped.append(Skipped(proposed.root, proposed.subject, words(error)))
+            continue
+        units.append(found.unit)
+        for gid, size in found.by_gid.items():
+            group = found.unit.volume, gid
+            by_gid[group] = by_gid.get(group, 0) + size
+        works.watch.event("planned", root=text(proposed.root), bytes=found.unit.size_bytes)
     return Run(
         content_id="",
         system=works.table.system,
@@ -180,49 +199,34 @@ def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
         mounts=tuple(mount_seen(works, name) for name in sorted({unit.volume for unit in units})),
         units=tuple(units),
         skipped=tuple(skipped),
-        tripped=tuple(tripped(works, wanted.course, units, by_gid)),
+        tripped=tuple(tripped(works, Usual(wanted.selector, wanted.course, by_gid), units)),
         cost_per_month=_cost(works, sum(unit.size_bytes for unit in units)),
     )
 
 
-def _unit(
-    works: Works,
-    policy: Policy,
-    proposed: Proposal,
-    folder: Path,
-    number: int,
-    made: datetime,
-    by_gid: dict[tuple[str, int], int],
-) -> Unit | Skipped:
-    """A unit as it is on the disk now, with its manifest; or why it is none."""
+def _unit(works: Works, policy: Policy, proposed: Proposal, part: Path, made: datetime) -> _Found:
+    """
+    A unit as it is on the disk now, with its manifest in a folder of its own, and its bytes by gid.
+
+    Raises Unfit, OSError.
+    """
     volume = volume_of(works.config, proposed.root)
     if volume is None:
-        return _left(proposed, "lies in no configured volume: add a [[volume]] with its mount")
+        raise Unfit("lies in no configured volume: add a [[volume]] with its mount")
     if refused := placed_wrong(works, policy, proposed.root, volume.name):
-        return _left(proposed, refused)
-    part = folder / f"{number:06}"
+        raise Unfit(refused)
     part.mkdir(exist_ok=True)
     seen = _Seen()
-    try:
-        written = _write_manifest(proposed, volume.name, part, made, seen)
-    except TreeUnfit as error:
-        return _left(proposed, str(error))
-    except OSError as error:
-        if error.filename and str(error.filename).startswith(str(folder)):
-            raise
-        return _left(proposed, f"{error.strerror}: see to it, or leave it out")
+    sha256, root = _write_manifest(proposed, volume.name, part, made, seen)
     if elsewhere := seen.links.elsewhere():
-        return _left(
-            proposed,
-            f"linked elsewhere: {len(elsewhere)} files have names outside of it, such as "
-            f"{text(elsewhere[0])}: removing it would free nothing of them",
+        raise Unfit(
+            f"linked elsewhere: {len(elsewhere)} of its files have names outside of it, such as "
+            f"{text(elsewhere[0])}: removing it would free nothing of them"
         )
     if not seen.entries:
-        return _left(proposed, "nothing of it is there")
-    for gid, size in seen.by_gid.items():
-        by_gid[volume.name, gid] = by_gid.get((volume.name, gid), 0) + size
-    return Unit(
-        number=number,
+        raise Unfit("nothing of it is there")
+    unit = Unit(
+        number=int(part.name),
         kind=proposed.kind,
         volume=volume.name,
         root=proposed.root,
@@ -231,28 +235,25 @@ def _unit(
         entries=seen.entries,
         files=seen.files,
         size_bytes=seen.size_bytes,
-        root_fingerprint=written[1],
-        manifest_sha256=written[0],
+        root_fingerprint=root,
+        manifest_sha256=sha256,
     )
+    return _Found(unit, seen.by_gid)
 
 
 def _write_manifest(
     proposed: Proposal, volume: str, part: Path, made: datetime, seen: _Seen
 ) -> tuple[str, Fingerprint]:
     """Write the manifest of what is there now: its SHA-256, and the fingerprint of the root."""
-    root = trees.open_root(proposed.root)
+    root = open_root(proposed.root)
     try:
         found = trees.fingerprint(os.fstat(root))
         members = proposed.members if proposed.kind == "files" else None
-        header = Header("", proposed.kind, volume, proposed.root, made)
+        header = Header(part.name, proposed.kind, volume, proposed.root, made)
         entries = seen.going_by(trees.entries(root, members))
         return manifests.write(part / "plan.manifest.gz", header, entries).sha256, found
     finally:
         os.close(root)
-
-
-def _left(proposed: Proposal, reason: str) -> Skipped:
-    return Skipped(proposed.root, proposed.subject, reason)
 
 
 def _cost(works: Works, size_bytes: int) -> str | None:

@@ -9,11 +9,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 
-from utils.trees import fingerprint
-
 from lurge_types.archive import Entry, Segment
 from lurge_types.targets import CHUNK_BYTES
 from utils.paths import text
+from utils.trees import fingerprint
 
 Check = Callable[[], None]
 

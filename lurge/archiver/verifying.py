@@ -4,13 +4,15 @@ Copies are read back and compared: what a target says of what it has is not what
 What is compared with comes from the manifest that was written of the copy, before it was sent.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from lurge.archiver.batches import Numbered, batches
 from lurge.archiver.job import Job
+from lurge.archiver.looking import digest_of, told_wrong
 from lurge.archiver.pouring import in_order
 from lurge.archiver.reading import Check
 from lurge.archiver.sending import read_back
@@ -19,13 +21,8 @@ from lurge_types.targets import ObjectMissing, Target, TargetFailed
 from utils import manifests
 
 AHEAD = 4
-BATCH_FILES = 64
-BATCH_BYTES = 64 << 20
-
 MOST_BAD = 1000
 """So many files of a unit are sent again; where there are more, somebody should look."""
-
-Numbered = tuple[int, Entry]
 
 
 class CopyBad(TargetFailed):
@@ -45,8 +42,8 @@ def bad_files(job: Job, target: Target, manifest: Path) -> set[int]:
     bad: set[int] = set()
     try:
         with manifest.open("rb") as file:
-            files = _with_bytes(manifests.read(file)[1])
-            for found in in_order(threads, how, _batches(files), AHEAD * job.workers):
+            files = batches(manifests.read(file)[1])
+            for found in in_order(threads, how, files, AHEAD * job.workers):
                 bad |= found
                 see_mendable(job, target, bad)
     except BaseException:
@@ -87,24 +84,6 @@ def is_whole(
     return True
 
 
-def _with_bytes(entries: Iterable[Entry]) -> Iterator[Numbered]:
-    return ((number, entry) for number, entry in enumerate(entries) if entry.has_bytes)
-
-
-def _batches(files: Iterable[Numbered]) -> Iterator[list[Numbered]]:
-    """Some small files at a time, or a large one."""
-    batch: list[Numbered] = []
-    size = 0
-    for number, entry in files:
-        batch.append((number, entry))
-        size += entry.fingerprint.size
-        if len(batch) == BATCH_FILES or size > BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
 def _bad_of(job: Job, target: Target, batch: list[Numbered]) -> set[int]:
     return {number for number, entry in batch if not _is_good(job, target, entry)}
 
@@ -124,16 +103,13 @@ def _is_good(job: Job, target: Target, entry: Entry) -> bool:
 
 
 def _told_good(target: Target, key: str, entry: Entry) -> bool | None:
-    """What a target tells of an object that is a file's; None where that would tell nothing."""
-    md5s = [segment.md5 for segment in entry.segments if segment.md5]
-    if len(md5s) < len(entry.segments) or target.digest(md5s) is None:
-        return None
+    """Whether what a target tells of an object is right; None where only reading tells it."""
     stored = target.stat(key)
-    if stored is None:
+    if told_wrong(target, stored, entry):
         return False
-    if stored.size != entry.fingerprint.size:  # a pack, of which only reading tells
-        return None if stored.size > entry.fingerprint.size else False
-    return stored.told == target.digest(md5s)
+    if stored is None or stored.told is None or stored.size != entry.fingerprint.size:
+        return None
+    return True if digest_of(target, entry) else None
 
 
 def reads_back(verify: str, unit: str, path: bytes) -> bool:

@@ -90,3 +90,11 @@ def lies_in(path: bytes, folder: bytes) -> bool:
     (True, True, False, True)
     """
     return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def words(error: Exception) -> str:
+    """An error in words."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return str(error)

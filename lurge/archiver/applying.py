@@ -1,0 +1,181 @@
+"""
+A run is applied: by one process or by several, on one host or more, as often as one likes.
+
+Each takes units that nobody else has, in their order, and brings each as far as it comes. In the
+end it waits for those that others have: if one of these dies, its units are taken over.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from db import ledger
+from db.leases import LeaseLost
+from db.ledger import UnitMoved
+from lurge.archiver import binning, guards
+from lurge.archiver.binning import BinRefused
+from lurge.archiver.claims import Claim, claimed
+from lurge.archiver.guards import GuardTripped
+from lurge.archiver.reading import Changed, SourceFailed
+from lurge.archiver.steps import PlanLost, Step, next_step
+from lurge.archiver.works import Works, now, words
+from lurge_types.archive import OPEN, STATES, Run, RunNow, State, UnitNow
+from lurge_types.targets import TargetFailed
+from utils.differences import Differs
+from utils.handles import TreeUnfit
+from utils.journals import JournalBroken
+from utils.manifests import ManifestBroken
+
+LOOKS_SECONDS = 5.0
+"""How often it is looked whether others are done with their units."""
+
+CHANGED = (Changed, Differs, TreeUnfit)
+"""Errors by which a unit is not what was planned: the source is left as it is."""
+
+FAILED = (
+    SourceFailed,
+    TargetFailed,
+    BinRefused,
+    PlanLost,
+    JournalBroken,
+    ManifestBroken,
+    OSError,
+)
+"""Errors after which a unit may be tried again."""
+
+
+class RunRefused(Exception):
+    """A run is not applied: why, and what to do."""
+
+
+def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> list[UnitNow]:
+    """
+    Apply a run; what has become of its units.
+
+    allow: names of guards that a person has allowed to trip.
+
+    Raises RunRefused, GuardTripped, NotAllowed where it is not approved, DatabaseFailed.
+    """
+    run_id = works.database.transaction(
+        partial(ledger.register, run=run, file=file, actor=works.actor, now=now())
+    )
+    open_ = _open_states(run)
+    if next(_units(works, run_id, open_), None) is not None:
+        see_fresh(works, run_id, run, allow)
+    begin = partial(ledger.begin_run, run_id=run_id, actor=works.actor, now=now())
+    works.database.transaction(begin)
+    row = works.database.read(partial(ledger.run_of, prefix=run.content_id))
+    _Applying(works, run, row, open_, allow).until_done()
+    finish = partial(ledger.finish_run, run_id=run_id, actor=works.actor, now=now())
+    works.database.transaction(finish)
+    return list(_units(works, run_id, None))
+
+
+def _open_states(run: Run) -> frozenset[State]:
+    """In which states there is something left to do for a unit."""
+    if run.policy.keep_in_bin == 0:
+        return OPEN[run.policy.course] | {"binned", "deleting"}
+    return OPEN[run.policy.course]
+
+
+def _units(works: Works, run_id: int, states: Collection[State] | None) -> Iterator[UnitNow]:
+    """The units of a run in these states, page by page."""
+    after = 0
+    while page := works.database.read(
+        partial(ledger.units, run_id=run_id, states=states, after=after)
+    ):
+        yield from page
+        after = page[-1].unit_id
+
+
+def see_fresh(works: Works, run_id: int, run: Run, allow: Collection[str]) -> None:
+    """
+    See that a plan still tells what is there: nothing of it was done yet, or it goes on.
+
+    Raises RunRefused, GuardTripped.
+    """
+    guards.see_mounts(works, run, allow)
+    begun = next(_units(works, run_id, STATES - {"planned"}), None) is not None
+    if begun:
+        return
+    if now() > run.expires:
+        raise RunRefused(f"the plan has expired on {run.expires:%Y-%m-%d %H:%M} UTC: plan again")
+    guards.see_usual(run, allow)
+    guards.see_roots(run, allow)
+
+
+@dataclass
+class _Applying:
+    """Units that are being brought on by this process, each once."""
+
+    works: Works
+    run: Run
+    row: RunNow
+    open_states: frozenset[State]
+    allow: Collection[str]
+    tried: set[int] = field(default_factory=set)
+    failures: int = 0
+
+    def __post_init__(self) -> None:
+        self._planned = {unit.number: unit for unit in self.run.units}
+
+    def until_done(self) -> None:
+        """Bring on all units, those of others too if they give them up."""
+        seconds = min(LOOKS_SECONDS, self.works.table.lease_seconds / 2)
+        while self._round():
+            if self.works.stop.wait(seconds):
+                break
+
+    def _round(self) -> bool:
+        """Bring on what is free; whether others have units that are not done."""
+        others = False
+        for unit in _units(self.works, self.row.run_id, self.open_states):
+            if unit.unit_id not in self.tried:
+                others |= not self._bring_on(unit)
+        return others
+
+    def _bring_on(self, unit: UnitNow) -> bool:
+        """Bring on a unit; whether it was free, or is done."""
+        works = self.works
+        guards.see_mounts(works, self.run, self.allow)
+        seconds = works.table.lease_seconds
+        try:
+            with claimed(works.database, unit, self.open_states, works.holder, seconds) as found:
+                if found is None:
+                    return False
+                self.tried.add(unit.unit_id)
+                self._advance(*found)
+        except (LeaseLost, UnitMoved) as error:
+            works.watch.event("lease_lost", unit, reason=str(error))
+            return False
+        return True
+
+    def _advance(self, unit: UnitNow, claim: Claim) -> None:
+        """Bring a unit as far as it comes."""
+        planned = self._planned[unit.number]
+        step: Step | None = Step(self.works, self.row, unit, planned, claim)
+        while step is not None:
+            last = step
+            try:
+                step = next_step(step)
+            except CHANGED as error:
+                binning.take_back(last, str(error))
+                return
+            except FAILED as error:
+                _settle(last, words(error))
+                self._count_failure()
+                return
+        self.failures = 0
+
+    def _count_failure(self) -> None:
+        self.failures += 1
+        most = self.works.table.guards.max_failures
+        if self.failures >= most and "failures" not in self.allow:
+            raise GuardTripped("failures", f"{most} units in a row have failed: see why")
+
+
+def _settle(step: Step, why: str) -> None:
+    """Note that a step has failed; what is in the bin stays what it is."""
+    state = step.unit.state
+    step.moved(state if state in {"binned", "deleting"} else "failed", reason=why)

@@ -1,0 +1,313 @@
+"""
+Into the bin: a rename, which can be undone, before anything is deleted.
+
+A unit's place in a bin is told by its name, and within it by the token of the lease: so whoever
+takes over finds what was renamed by then, and by removing the empty folder of an older token makes
+sure that its holder, should it wake up, renames nothing. What has come into the bin is compared
+with the manifest of what was copied. If anything differs it all goes back.
+
+    BIN/UNIT/origin.json        where it came from, and when it may be deleted
+    BIN/UNIT/manifest.gz        what is in it, with the fingerprints that it has there
+    BIN/UNIT/TOKEN/tree         the directory, or the folder of the files
+"""
+
+import errno
+import json
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lurge.archiver import tombstones
+from lurge.archiver.handles import opened, opened_in
+from lurge.archiver.reading import Changed
+from lurge.archiver.works import BIN, bin_of, now
+from lurge_types.archive import Binned
+from utils import manifests, trees
+from utils.differences import compared, differences
+from utils.durable import write_whole
+from utils.handles import Opener, components
+from utils.paths import text
+from utils.renaming import rename_new
+
+if TYPE_CHECKING:
+    from lurge.archiver.steps import Step
+
+TREE = b"tree"
+MANIFEST = "manifest.gz"
+ORIGIN = "origin.json"
+
+
+class BinRefused(Exception):
+    """A unit cannot be put into a bin, or taken out of it: which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A unit's place in a bin: BIN/UNIT/TOKEN."""
+
+    folder: bytes
+
+    @property
+    def tree(self) -> bytes:
+        """The directory that it is, or the one that holds its files."""
+        return self.folder + b"/" + TREE
+
+    @property
+    def unit(self) -> Path:
+        """What is the unit's in the bin."""
+        return Path(os.fsdecode(self.folder)).parent
+
+    @property
+    def manifest(self) -> Path:
+        """What is in it."""
+        return self.unit / MANIFEST
+
+    @property
+    def origin(self) -> Path:
+        """Where it came from."""
+        return self.unit / ORIGIN
+
+    def is_filled(self) -> bool:
+        """Whether anything is in it."""
+        return os.path.lexists(self.tree)
+
+
+def put(step: "Step") -> "Step":
+    """
+    Put a unit into the bin; its next state.
+
+    Raises Changed where it is not what was copied: it may be in the bin, see `take_back`.
+    BinRefused, TreeUnfit, LeaseLost, OSError.
+    """
+    with opened(os.path.dirname(step.unit.root)) as parent:
+        place = found(step)
+        if place is None or step.unit.kind == "files":
+            place = _filled(step, parent, place)
+        _compare(step, place)
+    return _noted(step, place)
+
+
+def found(step: "Step") -> Place | None:
+    """
+    Where in a bin a unit is, whoever has put it there, or some of its files.
+
+    Empty folders of earlier workers are removed: should one wake up, it can rename nothing.
+    Raises OSError.
+    """
+    for bin_ in _bins(step):
+        folder = bin_ + b"/" + step.unit.name.encode("ascii")
+        for token in _tokens(folder):
+            place = Place(folder + b"/%d" % token)
+            if place.is_filled():
+                return place
+            if token < step.token:
+                with suppress(FileNotFoundError):
+                    os.rmdir(place.folder)
+    return None
+
+
+def take_back(step: "Step", why: str) -> "Step":
+    """
+    Let a unit that has changed be in its place, and note that it is dirty; its next state.
+
+    Where something else has its place by now, it stays in the bin until somebody has looked.
+    """
+    place = found(step)
+    if place is not None:
+        place.manifest.unlink(missing_ok=True)
+        try:
+            with opened(os.path.dirname(step.unit.root)) as parent:
+                take_out(step, place, parent)
+        except FileExistsError:
+            taken = f"{why}; its place is taken by now, it is in {text(place.tree)}"
+            return _noted(step, place, taken)
+    return step.moved("dirty", reason=why)
+
+
+def _noted(step: "Step", place: Place, reason: str | None = None) -> "Step":
+    """Note in the bin and in the ledger what is there, and leave a word in its place."""
+    unit, at = step.unit, now()
+    binned = Binned(place.folder, at, at + timedelta(days=step.run.policy.keep_in_bin))
+    _write_origin(step, place, binned)
+    if step.run.policy.tombstone and reason is None:
+        tombstones.leave(unit, binned)
+    return step.moved("binned", binned=binned, reason=reason)
+
+
+def _bins(step: "Step") -> list[bytes]:
+    """The volume's, and the one beside the unit: where projects forbid renames, that is within."""
+    beside = os.path.dirname(step.unit.root).rstrip(b"/") + b"/" + BIN
+    return list(dict.fromkeys([bin_of(step.works.config, step.unit.volume), beside]))
+
+
+def _tokens(folder: bytes) -> list[int]:
+    try:
+        return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
+    except FileNotFoundError:
+        return []
+
+
+def _filled(step: "Step", parent: int, begun: Place | None) -> Place:
+    """Rename a unit into the first bin that takes it, or the rest where that has begun."""
+    if begun is not None:
+        _rename(step, begun, parent)
+        return begun
+    _see_unchanged(step, parent)
+    for bin_ in _bins(step):
+        _make_bin(bin_)
+        place = Place(bin_ + b"/%s/%d" % (step.unit.name.encode("ascii"), step.token))
+        os.makedirs(place.folder, mode=0o700, exist_ok=True)
+        try:
+            _rename(step, place, parent)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            continue
+        return place
+    words = " and ".join(map(text, _bins(step)))
+    raise BinRefused(f"{text(step.unit.root)} cannot be renamed into {words}: set archive.bin")
+
+
+def _make_bin(bin_: bytes) -> None:
+    """
+    Make a bin that only its owner gets into, or see that it is one.
+
+    Raises BinRefused, TreeUnfit where there is a link on its way.
+    """
+    with suppress(FileExistsError):
+        os.mkdir(bin_, 0o700)
+    with opened(bin_) as handle:
+        found = os.fstat(handle)
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise BinRefused(
+            f"{text(bin_)}: others could change what is in the bin: it must be a directory of who "
+            "runs this, with mode 700"
+        )
+
+
+def _rename(step: "Step", place: Place, parent: int) -> None:
+    """Rename a unit into its place in a bin."""
+    with opened(place.folder) as folder:
+        if step.unit.kind == "directory":
+            step.claim.check()  # after the folder is there, which who takes over will remove
+            rename_new(os.path.basename(step.unit.root), TREE, from_=parent, to=folder)
+        else:
+            _rename_files(step, folder)
+        os.fsync(folder)
+        os.fsync(parent)
+
+
+def _rename_files(step: "Step", folder: int) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(TREE, 0o700, dir_fd=folder)
+    with opened(step.unit.root) as root, opened_in(folder, TREE) as tree:
+        for entry in step.entries():
+            make_way(tree, entry.path)
+            step.claim.check()
+            move(entry.path, root, tree)
+
+
+def make_way(root: int, path: bytes) -> None:
+    """Make the directories that a path leads through, below a directory. Raises OSError."""
+    way = components(path)[:-1]
+    for depth in range(len(way)):
+        with Opener(root) as opener, suppress(FileExistsError):
+            above, name = opener.place(b"/".join(way[: depth + 1]))
+            os.mkdir(name, 0o700, dir_fd=above)
+
+
+def move(path: bytes, root: int, other: int) -> None:
+    """
+    Rename what lies below a directory to the same path below another, unless that was done.
+
+    Raises FileExistsError, PathRefused, OSError.
+    """
+    with Opener(root) as here, Opener(other) as there:
+        (from_, name), (to, _) = here.place(path), there.place(path)
+        try:
+            rename_new(name, name, from_=from_, to=to)
+        except FileNotFoundError:
+            os.stat(name, dir_fd=to, follow_symlinks=False)
+
+
+def _see_unchanged(step: "Step", parent: int) -> None:
+    """See that what is to be renamed is what was planned. Raises Changed."""
+    if step.unit.kind == "files":
+        with opened(step.unit.root) as root:
+            for difference in differences(step.entries(), trees.entries(root, step.members())):
+                raise Changed(str(difference))
+        return
+    try:
+        found = os.stat(os.path.basename(step.unit.root), dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError as error:
+        raise Changed(f"{text(step.unit.root)} is no longer there") from error
+    if step.planned and trees.fingerprint(found) != step.planned.root_fingerprint:
+        raise Changed(f"{text(step.unit.root)} has changed since it was planned")
+
+
+def _compare(step: "Step", place: Place) -> None:
+    """Compare what is in the bin with what was copied, and write down what is there."""
+    with opened(place.tree) as tree:
+        device = os.fstat(tree).st_dev
+        if step.unit.kind == "files":
+            found = trees.entries(tree, step.members())
+            there = compared(step.entries(), found, device=device, renamed=None)
+        else:
+            found = trees.entries(tree)
+            there = compared(step.entries(), found, device=device, renamed={b""})
+        manifests.write(place.manifest, step.header(None), there)
+
+
+def take_out(step: "Step", place: Place, parent: int) -> None:
+    """
+    Rename a unit from a bin to its place.
+
+    parent: a handle of the directory that it lies in.
+
+    Raises FileExistsError where something else is there, PathRefused, OSError, LeaseLost.
+    """
+    step.claim.check()
+    with opened(place.folder) as folder:
+        if step.unit.kind == "directory":
+            rename_new(TREE, os.path.basename(step.unit.root), from_=folder, to=parent)
+        else:
+            with opened(step.unit.root) as root, opened_in(folder, TREE) as tree:
+                for entry in step.entries():
+                    move(entry.path, tree, root)
+        os.fsync(folder)
+        os.fsync(parent)
+    clear(place)
+
+
+def clear(place: Place) -> None:
+    """Remove what a bin has of a unit that is no longer in it. Raises OSError."""
+    place.manifest.unlink(missing_ok=True)
+    place.origin.unlink(missing_ok=True)
+    if place.is_filled():  # of files, the folders
+        remove_folders(place.tree)
+    for folder in (place.folder, os.path.dirname(place.folder)):
+        os.rmdir(folder)
+
+
+def remove_folders(folder: bytes) -> None:
+    """Remove a folder with empty ones in it. Raises OSError where anything else is there."""
+    for above, _, _ in os.walk(folder, topdown=False):
+        os.rmdir(above)
+
+
+def _write_origin(step: "Step", place: Place, binned: Binned) -> None:
+    """For whoever finds the bin without the database."""
+    facts = {
+        "unit": step.unit.name,
+        "kind": step.unit.kind,
+        "root": text(step.unit.root),
+        "run": str(step.run.file),
+        "course": step.unit.course,
+        "binned_at": binned.at.isoformat(),
+        "purge_after": binned.purge_after.isoformat(),
+    }
+    write_whole(place.origin, json.dumps(facts, indent=1).encode("ascii") + b"\n")

@@ -1,0 +1,50 @@
+"""A word in the place of a directory that was archived: where it is now, and how to get it back."""
+
+import os
+from contextlib import suppress
+
+from lurge.archiver.handles import opened
+from lurge_types.archive import Binned, UnitNow
+from utils.paths import text
+
+FIRST = "This directory was archived by Lurge as unit "
+LONGEST = 4096
+MODE = 0o444
+
+
+def leave(unit: UnitNow, binned: Binned) -> None:
+    """Write it, unless something is there. Raises OSError."""
+    place, name = os.path.split(unit.root)
+    words = (
+        f"{FIRST}{unit.name}\n"
+        f"on {binned.at:%Y-%m-%d}: {unit.files:,} files, {unit.size_bytes:,} bytes.\n"
+        f"To get it back: lurge archive restore '{text(unit.root)}'\n"
+    )
+    with opened(place) as folder, suppress(FileExistsError):
+        handle = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE, dir_fd=folder
+        )
+        with os.fdopen(handle, "wb") as file:
+            file.write(words.encode("ascii", "backslashreplace"))
+            file.flush()
+            os.fsync(handle)
+
+
+def remove(unit: UnitNow, folder: int) -> None:
+    """Remove the one of a unit from the directory that it is in, if it is there. Raises OSError."""
+    name = os.path.basename(unit.root)
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except OSError:  # a link or a device: none of ours
+        return
+    with os.fdopen(handle, "rb") as file:
+        ours = is_tombstone(file.read(LONGEST), unit.name)
+    if ours:
+        os.unlink(name, dir_fd=folder)
+
+
+def is_tombstone(words: bytes, unit: str) -> bool:
+    """Whether words are those that were left of a unit."""
+    return words.startswith(f"{FIRST}{unit}\n".encode("ascii"))

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sql
@@ -91,6 +92,19 @@ def add_column(connection: Connection, column: sql.Column[Any]) -> None:
     """Add a column to the end of its table."""
     text = CreateColumn(column).compile(dialect=connection.dialect)
     connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {text}")
+
+
+def clock(connection: Connection) -> datetime:
+    """
+    What time it is for the database now, in UTC without a zone.
+
+    A statement of its own: in one that waits for a lock, MySQL's time is that of its beginning.
+    """
+    if connection.dialect.name == "sqlite":
+        told = connection.exec_driver_sql("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
+        return datetime.fromisoformat(told.scalar_one())
+    now: datetime = connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one()
+    return now
 
 
 def size(connection: Connection) -> int:

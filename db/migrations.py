@@ -87,6 +87,11 @@ def _sixth(connection: Connection) -> None:
     _sum_up_directories(connection)
 
 
+def _seventh(connection: Connection) -> None:
+    """Leases, and the archiver's ledger."""
+    _make_tables(connection)
+
+
 def _sum_up_directories(connection: Connection) -> None:
     """Sum up the directories of the runs that are whole; others will be swept."""
     kept = report_run.c.done == 1, report_run.c.first_id.is_not(None)
@@ -136,7 +141,7 @@ def _fill(connection: Connection, table: sql.Table, names: Mapping[int, str]) ->
 
 STEPS: tuple[Callable[[Connection], None], ...] = (
     *(_first, _second, _third, _fourth, _fifth),
-    _sixth,
+    *(_sixth, _seventh),
 )
 NEWEST = len(STEPS)
 

@@ -5,6 +5,7 @@ Dashboards query them: names and columns stay, more may come with a numbered ver
 without a zone, sizes bytes.
 """
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -73,6 +74,34 @@ class Cost(Decimals):
     cache_ok = True
     exact = COST
     step = Decimal("0.01")
+
+
+class Moment(sql.TypeDecorator[datetime]):
+    """A time to the microsecond, where MySQL would round; one with a zone becomes UTC without."""
+
+    impl = sql.DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sql.types.TypeEngine[Any]:
+        """MySQL keeps fractions only where it is told to."""
+        kind: sql.types.TypeEngine[Any] = (
+            mysql.DATETIME(fsp=6) if dialect.name == "mysql" else sql.DateTime()
+        )
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The same moment as it is stored."""
+        return None if value is None else utc(value)
+
+
+def utc(moment: datetime) -> datetime:
+    """
+    The same moment in UTC without a zone; one that has none is that already.
+
+    >>> utc(datetime.fromisoformat("2026-03-01T09:00:00+09:00"))
+    datetime.datetime(2026, 3, 1, 0, 0)
+    """
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 metadata = sql.MetaData()
@@ -443,6 +472,114 @@ candidate_group = sql.Table(
     sql.Column("group_id", sql.Integer, primary_key=True, autoincrement=False),
     sql.Index("candidate_group_of", "group_id", "run_id"),
     sqlite_with_rowid=False,
+    **MYSQL,
+)
+
+# A claim that ends by itself. Rows stay for ever, so that a token is never given twice.
+lease = sql.Table(
+    "lease",
+    metadata,
+    sql.Column("name", sql.String(191), primary_key=True),
+    # Empty when it was given back.
+    sql.Column("holder", sql.String(512), nullable=False),
+    sql.Column("token", sql.BigInteger, nullable=False),
+    # By the database's clock, as all that it is compared with.
+    sql.Column("expires", Moment, nullable=False),
+    sqlite_with_rowid=False,
+    **MYSQL,
+)
+
+archive_run = sql.Table(
+    "archive_run",
+    metadata,
+    sql.Column("run_id", BIG, primary_key=True),
+    sql.Column("content_id", sql.String(64), nullable=False, unique=True),
+    sql.Column("file", PATH, nullable=False),
+    sql.Column("system", sql.String(64), nullable=False),
+    sql.Column("name", sql.String(64), nullable=False),
+    sql.Column("selector", sql.String(64), nullable=False),
+    sql.Column("course", sql.String(16), nullable=False),
+    sql.Column("cut_off", sql.Date),
+    sql.Column("planned_at", Moment, nullable=False),
+    sql.Column("planned_by", sql.String(512), nullable=False),
+    sql.Column("expires", Moment, nullable=False),
+    sql.Column("approval", sql.String(16), nullable=False),
+    sql.Column("approved_at", Moment),
+    sql.Column("approved_by", sql.String(512)),
+    sql.Column("started", Moment),
+    # When all of its units had come to an end.
+    sql.Column("ended", Moment),
+    sql.Column("policy", sql.Text, nullable=False),
+    **MYSQL,
+)
+
+archive_unit = sql.Table(
+    "archive_unit",
+    metadata,
+    sql.Column("unit_id", BIG, primary_key=True),
+    sql.Column("run_id", sql.ForeignKey(archive_run.c.run_id), nullable=False),
+    sql.Column("number", sql.Integer, nullable=False),
+    sql.Column("name", sql.String(32), nullable=False, unique=True),
+    sql.Column("kind", sql.String(16), nullable=False),
+    sql.Column("volume_id", sql.ForeignKey(volume.c.volume_id), nullable=False),
+    sql.Column("root", PATH, nullable=False),
+    sql.Column("path_hash", HASH, nullable=False),
+    sql.Column("subject", sql.Text),
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("reason", sql.Text),
+    sql.Column("tries", sql.Integer, nullable=False),
+    sql.Column("entries", sql.BigInteger, nullable=False),
+    sql.Column("files", sql.BigInteger, nullable=False),
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sql.Column("bin", PATH),
+    sql.Column("binned_at", Moment),
+    sql.Column("purge_after", Moment),
+    sql.Column("updated", Moment, nullable=False),
+    sql.Column("token", sql.BigInteger, nullable=False),
+    # How often the state was written: so that nobody writes it who has not seen the last.
+    sql.Column("moves", sql.BigInteger, nullable=False),
+    sql.UniqueConstraint("run_id", "number", name="archive_unit_number"),
+    sql.Index("archive_unit_path", "path_hash"),
+    sql.Index("archive_unit_state", "state"),
+    sql.Index("archive_unit_next", "run_id", "state", "number"),
+    sql.Index("archive_unit_purge", "purge_after"),
+    **MYSQL,
+)
+
+archive_copy = sql.Table(
+    "archive_copy",
+    metadata,
+    sql.Column("copy_id", BIG, primary_key=True),
+    sql.Column("unit_id", sql.ForeignKey(archive_unit.c.unit_id), nullable=False),
+    sql.Column("target", sql.Text, nullable=False),
+    sql.Column("target_hash", HASH, nullable=False),
+    sql.Column("key", sql.Text, nullable=False),
+    sql.Column("manifest_sha256", sql.String(64), nullable=False),
+    sql.Column("manifest_bytes", sql.BigInteger, nullable=False),
+    sql.Column("copied_at", Moment, nullable=False),
+    sql.Column("verified_at", Moment),
+    sql.Column("verified_how", sql.String(32)),
+    sql.Column("lost_at", Moment),
+    sql.UniqueConstraint("unit_id", "target_hash", name="archive_copy_target"),
+    **MYSQL,
+)
+
+# Rows are added and nothing else. No foreign keys: with them, adding one would lock the row of the
+# run, for which then two who want to change it would wait.
+archive_audit = sql.Table(
+    "archive_audit",
+    metadata,
+    sql.Column("audit_id", BIG, primary_key=True),
+    sql.Column("at", Moment, nullable=False),
+    sql.Column("act", sql.String(32), nullable=False),
+    sql.Column("run_id", sql.BigInteger),
+    sql.Column("unit_id", sql.BigInteger),
+    sql.Column("who", sql.String(512), nullable=False),
+    sql.Column("config_sha256", sql.String(64), nullable=False),
+    sql.Column("detail", sql.Text, nullable=False),
+    sql.Index("archive_audit_at", "at"),
+    sql.Index("archive_audit_run", "run_id"),
+    sql.Index("archive_audit_unit", "unit_id"),
     **MYSQL,
 )
 

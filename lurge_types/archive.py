@@ -5,8 +5,10 @@ All later acts on files use the same records: what was planned is what is done, 
 be told from what was planned.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 State = Literal[
@@ -38,6 +40,82 @@ What becomes of the units of a run.
 
 archive: copied, verified, put into the bin, and deleted from there later. copy: copied and
 verified, the source stays with whoever asked for it. discard: the same as archive, but no copy.
+"""
+
+_AGAIN: frozenset[State] = frozenset({"claimed", "dirty", "failed", "skipped"})
+"""Where a unit may come to from anywhere before the bin; claimed again by whoever takes over."""
+
+_ANY: Mapping[State, frozenset[State]] = {
+    "planned": _AGAIN,
+    "failed": frozenset({"claimed"}),
+    "dirty": frozenset(),
+    "skipped": frozenset(),
+}
+
+_BIN: Mapping[State, frozenset[State]] = {
+    "binned": frozenset({"binned", "deleting", "restored"}),
+    "deleting": frozenset({"deleting", "deleted"}),
+}
+"""What stays in the bin for some reason, or is there longer, is binned or deleting once more."""
+
+WAYS: Mapping[Course, Mapping[State, frozenset[State]]] = {
+    "archive": {
+        **_ANY,
+        **_BIN,
+        "claimed": _AGAIN | {"copied"},
+        "copied": _AGAIN | {"verified"},
+        "verified": _AGAIN | {"binned"},
+        "deleted": frozenset({"restored"}),
+        "restored": frozenset({"restored"}),
+    },
+    "copy": {
+        **_ANY,
+        "claimed": _AGAIN | {"copied"},
+        "copied": _AGAIN | {"verified"},
+        "verified": frozenset({"restored"}),
+        "restored": frozenset({"restored"}),
+    },
+    "discard": {
+        **_ANY,
+        **_BIN,
+        "claimed": _AGAIN | {"binned"},
+        "deleted": frozenset(),
+        "restored": frozenset(),
+    },
+}
+"""From which states a unit may come to which; what is being deleted has to be gone to come back."""
+
+OPEN: Mapping[Course, frozenset[State]] = {
+    "archive": frozenset({"planned", "claimed", "copied", "verified", "failed"}),
+    "copy": frozenset({"planned", "claimed", "copied", "failed"}),
+    "discard": frozenset({"planned", "claimed", "failed"}),
+}
+"""In which states of its units a run has not come to its end."""
+
+Act = Literal[
+    "planned",
+    "approved",
+    "applied",
+    "claimed",
+    "copied",
+    "verified",
+    "binned",
+    "discarded",
+    "deleting",
+    "purged",
+    "restored",
+    "dirty",
+    "failed",
+    "skipped",
+    "checked",
+    "lost",
+    "recovered",
+    "ended",
+]
+"""
+What the audit tells of.
+
+discarded: put into the bin without a copy. lost: a copy was not found. ended: of a run.
 """
 
 Kind = Literal["directory", "files"]
@@ -271,6 +349,7 @@ class UnitNow:
     reason: why it is dirty, failed or skipped. tries: how often it failed.
     bin: the folder that it is in, while it is binned or being deleted. binned_at, purge_after,
     updated: UTC without a zone. token: of the lease under which the state was written last.
+    moves: how often it was written.
     """
 
     unit_id: int
@@ -294,6 +373,7 @@ class UnitNow:
     purge_after: datetime | None
     updated: datetime
     token: int
+    moves: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +383,7 @@ class Copy:
 
     key: of its manifest there. manifest_sha256, manifest_bytes: of that object.
     verified_at: UTC without a zone, None until then. verified_how: the policy's `verify`.
+    lost_at: since when it is known not to be whole; such a copy is not verified.
     """
 
     target: str
@@ -312,6 +393,7 @@ class Copy:
     copied_at: datetime
     verified_at: datetime | None
     verified_how: str | None
+    lost_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,3 +402,58 @@ class Actor:
 
     who: str
     config_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunNow:
+    """
+    What the ledger knows of a run. Times are UTC without a zone.
+
+    file: where its run file was when it was registered last.
+    started: when somebody first applied it. ended: when all of its units had come to an end.
+    """
+
+    run_id: int
+    content_id: str
+    file: Path
+    system: str
+    name: str
+    selector: str
+    cut_off: date | None
+    planned_at: datetime
+    planned_by: str
+    expires: datetime
+    policy: Policy
+    approved_at: datetime | None
+    approved_by: str | None
+    started: datetime | None
+    ended: datetime | None
+
+
+class Binned(NamedTuple):
+    """In which folder a unit is, since when, and after when it may be deleted."""
+
+    folder: bytes
+    at: datetime
+    purge_after: datetime
+
+
+class Archived(NamedTuple):
+    """A directory that is in the bin or deleted, and when it was put there."""
+
+    root: bytes
+    binned_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was done to a run or a unit, when, by whom (user@host) and with which configuration."""
+
+    audit_id: int
+    at: datetime
+    act: Act
+    run_id: int | None
+    unit_id: int | None
+    who: str
+    config_sha256: str
+    detail: str

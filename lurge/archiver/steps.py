@@ -28,6 +28,7 @@ from lurge_types.archive import (
     Entry,
     Header,
     Policy,
+    RunNow,
     Segment,
     State,
     Unit,

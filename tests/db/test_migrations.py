@@ -27,10 +27,15 @@ from db.schema import (
     MYSQL,
     VAULT_NOW,
     Days,
+    archive_audit,
     archive_candidate_now,
+    archive_copy,
+    archive_run,
+    archive_unit,
     candidate_group,
     directory_base,
     directory_now,
+    lease,
     metadata,
     newest_date,
     schema_version,
@@ -66,6 +71,8 @@ SECOND = (
 
 LATER_INDEX = "base_directory_usage_shown"
 FIFTH = 5
+SIXTH = ("directory_base", "candidate_group")
+SEVENTH = (archive_audit, archive_copy, archive_unit, archive_run, lease)
 EARLIER_VAULT_NOW = VAULT_NOW.with_only_columns(
     *(column for column in vault.columns if column.name != "path_start")
 )
@@ -153,6 +160,24 @@ def make_fifth_version(database: Database) -> None:
     database.transaction(act)
 
 
+def make_sixth_version(database: Database) -> None:
+    """The tables of version 6, with a run that was recorded there."""
+    sixth = as_they_were(*UNCHANGED, *SECOND, *THIRD, *FOURTH, newest_date.name, *SIXTH)
+
+    def act(connection: sql.Connection) -> None:
+        make(connection, sixth, [1, 2, 3, 4, 5, 6])
+        fill_actions(connection, sixth)
+        for report in ON_DASHBOARDS:
+            of_all = {"report": report, "volume_id": ALL_VOLUMES}
+            connection.execute(sql.insert(newest_date), of_all)
+            note_newest(connection, report)
+        make_view(connection, directory_now.name, DIRECTORY_NOW)
+        make_view(connection, vault_now.name, VAULT_NOW)
+        make_view(connection, archive_candidate_now.name, ARCHIVE_CANDIDATE_NOW)
+
+    database.transaction(act)
+
+
 def fill_actions(connection: sql.Connection, tables: sql.MetaData) -> None:
     actions = [
         {"vault_action_id": number, "action_name": name}
@@ -204,7 +229,7 @@ def make(
 ) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
     tables.create_all(connection)
-    if vault.name in tables.tables:
+    if vault.name in tables.tables and directory_base.name not in tables.tables:
         take_path_start(connection)
     if FIFTH not in versions:
         take_from_fifth(connection, tables)
@@ -251,6 +276,7 @@ OLDER = {
     3: make_third_version,
     4: make_fourth_version,
     FIFTH: make_fifth_version,
+    6: make_sixth_version,
 }
 
 
@@ -430,8 +456,10 @@ def test_the_newest_dates_of_an_older_version_are_known(
 
 
 def go_back_to_fifth(connection: sql.Connection) -> None:
-    """Take away of a database of today, with its rows, what came with version 6."""
+    """Take away of a database of today, with its rows, what came with later versions."""
     connection.execute(sql.delete(schema_version).where(schema_version.c.version > FIFTH))
+    for table in SEVENTH:
+        table.drop(connection)
     directory_base.drop(connection)
     candidate_group.drop(connection)
     take_path_start(connection)
@@ -499,6 +527,9 @@ def test_files_in_vaults_of_an_older_version_are_found_by_their_paths(
         (FIFTH, b"CREATE INDEX vault_group"),
         (FIFTH, b"DROP VIEW vault_now"),
         (FIFTH, b"SECURITY INVOKER VIEW vault_now"),
+        (6, b"CREATE TABLE archive_unit"),
+        (6, b"CREATE INDEX archive_unit_next"),
+        (6, b"CREATE INDEX archive_audit_unit"),
     ],
 )
 @pytest.mark.parametrize("lost", ["server", "answer"])

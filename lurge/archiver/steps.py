@@ -19,6 +19,7 @@ from db import copies, ledger
 from lurge.archiver import binning, copying, purging
 from lurge.archiver.claims import Claim
 from lurge.archiver.job import Job
+from lurge.archiver.reading import Changed
 from lurge.archiver.sending import Body, Patience, store
 from lurge.archiver.verifying import bad_files, manifest_is_there
 from lurge.archiver.works import Works, now
@@ -40,6 +41,7 @@ from utils.durable import write_whole
 from utils.handles import open_root
 from utils.journals import Copied, Journal, Order
 from utils.object_keys import of_manifest
+from utils.paths import text
 
 ROUNDS = 5
 """How many journals a worker writes of a unit, whose copies are not whole, before it has failed."""
@@ -310,12 +312,20 @@ def _body(file: Path, written: manifests.Written) -> Body:
     return Body(written.size_bytes, read, lambda: whole, lambda: None)
 
 
+def _root(step: Step) -> int:
+    """A handle of the unit, wherever it is. Raises Changed, TreeUnfit, OSError."""
+    place = binning.found(step) if step.unit.kind == "directory" else None
+    try:
+        return open_root(place.tree if place else step.unit.root)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Changed(f"{text(step.unit.root)} is no longer there") from error
+
+
 @contextmanager
 def _job(step: Step) -> Iterator[Job]:
     """What threads need to know of the unit, which may be in the bin."""
     works = step.works
-    place = binning.found(step) if step.unit.kind == "directory" else None
-    handle = open_root(place.tree if place else step.unit.root)
+    handle = _root(step)
     stop = threading.Event()
     try:
         yield Job(

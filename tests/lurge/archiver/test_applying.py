@@ -1,12 +1,18 @@
 """A run brings its units from their places into the bin, by way of verified copies."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archiving import Yard
 
 from db.database import Database
+from lurge.archiver.guards import GuardTripped
+from lurge_types.archive import UnitNow
+from utils import manifests
 
 
 @pytest.fixture
@@ -24,6 +30,20 @@ def make_tree(root: Path) -> None:
     os.link(root / "a", root / "deep" / "other name")
 
 
+def content(root: Path) -> dict[str, bytes | None]:
+    """All that is in a tree: what its files hold, None for all else."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        if path.is_file() and not path.is_symlink()
+        else None
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def tree_of(unit: UnitNow) -> Path:
+    return Path(os.fsdecode(unit.bin or b"")) / "tree"
+
+
 def test_a_unit_is_copied_verified_and_binned(yard: Yard) -> None:
     root = yard.mount / "alpha"
     make_tree(root)
@@ -32,8 +52,122 @@ def test_a_unit_is_copied_verified_and_binned(yard: Yard) -> None:
     (unit,) = yard.apply(file, run)
     assert unit.state == "binned", unit.reason
     assert not root.exists()
-    place = Path(os.fsdecode(unit.bin or b""))
-    assert (place / "tree" / "a").read_bytes() == b"some bytes"
+    assert (tree_of(unit) / "a").read_bytes() == b"some bytes"
     data = yard.target / "data" / str(root)[1:]
     assert (data / "a").read_bytes() == b"some bytes"
     assert yard.apply(file, run) == [unit]
+
+
+@pytest.mark.parametrize("layout", ["tree", "packs"])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_what_a_target_has_is_what_was_there(
+    tmp_path: Path, database: Database, layout: str, copies: int
+) -> None:
+    targets = [f"file://{tmp_path}/target", f"file://{tmp_path}/other"]
+    (tmp_path / "other").mkdir()
+    yard = Yard(
+        *(tmp_path, database),
+        **{"layout": layout, "target": targets, "copies": copies, "segment_size": 5 << 20},
+    )
+    root = yard.mount / "alpha"
+    make_tree(root)
+    (root / "deep" / "large").write_bytes(os.urandom(12_000_000))
+    (root / "zero").mkdir()
+    for number in range(200):
+        (root / "zero" / str(number)).write_bytes(b"%d" % number * number)
+    there = content(root)
+    file, run = yard.plan(root)
+    (unit,) = yard.apply(file, run)
+    assert unit.state == "binned", unit.reason
+    for target, folder in zip(targets[:copies], (yard.target, tmp_path / "other"), strict=False):
+        (manifest,) = (folder / "manifests").iterdir()
+        with manifest.open("rb") as opened:
+            header, entries = manifests.read(opened)
+            found = list(entries)
+        assert (header.target, header.root) == (target, bytes(root))
+        for entry in found:
+            if entry.has_bytes:
+                with (folder / str(entry.key)).open("rb") as stored:
+                    stored.seek(entry.offset)
+                    size = entry.fingerprint.size
+                    assert stored.read(size) == there[os.fsdecode(entry.path)]
+    if layout == "packs":
+        assert len(list((yard.target / "packs").rglob("*-*"))) < 10
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "appended": lambda root: (root / "a").write_bytes(b"some bytes more"),
+    "touched": lambda root: os.utime(root / "a", (1, 1)),
+    "truncated": lambda root: (root / "a").write_bytes(b""),
+    "removed": lambda root: (root / "a").unlink(),
+    "added": lambda root: (root / "deep" / "new").touch(),
+    "renamed": lambda root: (root / "none").rename(root / "deep" / "none"),
+    "linked elsewhere": lambda root: os.link(root / "a", root.parent / "elsewhere"),
+    "mode": lambda root: (root / "a").chmod(0o600),
+    "a link for a file": lambda root: ((root / "none").unlink(), (root / "none").symlink_to("a")),
+    "a link for a directory": lambda root: (
+        shutil.move(root / "deep", root.parent / "deep"),
+        (root / "deep").symlink_to(root.parent / "deep"),
+    ),
+    "a file for a directory": lambda root: ((root / "empty").rmdir(), (root / "empty").touch()),
+    "all of it": lambda root: shutil.rmtree(root),
+    "a link for all of it": lambda root: (
+        root.rename(root.with_name("moved")),
+        root.symlink_to(root.with_name("moved")),
+    ),
+}
+
+
+class At:
+    """Does something when an event is told of."""
+
+    def __init__(self, told: Any, event: str, act: Callable[[], object]) -> None:
+        self._told, self._event, self._act = told, event, act
+
+    def event(self, event: str, unit: UnitNow | None = None, **facts: object) -> None:
+        self._told.event(event, unit, **facts)
+        if event == self._event:
+            self._event = ""
+            self._act()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._told, name)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("stage", ["claimed", "copied", "verified"])
+def test_what_changes_meanwhile_stays_in_its_place(yard: Yard, change: str, stage: str) -> None:
+    root = yard.mount / "alpha"
+    make_tree(root)
+    file, run = yard.plan(root)
+    seen: list[dict[str, bytes | None]] = []
+
+    def act() -> None:
+        CHANGES[change](root)
+        seen.append(content(yard.mount))
+
+    for _ in range(2):
+        (unit,) = yard.apply(file, run, watch=At(yard.told, stage, act))
+        assert unit.state == "dirty", unit
+        assert in_place(yard) == seen[0] | in_place(yard, only_folders=True)
+    assert len(seen) == 1
+
+
+def in_place(yard: Yard, *, only_folders: bool = False) -> dict[str, bytes | None]:
+    """What is in a volume, the bin with it; or of the bin only the folders."""
+    return {
+        path: what
+        for path, what in content(yard.mount).items()
+        if not only_folders or (path.startswith(".lurge-bin") and what is None)
+    }
+
+
+def test_a_plan_whose_units_have_changed_is_stale(yard: Yard) -> None:
+    root = yard.mount / "alpha"
+    make_tree(root)
+    file, run = yard.plan(root)
+    (root / "new").touch()
+    with pytest.raises(GuardTripped, match="--allow stale"):
+        yard.apply(file, run)
+    (unit,) = yard.apply(file, run, "stale")
+    assert unit.state == "dirty"

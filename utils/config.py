@@ -22,6 +22,7 @@ WORDS = {
 CONFIG_NAME = Path("lurge.toml")
 PASSWORD_VARIABLE = "LURGE_DATABASE_PASSWORD"  # noqa: S105 - the name of it
 LDAP_PASSWORD_VARIABLE = "LURGE_LDAP_PASSWORD"  # noqa: S105 - the name of it
+PROJECTS_URL_VARIABLE = "LURGE_PROJECTS_URL"
 IMPORT_PASSWORD_VARIABLE = "LURGE_IMPORT_PASSWORD"  # noqa: S105 - the name of it
 
 
@@ -80,6 +81,19 @@ def password(table: DatabaseTable) -> str | None:
 def import_password() -> str | None:
     """The password of an older database that is imported, from the environment."""
     return os.environ.get(IMPORT_PASSWORD_VARIABLE)
+
+
+def projects_url() -> str:
+    """
+    Where the site's own database of projects is, with its password, from the environment.
+
+    Raises ConfigWrong.
+    """
+    if url := os.environ.get(PROJECTS_URL_VARIABLE):
+        return url
+    raise ConfigWrong(
+        f"archive.projects: set {PROJECTS_URL_VARIABLE} to the URL of the database of projects"
+    )
 
 
 def ldap_password(table: LdapTable) -> str | None:

@@ -29,10 +29,12 @@ from utils.config import (
     CONFIG_VARIABLE,
     LDAP_PASSWORD_VARIABLE,
     PASSWORD_VARIABLE,
+    PROJECTS_URL_VARIABLE,
     ConfigWrong,
     find,
     ldap_password,
     password,
+    projects_url,
     read,
 )
 
@@ -943,6 +945,19 @@ def test_problems_of_volumes_are_not_told_again_of_their_bins(tmp_path: Path) ->
 )
 def test_an_archiver_is_right(lines: str, tmp_path: Path) -> None:
     assert config(tmp_path, f"{VOLUMES}[archive]\n{lines}").archive != Config().archive
+
+
+def test_the_database_of_projects_is_told_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(PROJECTS_URL_VARIABLE, "sqlite:////office.db")
+    assert projects_url() == "sqlite:////office.db"
+    for value in ("", None):
+        monkeypatch.delenv(PROJECTS_URL_VARIABLE)
+        if value is not None:
+            monkeypatch.setenv(PROJECTS_URL_VARIABLE, value)
+        with pytest.raises(ConfigWrong, match=r"^archive\.projects: set LURGE_PROJECTS_URL"):
+            projects_url()
 
 
 # Which file.

@@ -7,7 +7,7 @@ which have run_id and rank: they say that it has rows, as those of `directory` d
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import islice
@@ -22,10 +22,11 @@ from db.dialects import insert_rows
 from db.pages import Stored
 from db.runs import Begun, Unseen
 from db.schema import archive_candidate, candidate_group, unix_group
-from lurge_types.candidates import Candidate
+from lurge_types.candidates import COLD, Candidate
 from lurge_types.names import Group
 from lurge_types.reports import Run
 from lurge_types.scans import Volume
+from utils.paths import raw
 
 SWEPT_ROWS = 10_000
 
@@ -171,6 +172,48 @@ def read(database: Database, run: Run) -> Iterator[Candidate] | None:
     if stored is None or stored.run.record_date != run.record_date or not stored.keeps_rows:
         return None
     return _ranked(database, stored)
+
+
+def cold(
+    database: Database, volume_name: str, kinds: Collection[str], group_names: Collection[str]
+) -> Iterator[bytes] | None:
+    """
+    The real paths of the directories of a volume's newest run, by rank; None where there is none.
+
+    kinds: classes that they may be of. group_names: one of these has files in them; any, if none
+    are given.
+
+    Raises DatabaseFailed, and RowsReplaced at the end where they are not all of one run.
+    """
+    stored = database.transaction(
+        partial(pages.newest, report="candidates", volume_name=volume_name)
+    )
+    if stored is None or not stored.keeps_rows:
+        return None
+    of = archive_candidate.c
+    theirs = sql.select(of.rank, of.real_path).where(
+        of.run_id == stored.run_id, of.reason == COLD, of["class"].in_(sorted(kinds))
+    )
+    if group_names:
+        theirs = theirs.where(_of_groups(group_names))
+    return _paths(database, stored, theirs)
+
+
+def _of_groups(group_names: Collection[str]) -> sql.ColumnElement[bool]:
+    """Of a candidate: one of the groups has files in it."""
+    its = candidate_group.c
+    return sql.exists().where(
+        its.run_id == archive_candidate.c.run_id,
+        its.rank == archive_candidate.c.rank,
+        its.group_id == unix_group.c.group_id,
+        unix_group.c.group_name.in_(sorted(group_names)),
+    )
+
+
+def _paths(database: Database, stored: Stored, theirs: sql.Select[Any]) -> Iterator[bytes]:
+    for row in pages.through(database, theirs, archive_candidate.c.rank):
+        yield raw(row.real_path)
+    pages.check(database, [stored])
 
 
 def _ranked(database: Database, stored: Stored) -> Iterator[Candidate]:

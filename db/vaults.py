@@ -10,7 +10,7 @@ gone and makes the run whole.
 import heapq
 import secrets
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from hashlib import sha256
@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from db import names, runs
+from db import names, pages, runs
 from db.database import Database, DatabaseFailed
 from db.dialects import insert_rows
 from db.runs import AlreadyRecorded, Begun, Unseen
-from db.schema import VAULT_IS_WHOLE, vault
+from db.schema import VAULT_IS_WHOLE, vault, vault_actions, vault_now, volume
 from lurge_types.names import Group, User
 from lurge_types.reports import Run
 from lurge_types.scans import Volume
@@ -289,6 +289,48 @@ class Filling:
 
     def _restate(self, connection: Connection) -> None:
         runs.restate(connection, self._run, self._volume_id, self._begun, replace=self._replace)
+
+
+class MarkedNow(NamedTuple):
+    """A file that a vault has now: where it was when it was marked, and its inode."""
+
+    real_path: bytes
+    inode: int
+
+
+def marked(database: Database, volume_names: Collection[str], action: str) -> Iterator[MarkedNow]:
+    """
+    The files of an action, whose name may be in any case, by the beginnings of their shown paths.
+
+    Each comes once. A night that is recorded meanwhile may leave some out.
+
+    Raises DatabaseFailed.
+    """
+    file = vault_now.c
+    wanted = (
+        sql.select(file.path_start, file.record_id, file.real_path, file.inode)
+        .join(vault_actions, vault_actions.c.vault_action_id == file.vault_action_id)
+        .join(volume, volume.c.volume_id == file.volume_id)
+        .where(
+            sql.func.lower(vault_actions.c.action_name) == action,
+            volume.c.scratch_disk.in_(sorted(volume_names)),
+        )
+        .order_by(file.path_start, file.record_id)
+        .limit(PAGE_ROWS)
+    )
+    page = wanted
+    start, told = None, set[MarkedNow]()
+    while rows := database.transaction(partial(pages.fetch, select=page)):
+        for row in rows:
+            if row.path_start != start:
+                start, told = row.path_start, set()
+            one = MarkedNow(raw(row.real_path), int(row.inode))
+            if one not in told:
+                told.add(one)
+                yield one
+        start, record_id = rows[-1].path_start, rows[-1].record_id
+        behind = sql.or_(file.path_start > start, file.record_id > record_id)
+        page = wanted.where(file.path_start >= start, behind)
 
 
 def sweep(database: Database, report: str, volume_name: str) -> None:

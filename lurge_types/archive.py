@@ -268,20 +268,38 @@ class Unit:
     manifest_sha256: str
 
 
+Selector = Literal["candidates", "vault", "projects", "paths"]
+"""Who proposes what is acted on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """
     What a selector proposes as a unit.
 
-    root: an absolute path without links on its way. members: of kind files, below the root, sorted.
-    subject: what the selector knows it by. since: the day from which on it was due, if it tells.
+    root: an absolute path without links on its way. members: of kind files, below the root, in the
+    order of `utils.trees`; else none. subject: what the selector knows it by: the id of a project
+    or task, the root of a vault. since: the day from which on it was due, if it tells.
     """
 
     root: bytes
     kind: Kind
-    members: tuple[bytes, ...]
-    subject: str | None
-    since: date | None
+    members: tuple[bytes, ...] = ()
+    subject: str | None = None
+    since: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """
+    Something that a selector was to look through and had nothing to tell of: which, and why.
+
+    is_failure: nobody knows what is there; the rest goes on, and the run is not all well.
+    """
+
+    what: str
+    reason: str
+    is_failure: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ def months_before(day: date, months: int) -> date:
     >>> months_before(date(2020, 3, 31), 1), months_before(date(2026, 1, 5), 36)
     (datetime.date(2020, 2, 29), datetime.date(2023, 1, 5))
     """
-    return day - relativedelta(months=months)
+    before: date = day - relativedelta(months=months)
+    return before
 
 
 def first_reached(day: date, months: int) -> date:
@@ -24,7 +25,7 @@ def first_reached(day: date, months: int) -> date:
     >>> first_reached(date(2025, 8, 31), 6), months_before(date(2026, 2, 28), 6)
     (datetime.date(2026, 3, 1), datetime.date(2025, 8, 28))
     """
-    reached = day + relativedelta(months=months)
+    reached: date = day + relativedelta(months=months)
     while months_before(reached, months) < day:
         reached += A_DAY
     return reached

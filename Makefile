@@ -55,6 +55,7 @@ bench: setup
 	$(BIN)/python tests/bench/bench_import.py 0.1
 	$(BIN)/python tests/bench/bench_years.py --groups 50
 	$(BIN)/python tests/bench/bench_web.py --part 0.1
+	$(BIN)/python tests/bench/bench_archive.py --part 0.1
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info build

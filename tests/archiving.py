@@ -34,6 +34,7 @@ class Told:
         self.waits.append(why)
 
     def begin(self, what: str, size_bytes: int) -> None:
+        self.events.append((f"begin {what}", None, {"bytes": size_bytes}))
         self.advanced = 0
 
     def advance(self, size_bytes: int) -> None:

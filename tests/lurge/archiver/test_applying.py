@@ -66,8 +66,7 @@ def test_what_a_target_has_is_what_was_there(
     targets = [f"file://{tmp_path}/target", f"file://{tmp_path}/other"]
     (tmp_path / "other").mkdir()
     yard = Yard(
-        *(tmp_path, database),
-        **{"layout": layout, "target": targets, "copies": copies, "segment_size": 5 << 20},
+        tmp_path, database, layout=layout, target=targets, copies=copies, segment_size=5 << 20
     )
     root = yard.mount / "alpha"
     make_tree(root)
@@ -95,6 +94,17 @@ def test_what_a_target_has_is_what_was_there(
         assert len(list((yard.target / "packs").rglob("*-*"))) < 10
 
 
+def swap(path: Path, link: str) -> None:
+    """Put a link in the place of something, which is moved beside the unit."""
+    path.rename(path.parents[1] / "moved")
+    path.symlink_to(link)
+
+
+def file_for_directory(path: Path) -> None:
+    path.rmdir()
+    path.touch()
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "appended": lambda root: (root / "a").write_bytes(b"some bytes more"),
     "touched": lambda root: os.utime(root / "a", (1, 1)),
@@ -104,17 +114,11 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "renamed": lambda root: (root / "none").rename(root / "deep" / "none"),
     "linked elsewhere": lambda root: os.link(root / "a", root.parent / "elsewhere"),
     "mode": lambda root: (root / "a").chmod(0o600),
-    "a link for a file": lambda root: ((root / "none").unlink(), (root / "none").symlink_to("a")),
-    "a link for a directory": lambda root: (
-        shutil.move(root / "deep", root.parent / "deep"),
-        (root / "deep").symlink_to(root.parent / "deep"),
-    ),
-    "a file for a directory": lambda root: ((root / "empty").rmdir(), (root / "empty").touch()),
-    "all of it": lambda root: shutil.rmtree(root),
-    "a link for all of it": lambda root: (
-        root.rename(root.with_name("moved")),
-        root.symlink_to(root.with_name("moved")),
-    ),
+    "a link for a file": lambda root: swap(root / "none", "a"),
+    "a link for a directory": lambda root: swap(root / "deep", "../moved"),
+    "a file for a directory": lambda root: file_for_directory(root / "empty"),
+    "all of it": shutil.rmtree,
+    "a link for all of it": lambda root: swap(root, "../moved"),
 }
 
 

@@ -1,8 +1,12 @@
 """What must be on the disk before anything that relies on it is done."""
 
+import ctypes
 import os
 import secrets
 from pathlib import Path
+
+_libc = ctypes.CDLL(None, use_errno=True)
+"""Python has no syncfs."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -35,3 +39,14 @@ def write_whole(file: Path, content: bytes) -> None:
         other.unlink(missing_ok=True)
         raise
     sync_folder(file.parent)
+
+
+def sync_filesystem(handle: int) -> None:
+    """
+    Make all that was written to a filesystem durable, by a handle of anything in it.
+
+    Raises OSError.
+    """
+    if _libc.syncfs(handle):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

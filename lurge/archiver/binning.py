@@ -276,11 +276,19 @@ def take_out(step: "Step", place: Place, parent: int) -> None:
             rename_new(TREE, os.path.basename(step.unit.root), from_=folder, to=parent)
         else:
             with opened(step.unit.root) as root, opened_in(folder, TREE) as tree:
-                for entry in step.entries():
-                    move(entry.path, tree, root)
+                for path in _files(place, step):
+                    move(path, tree, root)
         os.fsync(folder)
         os.fsync(parent)
     clear(place)
+
+
+def _files(place: Place, step: "Step") -> list[bytes]:
+    """The paths of the files that are in a bin."""
+    if not place.manifest.exists():  # they came only half-way
+        return step.members()
+    with place.manifest.open("rb") as file:
+        return [entry.path for entry in manifests.read(file)[1]]
 
 
 def clear(place: Place) -> None:

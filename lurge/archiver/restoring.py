@@ -1,0 +1,364 @@
+"""
+Restoring: out of the bin by a rename while a unit is there, else from a copy, by its manifest.
+
+What comes from a copy is made under another name, with all digests compared, and gets its place as a
+whole in the end. Nothing that is there is replaced unless that is allowed.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from db import audits, ledger
+from lurge.archiver import tombstones
+from lurge.archiver.binning import Place, take_out
+from lurge.archiver.claims import claimed
+from lurge.archiver.handles import opened, opened_in
+from lurge.archiver.pouring import in_order
+from lurge.archiver.steps import Step
+from lurge.archiver.works import Works, lies_in, now, words
+from lurge_types.archive import STATES, Entry, UnitNow
+from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
+from utils import manifests
+from utils.differences import Differs
+from utils.durable import sync_filesystem
+from utils.handles import TreeUnfit
+from utils.paths import raw, text
+from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
+from utils.renaming import rename_new
+
+RESTORABLE = frozenset({"binned", "deleted", "restored"})
+PART = b".lurge-restore-"
+AHEAD = 8
+
+FAILURES = (
+    TargetFailed,
+    ContentWrong,
+    PartnerGone,
+    NameTaken,
+    TreeUnfit,
+    Differs,
+    manifests.ManifestBroken,
+    OSError,
+)
+
+
+class RestoreRefused(Exception):
+    """Nothing is restored: why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A unit that is to be restored, or what lies at a path in it; empty for all of it."""
+
+    unit: UnitNow
+    inner: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """
+    What became of restoring something.
+
+    to: where it is. how: `bin` by a rename, else the URL of the target. failure: why it is not
+    there. remarks: what of it could not be made again.
+    """
+
+    unit: str
+    path: bytes
+    to: bytes
+    how: str
+    size_bytes: int
+    failure: str | None
+    remarks: tuple[str, ...]
+
+
+def find(works: Works, what: str) -> list[Found]:
+    """
+    What a path, in text form, or the beginning of a unit's name or run's content id means.
+
+    A path in a unit is part of it; all units below a path are meant by it. Of several units of one
+    path the newest counts that can be restored.
+
+    Raises RestoreRefused where nothing is meant.
+    """
+    if what.startswith("/"):
+        path = raw(what).rstrip(b"/")
+        found = _holding(works, path) or _below(works, path)
+    else:
+        found = [Found(unit, b"") for unit in _units(works, name=what)]
+    if not found:
+        raise RestoreRefused(f"{what}: the archive has nothing of it: see `archive list`")
+    return found
+
+
+def _units(works: Works, **which: object) -> list[UnitNow]:
+    """The units that can be restored."""
+    found = works.database.read(lambda connection: list(ledger.each_unit(connection, **which)))
+    return [unit for unit in found if unit.state in RESTORABLE and unit.state != "restored"]
+
+
+def _holding(works: Works, path: bytes) -> list[Found]:
+    """The newest unit that a path lies in, the innermost of these."""
+    way = path
+    while way:
+        if units := _units(works, root=way):
+            return [Found(units[-1], path[len(way) + 1 :])]
+        way = way.rpartition(b"/")[0]
+    return []
+
+
+def _below(works: Works, path: bytes) -> list[Found]:
+    newest = {unit.root: unit for unit in _units(works, below=path)}
+    return [Found(unit, b"") for _, unit in sorted(newest.items())]
+
+
+def restore(
+    works: Works, found: Iterable[Found], to: bytes | None = None, *, overwrite: bool = False
+) -> Iterator[Restored]:
+    """
+    Restore what was found, into its place or into a folder; what became of each.
+
+    Raises DatabaseFailed.
+    """
+    for one in found:
+        seconds = works.table.lease_seconds
+        with claimed(works.database, one.unit, STATES, works.holder, seconds) as taken:
+            if taken is None:
+                yield _failed(one, to, "somebody works on it just now: try again later")
+                continue
+            unit, claim = taken
+            run = works.database.read(partial(ledger.run_of, prefix=unit.content_id))
+            step = Step(works, run, unit, None, claim)
+            yield _restored(step, replace(one, unit=unit), to, overwrite=overwrite)
+
+
+def _failed(one: Found, to: bytes | None, why: str) -> Restored:
+    return Restored(one.unit.name, _path(one), _goal(one, to), "-", 0, why, ())
+
+
+def _path(one: Found) -> bytes:
+    return one.unit.root + (b"/" + one.inner if one.inner else b"")
+
+
+def _goal(one: Found, to: bytes | None) -> bytes:
+    """Where it will be: of files, the directory above them."""
+    path = _path(one)
+    if to is None:
+        return path
+    return to + b"/" + os.path.basename(path)
+
+
+def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
+    unit = step.unit
+    try:
+        if unit.state not in RESTORABLE:
+            raise RestoreRefused(f"is {unit.state}: apply its run, or purge, then try again")
+        if unit.state == "binned" and to is None and not one.inner:
+            return _from_bin(step, one)
+        return _from_copy(step, one, to, overwrite=overwrite)
+    except (RestoreRefused, *FAILURES) as error:
+        return _failed(one, to, words(error))
+
+
+def _from_bin(step: Step, one: Found) -> Restored:
+    """Rename a unit back into its place."""
+    place = Place(step.unit.bin or b"")
+    with opened(os.path.dirname(step.unit.root)) as parent:
+        tombstones.remove(step.unit, parent)
+        try:
+            take_out(step, place, parent)
+        except FileExistsError as error:
+            raise RestoreRefused(
+                f"something is in its place: move it away, or restore elsewhere; "
+                f"it is in {text(place.tree)}"
+            ) from error
+    step.moved("restored")
+    return Restored(step.unit.name, _path(one), _path(one), "bin", step.unit.size_bytes, None, ())
+
+
+def _from_copy(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
+    """Make a unit, or a part of it, again, from the first of its copies that is whole."""
+    known = [copy for copy in step.copies() if not copy[1].lost_at]
+    if not known:
+        raise RestoreRefused("has no copy at any target: it can only be taken out of the bin")
+    failures = []
+    for target, copy, manifest in known:
+        try:
+            return _made(step, one, to, target, manifest, overwrite=overwrite)
+        except (TargetFailed, ContentWrong) as error:
+            failures.append(f"{copy.target}: {words(error)}")
+    raise RestoreRefused("; ".join(failures))
+
+
+def _made(
+    step: Step, one: Found, to: bytes | None, target: Target, manifest: Path, *, overwrite: bool
+) -> Restored:
+    goal = _goal(one, to)
+    told: list[str] = []
+    step.works.watch.begin("restore", step.unit.size_bytes)
+
+    def tell(path: bytes, what: str) -> None:
+        told.append(f"{text(path) or '.'} {what}")
+
+    with manifest.open("rb") as file:
+        entries = _wanted(manifests.read(file)[1], one.inner)
+        size = _make(step, one, goal, target, entries, tell, overwrite=overwrite)
+    whole = to is None and not one.inner
+    _note(step, goal, whole=whole)
+    return Restored(step.unit.name, _path(one), goal, target.url, size, None, tuple(told))
+
+
+def _wanted(entries: Iterable[Entry], inner: bytes) -> Iterator[Entry]:
+    """
+    The entries at a path in a unit and below, with the paths that they have below it.
+
+    A name whose bytes stand under one that is not wanted has them itself.
+    """
+    firsts: dict[bytes, Entry] = {}
+    for entry in entries:
+        first = entry.same_as or entry.path
+        if inner and not lies_in(entry.path, inner):
+            if entry.links > 1 and entry.same_as is None:
+                firsts[entry.path] = entry
+            continue
+        path = entry.path[len(inner) :].lstrip(b"/")
+        if first in firsts:
+            known = firsts[first]
+            made = replace(known, path=path)
+            if known.path != first:  # another name that is wanted stands for it by now
+                made = replace(made, same_as=known.path)
+            else:
+                firsts[first] = replace(made, path=path)
+            yield made
+        elif entry.same_as is not None:
+            yield replace(entry, path=path, same_as=entry.same_as[len(inner) :].lstrip(b"/"))
+        else:
+            yield replace(entry, path=path)
+
+
+def _make(
+    step: Step,
+    one: Found,
+    goal: bytes,
+    target: Target,
+    entries: Iterator[Entry],
+    tell: Told,
+    *,
+    overwrite: bool,
+) -> int:
+    """Make entries with their bytes from a target; how many bytes these are."""
+    above = os.path.dirname(goal) if one.unit.kind == "directory" or one.inner else goal
+    with opened(above) as parent:
+        if above == goal:
+            return _fill(step, parent, target, entries, tell, overwrite=overwrite)
+        first = next(entries, None)
+        if first is None:
+            raise RestoreRefused(f"holds nothing called {text(one.inner)}")
+        name = os.path.basename(goal)
+        if first.fingerprint.kind != "d":
+            alone = iter([replace(first, path=name, same_as=None)])
+            return _fill(step, parent, target, alone, tell, overwrite=overwrite)
+        everything = chain([first], entries)
+        if overwrite and _is_directory(name, parent):
+            with opened(goal) as there:
+                return _fill(step, there, target, everything, tell, overwrite=True)
+        return _whole(
+            step, parent, name, partial(_fill, step, target=target, entries=everything, tell=tell)
+        )
+
+
+def _is_directory(name: bytes, parent: int) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _whole(step: Step, parent: int, name: bytes, fill: Callable[..., int]) -> int:
+    """Make a directory under another name, and give it its own when it is whole."""
+    part = PART + step.unit.name.encode("ascii")
+    _sweep(part, parent)
+    os.mkdir(part, 0o700, dir_fd=parent)
+    try:
+        with opened_in(parent, part) as made:
+            size = fill(made)
+        step.claim.check()
+        tombstones.remove(step.unit, parent)
+        rename_new(part, name, from_=parent, to=parent)
+    except FileExistsError as error:
+        raise NameTaken(f"{text(name)} is there already: move it away, or --overwrite") from error
+    finally:
+        _sweep(part, parent)
+    os.fsync(parent)
+    return size
+
+
+def _sweep(part: bytes, parent: int) -> None:
+    """Delete what is left of a directory that was being made: the archive has all of it."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(part, dir_fd=parent)
+
+
+def _fill(
+    step: Step,
+    root: int,
+    target: Target,
+    entries: Iterable[Entry],
+    tell: Told,
+    *,
+    overwrite: bool = False,
+) -> int:
+    """Make entries below a directory, durably; how many bytes they have."""
+    size = 0
+    fetch = partial(_fetch, step, target)
+    threads = ThreadPoolExecutor(step.works.table.workers)
+    try:
+        with Remaking(root, tell, overwrite=overwrite) as remaking:
+            for entry, content in in_order(threads, fetch, entries, AHEAD):
+                step.claim.check()
+                remaking.make(entry, content)
+                size += entry.fingerprint.size if entry.has_bytes else 0
+                step.works.watch.advance(entry.fingerprint.size if entry.has_bytes else 0)
+    finally:
+        threads.shutdown(cancel_futures=True)
+    sync_filesystem(root)
+    return size
+
+
+def _fetch(step: Step, target: Target, entry: Entry) -> tuple[Entry, Iterable[bytes]]:
+    """An entry with its bytes: those of a small file, of a large one as they are asked for."""
+    if not entry.has_bytes:
+        return entry, ()
+    size = entry.fingerprint.size
+    if size > CHUNK_BYTES:
+        return entry, target.get(entry.key or "", entry.offset, size)
+
+    def whole() -> list[bytes]:
+        return list(target.get(entry.key or "", entry.offset, size))
+
+    return entry, step.patience().tried(whole)
+
+
+def _note(step: Step, goal: bytes, *, whole: bool) -> None:
+    if whole:
+        step.moved("restored")
+        return
+    unit = step.unit
+    tell = partial(
+        audits.add_once,
+        act="restored",
+        actor=step.works.actor,
+        now=now(),
+        run_id=unit.run_id,
+        unit_id=unit.unit_id,
+        detail=f"to {text(goal)}",
+    )
+    step.works.database.transaction(tell)

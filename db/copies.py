@@ -98,6 +98,11 @@ def of(connection: Connection, unit_ids: Sequence[int]) -> Mapping[int, list[Cop
     return dict(found)
 
 
+def of_unit(connection: Connection, unit_id: int) -> Mapping[str, Copy]:
+    """The copies of a unit by their targets' URLs, those too that are lost."""
+    return {copy.target: copy for copy in of(connection, [unit_id]).get(unit_id, ())}
+
+
 def _hold(connection: Connection, one: UnitNow, lease: Lease) -> None:
     """See that a unit is as it was seen, and keep it so. Raises LeaseLost, UnitMoved."""
     leases.check(connection, *lease)

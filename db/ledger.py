@@ -283,13 +283,20 @@ def _run(row: sql.Row[Any]) -> RunNow:
     return RunNow(**facts)
 
 
-def last_run_bytes(connection: Connection, selector: str, course: Course) -> int | None:
-    """How many bytes the units had, as planned, of the last such run that ended with any."""
+def last_run_bytes(
+    connection: Connection, course: Course, selector: str | None = None
+) -> int | None:
+    """
+    How many bytes the units had, as planned, of the last such run that ended with any.
+
+    selector: of which it was; None for whichever.
+    """
+    of_selector = sql.true() if selector is None else archive_run.c.selector == selector
     total = connection.scalar(
         sql.select(sql.func.sum(archive_unit.c.size))
         .join(archive_run, archive_run.c.run_id == archive_unit.c.run_id)
         .where(
-            archive_run.c.selector == selector,
+            of_selector,
             archive_run.c.course == course,
             archive_run.c.ended.is_not(None),
         )

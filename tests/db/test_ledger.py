@@ -226,9 +226,9 @@ def test_open_is_what_may_still_be_claimed_or_goes_on_by_itself(
 
 
 def test_the_bytes_of_the_last_run_that_ended_are_known(database: Database) -> None:
-    def last() -> int | None:
+    def last(selector: str | None = "candidates") -> int | None:
         return database.read(
-            lambda connection: ledger.last_run_bytes(connection, "candidates", "archive")
+            lambda connection: ledger.last_run_bytes(connection, "archive", selector)
         )
 
     assert last() is None
@@ -239,7 +239,9 @@ def test_the_bytes_of_the_last_run_that_ended_are_known(database: Database) -> N
         for one in register(database, of):
             bring(database, one, "claimed" if name == "running" else "dirty")
         write(database, ledger.finish_run, one.run_id, WORKER, NOW + timedelta(days=number))
-    assert last() == 3 << 30
+    assert (last(), last("vault"), last("paths"), last(None)) == (
+        *(3 << 30, 10 << 30, None, 10 << 30),
+    )
 
 
 # Units as they are.
@@ -498,6 +500,8 @@ def test_copies_are_known_by_unit_and_target(database: Database) -> None:
     ids = [one.unit_id for one in (first, second, third)]
     found = database.read(lambda connection: copies.of(connection, ids))
     assert found == {first.unit_id: [archives.copy(), far], second.unit_id: [far]}
+    by_target = database.read(lambda connection: copies.of_unit(connection, first.unit_id))
+    assert by_target == {archives.TARGET: archives.copy(), far.target: far}
 
 
 def test_a_copy_counts_once_it_is_verified_and_no_longer_once_it_is_lost(

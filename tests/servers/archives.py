@@ -67,6 +67,7 @@ def run(units: int = 3, *, name: str = "archive", policy: Policy = POLICY, **fac
         system="lurge",
         name=name,
         selector="candidates",
+        asked="class now",
         cut_off=None,
         planned_at=NOW - timedelta(hours=1),
         planned_by=PLANNER.who,
@@ -76,6 +77,7 @@ def run(units: int = 3, *, name: str = "archive", policy: Policy = POLICY, **fac
         mounts=(MountSeen("scratch1", b"/lustre/scratch1", 1, None),),
         units=tuple(unit(number) for number in range(1, units + 1)),
         skipped=(),
+        tripped=(),
         cost_per_month=None,
     )
     return replace(made, **facts)

@@ -221,13 +221,17 @@ class Opener:
 
         Raises PathRefused, TreeChanged, OSError.
         """
-        directory, _, name = path.rpartition(b"/")
-        if directory != self._directory:
+        above, _, name = path.rpartition(b"/")
+        see_below(name)
+        return self.directory(above), name
+
+    def directory(self, path: bytes) -> int:
+        """A handle of a directory, good until the next call; raises as `place`."""
+        if path != self._directory:
             self._directory = None
-            self._chain.go(components(directory))
-            self._directory = directory
-        components(name)
-        return self._chain.handle(), name
+            self._chain.go(components(path))
+            self._directory = path
+        return self._chain.handle()
 
     def open(self, path: bytes) -> int:
         """

@@ -9,6 +9,7 @@ The first line is a gzip member of its own, not compressed, of a length that doe
 counts in it: it is written again once they are known.
 """
 
+import gzip
 import hashlib
 import json
 import os
@@ -16,8 +17,7 @@ import re
 import secrets
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -59,9 +59,6 @@ TIMES = ("mtime_ns", "ctime_ns", "atime_ns")
 NUMBERS_OF = itemgetter(*NUMBERS)
 TIMES_OF = itemgetter(*TIMES)
 MUST = frozenset({"path", "kind", "mode", *NUMBERS, *TIMES})
-MAY = frozenset(
-    {"links", "rdev", "link", "same_as", "attributes", "extents", "segments", "key", "offset"}
-)
 
 
 class ManifestBroken(Exception):
@@ -250,7 +247,7 @@ def parse_entry(line: bytes) -> Entry:
     """Its twin. Raises ManifestBroken."""
     try:
         form = json.loads(line.decode("ascii"))
-        if not (form.keys() >= MUST and form.keys() <= MUST | MAY):
+        if not (form.keys() >= MUST and form.keys() <= MUST | FURTHER.keys()):
             raise ValueError("keys are missing or unknown")  # noqa: TRY301
         return _entry(form)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PathRefused) as error:
@@ -345,8 +342,8 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
     unzipped: Any = igzip.IGzipFile("", "rb", fileobj=file)
-    with suppress(StopIteration):
-        yield from iter(lambda: _inflated(unzipped), b"")
+    while chunk := _inflated(unzipped):
+        yield chunk
 
 
 def _inflated(unzipped: Any) -> bytes:
@@ -354,7 +351,7 @@ def _inflated(unzipped: Any) -> bytes:
         return bytes(unzipped.read1(READ_BYTES))
     except EOFError as error:
         raise ManifestBroken("the manifest is cut short: get it again") from error
-    except (OSError, igzip_lib.IsalError) as error:  # type: ignore[misc]  # its stub
+    except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]  # its stub
         raise ManifestBroken(f"the manifest is damaged ({error}): get it again") from error
 
 
@@ -365,29 +362,36 @@ def _entry(form: dict[str, Any]) -> Entry:
     see_below(path)
     if kind not in KINDS or not 0 <= mode <= MOST_MODE:
         raise ValueError(f"kind {kind!r} or mode {form['mode']!r} is none")
-    common = (Fingerprint(device, inode, kind, size, mtime_ns, ctime_ns), mode, uid, gid, atime_ns)
-    if len(form) == len(MUST):
-        if kind == "l":
-            raise ValueError("a symbolic link leads nowhere")
-        return Entry(path, *common)
-    return Entry(
+    if (kind == "l") != ("link" in form):
+        raise ValueError("a symbolic link leads nowhere, or something else leads somewhere")
+    entry = Entry(
         path,
-        *common,
-        links=_number(form.get("links", 1)),
-        rdev=_number(form.get("rdev", 0)),
-        link=_link(form.get("link"), kind),
-        same_as=_same_as(form.get("same_as"), path),
-        attributes=tuple(_attribute(*each) for each in form.get("attributes", ())),
-        extents=_extents(form.get("extents"), size),
-        segments=_segments(form.get("segments", ()), size),
-        key=_key(form.get("key")),
-        offset=_number(form.get("offset", 0)),
+        Fingerprint(device, inode, kind, size, mtime_ns, ctime_ns),
+        mode,
+        uid,
+        gid,
+        atime_ns,
+        **{name: FURTHER[name](form[name]) for name in form.keys() - MUST},
     )
+    _see_sound(entry)
+    return entry
 
 
-def _number(value: object) -> int:
-    (number,) = _within((value,), 0, LARGEST)
-    return number
+def _see_sound(entry: Entry) -> None:
+    """See that what was read fits together."""
+    size = entry.fingerprint.size
+    if entry.same_as is not None and order(entry.same_as) >= order(entry.path):
+        raise ValueError("a further name comes before the first one")
+    if entry.segments and sum([segment.size for segment in entry.segments]) != size:
+        raise ValueError("segments are not of the file's size")
+    if entry.extents and sum(entry.extents[-1]) > size:
+        raise ValueError("extents go beyond the end")
+
+
+def _number(value: Any) -> int:
+    if type(value) is int and 0 <= value <= LARGEST:
+        return value
+    raise ValueError("a number is none, or out of range")
 
 
 def _within(values: tuple[Any, ...], least: int, most: int) -> tuple[int, ...]:
@@ -410,68 +414,61 @@ def _root(form: object) -> bytes:
     return path
 
 
-def _link(form: object, kind: str) -> bytes | None:
-    if (form is not None) != (kind == "l"):
-        raise ValueError("a symbolic link leads nowhere, or something else leads somewhere")
-    if form is None:
-        return None
-    link = raw(_str(form))
-    if not link or b"\0" in link:
-        raise ValueError("a symbolic link leads nowhere")
-    return link
+def _word(form: object) -> bytes:
+    word = raw(_str(form))
+    if not word or b"\0" in word:
+        raise ValueError("a link or an attribute has no name")
+    return word
 
 
-def _same_as(form: object, path: bytes) -> bytes | None:
-    if form is None:
-        return None
+def _same_as(form: object) -> bytes:
     same_as = raw(_str(form))
     see_below(same_as)
-    if not same_as or order(same_as) >= order(path):
-        raise ValueError("a further name comes before the first one")
     return same_as
 
 
-def _attribute(name: object, value: object) -> tuple[bytes, bytes]:
-    name_bytes = raw(_str(name))
-    if not name_bytes or b"\0" in name_bytes:
-        raise ValueError("an extended attribute has no name")
-    return name_bytes, b64decode(_str(value), validate=True)
+def _attributes(form: list[tuple[object, object]]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((_word(name), b64decode(_str(value), validate=True)) for name, value in form)
 
 
-def _extents(form: object, size: int) -> tuple[tuple[int, int], ...] | None:
-    if form is None:
-        return None
-    found: list[tuple[int, int]] = []
+def _extents(form: list[tuple[Any, Any]]) -> tuple[tuple[int, int], ...]:
     end = 0
-    if not isinstance(form, list):
-        raise TypeError("extents are none")
     for start, length in form:
-        if _number(start) < end or _number(length) < 1 or start + length > size:
-            raise ValueError("extents are not ascending, or beyond the end")
+        if _number(start) < end or _number(length) < 1:
+            raise ValueError("extents are not ascending")
         end = start + length
-        found.append((start, length))
-    return tuple(found)
+    return tuple((start, length) for start, length in form)
 
 
-def _segments(form: Iterable[Any], size: int) -> tuple[Segment, ...]:
-    segments = tuple(Segment(*each) for each in form)
-    for segment in segments:
-        if not SHA256(segment.sha256) or not (segment.md5 is None or MD5(segment.md5)):
+def _segments(form: list[Any]) -> tuple[Segment, ...]:
+    segments = tuple([Segment(*each) for each in form])
+    for size, sha256, md5 in segments:
+        _number(size)
+        if not SHA256(sha256) or not (md5 is None or MD5(md5)):
             raise ValueError("a digest is none")
-    if segments and sum(_number(segment.size) for segment in segments) != size:
-        raise ValueError("segments are not of the file's size")
     return segments
 
 
-def _key(form: object) -> str | None:
+def _key(form: str) -> str:
     """As a path below where the objects are, it must not leave that."""
-    if form is None:
-        return None
-    key = _str(form)
-    if not KEY(key):
+    if not KEY(form):
         raise ValueError("a key has characters that no key has")
-    see_below(key.encode("ascii"))
-    return key
+    see_below(form.encode("ascii"))
+    return form
+
+
+FURTHER: dict[str, Callable[[Any], Any]] = {
+    "links": _number,
+    "rdev": _number,
+    "link": _word,
+    "same_as": _same_as,
+    "attributes": _attributes,
+    "extents": _extents,
+    "segments": _segments,
+    "key": _key,
+    "offset": _number,
+}
+"""How what an entry may have is read."""
 
 
 def _json(form: object) -> bytes:

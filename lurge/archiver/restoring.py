@@ -1,14 +1,14 @@
 """
 Restoring: out of the bin by a rename while a unit is there, else from a copy, by its manifest.
 
-What comes from a copy is made under another name, with all digests compared, and gets its place as a
-whole in the end. Nothing that is there is replaced unless that is allowed.
+What comes from a copy is made under another name, with all digests compared, and gets its place as
+a whole in the end. Nothing that is there is replaced unless that is allowed.
 """
 
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -158,9 +158,9 @@ def _goal(one: Found, to: bytes | None) -> bytes:
 
 def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
     unit = step.unit
+    if unit.state not in RESTORABLE:
+        return _failed(one, to, f"is {unit.state}: apply its run, or purge, then try again")
     try:
-        if unit.state not in RESTORABLE:
-            raise RestoreRefused(f"is {unit.state}: apply its run, or purge, then try again")
         if unit.state == "binned" and to is None and not one.inner:
             return _from_bin(step, one)
         return _from_copy(step, one, to, overwrite=overwrite)
@@ -192,27 +192,27 @@ def _from_copy(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> 
     failures = []
     for target, copy, manifest in known:
         try:
-            return _made(step, one, to, target, manifest, overwrite=overwrite)
+            return _made(step, one, to, (target, manifest), overwrite=overwrite)
         except (TargetFailed, ContentWrong) as error:
             failures.append(f"{copy.target}: {words(error)}")
     raise RestoreRefused("; ".join(failures))
 
 
 def _made(
-    step: Step, one: Found, to: bytes | None, target: Target, manifest: Path, *, overwrite: bool
+    step: Step, one: Found, to: bytes | None, from_: tuple[Target, Path], *, overwrite: bool
 ) -> Restored:
     goal = _goal(one, to)
+    target, manifest = from_
     told: list[str] = []
-    step.works.watch.begin("restore", step.unit.size_bytes)
 
     def tell(path: bytes, what: str) -> None:
         told.append(f"{text(path) or '.'} {what}")
 
+    step.works.watch.begin("restore", step.unit.size_bytes)
     with manifest.open("rb") as file:
-        entries = _wanted(manifests.read(file)[1], one.inner)
-        size = _make(step, one, goal, target, entries, tell, overwrite=overwrite)
-    whole = to is None and not one.inner
-    _note(step, goal, whole=whole)
+        source = _Source(step, target, _wanted(manifests.read(file)[1], one.inner), tell)
+        size = _make(source, one, goal, overwrite=overwrite)
+    _note(step, goal, whole=to is None and not one.inner)
     return Restored(step.unit.name, _path(one), goal, target.url, size, None, tuple(told))
 
 
@@ -244,35 +244,34 @@ def _wanted(entries: Iterable[Entry], inner: bytes) -> Iterator[Entry]:
             yield replace(entry, path=path)
 
 
-def _make(
-    step: Step,
-    one: Found,
-    goal: bytes,
-    target: Target,
-    entries: Iterator[Entry],
-    tell: Told,
-    *,
-    overwrite: bool,
-) -> int:
-    """Make entries with their bytes from a target; how many bytes these are."""
-    above = os.path.dirname(goal) if one.unit.kind == "directory" or one.inner else goal
-    with opened(above) as parent:
-        if above == goal:
-            return _fill(step, parent, target, entries, tell, overwrite=overwrite)
-        first = next(entries, None)
-        if first is None:
-            raise RestoreRefused(f"holds nothing called {text(one.inner)}")
-        name = os.path.basename(goal)
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Entries that are to be made, and where their bytes are; told of what cannot be made again."""
+
+    step: Step
+    target: Target
+    entries: Iterator[Entry]
+    tell: Told
+
+
+def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
+    """Make what was found, where it is to be; how many bytes it has."""
+    if one.unit.kind == "files" and not one.inner:
+        with opened(goal) as there:
+            return _fill(source, there, overwrite=overwrite)
+    first = next(source.entries, None)
+    if first is None:
+        raise RestoreRefused(f"holds nothing called {text(one.inner)}")
+    name = os.path.basename(goal)
+    with opened(os.path.dirname(goal)) as parent:
         if first.fingerprint.kind != "d":
             alone = iter([replace(first, path=name, same_as=None)])
-            return _fill(step, parent, target, alone, tell, overwrite=overwrite)
-        everything = chain([first], entries)
+            return _fill(replace(source, entries=alone), parent, overwrite=overwrite)
+        everything = replace(source, entries=chain([first], source.entries))
         if overwrite and _is_directory(name, parent):
             with opened(goal) as there:
-                return _fill(step, there, target, everything, tell, overwrite=True)
-        return _whole(
-            step, parent, name, partial(_fill, step, target=target, entries=everything, tell=tell)
-        )
+                return _fill(everything, there, overwrite=True)
+        return _whole(everything, parent, name)
 
 
 def _is_directory(name: bytes, parent: int) -> bool:
@@ -282,14 +281,15 @@ def _is_directory(name: bytes, parent: int) -> bool:
         return False
 
 
-def _whole(step: Step, parent: int, name: bytes, fill: Callable[..., int]) -> int:
+def _whole(source: _Source, parent: int, name: bytes) -> int:
     """Make a directory under another name, and give it its own when it is whole."""
+    step = source.step
     part = PART + step.unit.name.encode("ascii")
     _sweep(part, parent)
     os.mkdir(part, 0o700, dir_fd=parent)
     try:
         with opened_in(parent, part) as made:
-            size = fill(made)
+            size = _fill(source, made)
         step.claim.check()
         tombstones.remove(step.unit, parent)
         rename_new(part, name, from_=parent, to=parent)
@@ -307,22 +307,15 @@ def _sweep(part: bytes, parent: int) -> None:
         shutil.rmtree(part, dir_fd=parent)
 
 
-def _fill(
-    step: Step,
-    root: int,
-    target: Target,
-    entries: Iterable[Entry],
-    tell: Told,
-    *,
-    overwrite: bool = False,
-) -> int:
+def _fill(source: _Source, root: int, *, overwrite: bool = False) -> int:
     """Make entries below a directory, durably; how many bytes they have."""
+    step = source.step
     size = 0
-    fetch = partial(_fetch, step, target)
+    fetch = partial(_fetch, step, source.target)
     threads = ThreadPoolExecutor(step.works.table.workers)
     try:
-        with Remaking(root, tell, overwrite=overwrite) as remaking:
-            for entry, content in in_order(threads, fetch, entries, AHEAD):
+        with Remaking(root, source.tell, overwrite=overwrite) as remaking:
+            for entry, content in in_order(threads, fetch, source.entries, AHEAD):
                 step.claim.check()
                 remaking.make(entry, content)
                 size += entry.fingerprint.size if entry.has_bytes else 0

@@ -1,6 +1,7 @@
 """A word in the place of a directory that was archived: where it is now, and how to get it back."""
 
 import os
+import stat
 from contextlib import suppress
 
 from lurge.archiver.handles import opened
@@ -34,11 +35,12 @@ def remove(unit: UnitNow, folder: int) -> None:
     """Remove the one of a unit from the directory that it is in, if it is there. Raises OSError."""
     name = os.path.basename(unit.root)
     try:
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return
-    except OSError:  # a link or a device: none of ours
+    if not stat.S_ISREG(found.st_mode):
         return
+    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     with os.fdopen(handle, "rb") as file:
         ours = is_tombstone(file.read(LONGEST), unit.name)
     if ours:

@@ -1,0 +1,156 @@
+"""What was archived comes back as it was: from the bin, from a copy, whole or in part."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import oddities
+import pytest
+from archiving import Yard
+
+from db.database import Database
+from lurge.archiver import restoring
+from lurge.archiver.restoring import Restored, RestoreRefused
+from lurge_types.archive import UnitNow
+
+
+@pytest.fixture
+def yard(tmp_path: Path, database: Database) -> Yard:
+    return Yard(tmp_path, database, segment_size=5 << 20)
+
+
+def archived(yard: Yard, root: Path) -> UnitNow:
+    (unit,) = yard.apply(*yard.plan(root))
+    assert unit.state == "binned", unit.reason
+    return unit
+
+
+def restore(yard: Yard, what: object, to: Path | None = None, **options: bool) -> list[Restored]:
+    works = yard.works()
+    found = restoring.find(works, str(what))
+    return list(restoring.restore(works, found, bytes(to) if to else None, **options))
+
+
+def differences(one: Path, other: Path) -> str:
+    """What an independent tool finds to be different, by all facts and bytes."""
+    command = ["rsync", "-aHAXnc", "--delete", "--itemize-changes", f"{one}/", f"{other}/"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_unit_comes_back_out_of_the_bin(yard: Yard) -> None:
+    root, twin = yard.mount / "alpha", yard.folder / "twin"
+    for each in (root, twin):
+        oddities.make(each, 200)
+    inode = root.stat().st_ino
+    archived(yard, root)
+    (made,) = restore(yard, root)
+    assert (made.failure, made.how) == (None, "bin")
+    assert root.stat().st_ino == inode
+    assert differences(twin, root) == ""
+    assert not list((yard.mount / ".lurge-bin").iterdir())
+
+
+@pytest.mark.parametrize("layout", ["tree", "packs"])
+def test_a_unit_is_made_again_from_its_copy(
+    tmp_path: Path, database: Database, layout: str
+) -> None:
+    yard = Yard(tmp_path, database, layout=layout, segment_size=5 << 20, keep_in_bin=0)
+    root, twin = yard.mount / "alpha", yard.folder / "twin"
+    for each in (root, twin):
+        oddities.make(each, 500)
+        (each / "large").write_bytes(bytes(range(256)) * 50_000)
+        os.utime(each / "large", (1, 2))
+        os.utime(each, (3, 4))
+    (unit,) = yard.apply(*yard.plan(root))
+    assert unit.state == "deleted", unit.reason
+    assert not root.exists()
+    (made,) = restore(yard, root)
+    assert made.failure is None
+    assert made.remarks == ()
+    assert differences(twin, root) == ""
+    (unit,) = yard.apply(*yard.plan(root))
+    assert unit.state == "deleted", unit.reason
+
+
+def test_a_part_of_a_unit_is_made_again_beside_it(yard: Yard, tmp_path: Path) -> None:
+    root, there, twin = yard.mount / "alpha", tmp_path / "there", tmp_path / "twin"
+    there.mkdir()
+    for each in (root, twin):
+        (each / "one").mkdir(parents=True)
+        (each / "two").mkdir()
+        (each / "one" / "first").write_bytes(b"linked")
+        os.link(each / "one" / "first", each / "two" / "second")
+        os.link(each / "one" / "first", each / "two" / "third")
+        (each / "two" / "b").write_bytes(b"b")
+        os.utime(each / "two" / "b", ns=(5, 6))
+        os.utime(each / "one" / "first", ns=(7, 8))
+        os.utime(each / "two", ns=(9, 10))
+    archived(yard, root)
+    for what in ("two", "one/first"):
+        (made,) = restore(yard, root / what, there)
+        assert made.failure is None
+    assert differences(twin / "two", there / "two") == ""
+    assert (there / "two" / "second").stat().st_ino == (there / "two" / "third").stat().st_ino
+    assert (there / "first").read_bytes() == b"linked"
+    assert (there / "first").stat().st_mtime_ns == 8
+    (made,) = restore(yard, root / "two", there)
+    assert "is there already" in (made.failure or "")
+    (there / "two" / "b").write_bytes(b"changed")
+    (there / "two" / "more").touch()
+    (made,) = restore(yard, root / "two", there, overwrite=True)
+    assert made.failure is None
+    (there / "two" / "more").unlink()
+    os.utime(there / "two", ns=(9, 10))
+    assert differences(twin / "two", there / "two") == ""
+    with pytest.raises(RestoreRefused, match="nothing of it"):
+        restore(yard, root.with_name("beta"))
+
+
+def test_what_took_its_place_is_not_replaced(yard: Yard) -> None:
+    root = yard.mount / "alpha"
+    oddities.make(root, 20)
+    unit = archived(yard, root)
+    root.mkdir()
+    (root / "new").write_bytes(b"work")
+    (made,) = restore(yard, root)
+    assert "something is in its place" in (made.failure or "")
+    assert [path.name for path in root.iterdir()] == ["new"]
+    shutil.rmtree(root)
+    (made,) = restore(yard, unit.name)
+    assert made.failure is None
+
+
+def test_a_copy_that_is_not_whole_is_not_given_for_one(tmp_path: Path, database: Database) -> None:
+    targets = [f"file://{tmp_path}/target", f"file://{tmp_path}/other"]
+    yard = Yard(tmp_path, database, target=targets, copies=2, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    (root / "a").write_bytes(b"whole")
+    assert yard.apply(*yard.plan(root))[0].state == "deleted"
+    for folder in (tmp_path / "target", tmp_path / "other"):
+        assert not root.exists()
+        (data,) = folder.glob("data/**/a")
+        kept = data.read_bytes()
+        data.write_bytes(b"wrong")
+        (made,) = restore(yard, root, tmp_path)
+        if folder.name == "target":
+            assert (made.failure, made.how) == (None, targets[1])
+            assert (tmp_path / "alpha" / "a").read_bytes() == kept
+            shutil.rmtree(tmp_path / "alpha")
+        else:
+            assert "SHA-256" in (made.failure or "")
+            assert not (tmp_path / "alpha").exists()
+
+
+def test_a_word_is_left_in_its_place_and_makes_way(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, tombstone=True)
+    root = yard.mount / "alpha"
+    oddities.make(root, 20)
+    unit = archived(yard, root)
+    words = root.read_text()
+    assert unit.name in words
+    assert f"lurge archive restore '{root}'" in words
+    (made,) = restore(yard, root)
+    assert made.failure is None
+    assert root.is_dir()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from servers.databases import Connect, Place
+from servers.faults import FaultFilesystem, fault_filesystem
 from servers.mariadb import Mariadb, private_mariadb
 from servers.openldap import Openldap, private_openldap
 from servers.swift_s3 import Swift, private_swift
@@ -16,8 +17,8 @@ from db.database import Database
 from lurge_types.config import DatabaseTable
 from utils import config
 
-# It runs under Debian's Python, where Swift is.
-collect_ignore = ["servers/swift_servers.py"]
+# One runs under Debian's Python, where Swift is; the other loads libfuse.
+collect_ignore = ["servers/swift_servers.py", "servers/fault_filesystem.py"]
 
 # The first example of a test may have to compile its loops, which takes seconds.
 settings.register_profile("lurge", deadline=None)
@@ -43,6 +44,16 @@ def openldap() -> Iterator[Openldap]:
     """The LDAP server of this session, which starts when a test first asks for it."""
     with private_openldap() as server:
         yield server
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[FaultFilesystem]:
+    """A filesystem of this test, in which things go wrong."""
+    behind, root = tmp_path / "behind", tmp_path / "faulty"
+    behind.mkdir()
+    root.mkdir()
+    with fault_filesystem(behind, root) as filesystem:
+        yield filesystem
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])

@@ -396,9 +396,9 @@ def latest(connection: Connection, roots: Sequence[bytes]) -> Mapping[bytes, Uni
     return found
 
 
-def archived(connection: Connection, volume_name: str | None = None) -> Iterator[Archived]:
+def gone(connection: Connection, volume_name: str, since: datetime) -> Iterator[Archived]:
     """
-    The directories that were archived and are in the bin or deleted, of a volume or of all.
+    The directories of a volume that were put into the bin at a moment or later, and not restored.
 
     One of the same path may have been made since.
     """
@@ -406,10 +406,9 @@ def archived(connection: Connection, volume_name: str | None = None) -> Iterator
     where = [
         archive_unit.c.state.in_(GONE),
         archive_unit.c.kind == "directory",
-        archive_run.c.course == "archive",
+        archive_unit.c.binned_at >= since,
+        volume.c.scratch_disk == volume_name,
     ]
-    if volume_name is not None:
-        where.append(volume.c.scratch_disk == volume_name)
     select = UNITS.with_only_columns(*columns).where(*where).order_by(archive_unit.c.unit_id)
     after = 0
     while rows := connection.execute(

@@ -18,7 +18,8 @@ class Rules:
 
     cold_share: of its bytes, not used for `cold_after` days. deeper: directories that are none,
     though their directories may be. pseudo, archived: gids of groups that have no candidates.
-    bins: what is or lies in one is none, nor what has one in it.
+    bins: what is or lies in one is none, nor what has one in it. gone: directories that were
+    removed since the scan, nothing in them is one.
     """
 
     min_bytes: int
@@ -28,6 +29,7 @@ class Rules:
     pseudo: Set[int] = frozenset()
     archived: Set[int] = frozenset()
     bins: Bins = field(default_factory=Bins)
+    gone: Set[bytes] = frozenset()
 
 
 class Judged(NamedTuple):
@@ -78,8 +80,20 @@ def may_go(held: Held, rules: Rules) -> bool:
     """Whether nothing but its age decides about a directory."""
     bars = rules.pseudo | rules.archived
     is_barred = held.kept_files or held.holds_vault or held.lies_above
-    is_barred = is_barred or rules.bins.meet(raw(held.real_path))
+    path = raw(held.real_path)
+    is_barred = is_barred or rules.bins.meet(path) or not rules.gone.isdisjoint(way(path))
     return not is_barred and bars.isdisjoint(held.gids)
+
+
+def way(path: bytes) -> list[bytes]:
+    """
+    An absolute path and all that are above it, but for the root.
+
+    >>> way(b"/a/b")
+    [b'/a/b', b'/a']
+    """
+    parts = path.split(b"/")
+    return [b"/".join(parts[:count]) for count in range(len(parts), 1, -1)]
 
 
 def _judged(held: Held, rules: Rules, place: int) -> Judged | None:

@@ -10,7 +10,9 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from db import candidate_sources, candidates, pages
+from sqlalchemy.engine import Connection
+
+from db import candidate_sources, candidates, ledger, pages
 from db.database import Database, DatabaseFailed
 from db.pages import RowsReplaced, Stored
 from lurge.bins import bins
@@ -176,6 +178,15 @@ class Candidates:
             )
         )
 
+    def _gone(self, scan: Scan) -> set[bytes]:
+        """What the archiver has removed since the scan."""
+
+        def ask(connection: Connection) -> set[bytes]:
+            since = ledger.gone(connection, scan.volume.name, scan.scanned_at)
+            return {each.root for each in since}
+
+        return self._database.transaction(ask)
+
     def _find(self, scan: Scan, source: Source, archived: Set[int]) -> Found:
         table = self._config.candidates
         rules = Rules(
@@ -186,6 +197,7 @@ class Candidates:
             pseudo=frozenset(group.gid for group in self._config.pseudo_groups.values()),
             archived=archived,
             bins=bins(self._config),
+            gone=self._gone(scan),
         )
         terms = Terms(
             rules,

@@ -306,16 +306,19 @@ def test_due_is_what_has_been_in_the_bin_for_long_or_is_being_deleted(database: 
     assert due(later.purge_after.replace(tzinfo=UTC), limit=1, after=early.unit_id) == [2]
 
 
-def test_archived_is_what_is_in_the_bin_or_deleted(database: Database) -> None:
+def test_gone_is_what_is_in_the_bin_or_deleted_since_then(database: Database) -> None:
     there = register(database, run(5))
     bring(database, there[0], *WAY[:3])
     for one, way in zip(there[1:4], (WAY[:4], WAY[:5], WAY), strict=True):
         bring(database, one, *way)
     bring(database, there[4], *WAY, "restored")
-    found = database.read(lambda connection: list(ledger.archived(connection, "scratch1")))
-    assert found == [Archived(one.root, NOW) for one in there[1:4]]
-    assert database.read(lambda connection: list(ledger.archived(connection))) == found
-    assert database.read(lambda connection: list(ledger.archived(connection, "other"))) == []
+
+    def gone(volume: str, since: datetime) -> list[Archived]:
+        return database.read(lambda connection: list(ledger.gone(connection, volume, since)))
+
+    assert gone("scratch1", NOW) == [Archived(one.root, NOW) for one in there[1:4]]
+    assert gone("scratch1", LATER) == []
+    assert gone("other", NOW) == []
 
 
 # Units on their way.

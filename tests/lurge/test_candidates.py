@@ -18,7 +18,7 @@ import sqlalchemy as sql
 from dump import dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import nights
+from servers import archives, nights
 from servers.databases import on_mariadb
 from servers.mariadb import Mariadb
 from servers.wire import wire_to
@@ -38,6 +38,7 @@ from lurge.inspector.rules import Rules as InspectorRules
 from lurge.inspector.tally import DIRECTORIES, InspectorTally
 from lurge.puppeteer.tally import VaultTally
 from lurge.tallies.table import LINKS
+from lurge_types.archive import Binned
 from lurge_types.batch import Block, Entry
 from lurge_types.candidates import Candidate, Held
 from lurge_types.config import CandidatesTable, DatabaseTable
@@ -45,6 +46,7 @@ from lurge_types.names import Group
 from lurge_types.reports import Run
 from utils.config import password
 from utils.path_rules import ShownPaths
+from utils.paths import raw
 from utils.vaults import Key, encode
 from utils.wrstat import Parser
 
@@ -586,6 +588,19 @@ def test_without_a_row_of_the_reporter_no_group_is_archived(small: Site) -> None
     small.add_scan(tree(), at=AT)
     outcome(small, *ALL[1:])
     assert "mirrored" in {row[-1].removeprefix("b/") for row in answer(small)}
+
+
+def test_what_was_archived_since_the_scan_is_no_candidate(site: Site, database: Database) -> None:
+    site.add_scan(tree(), at=AT)
+    outcome(site, *ALL)
+    first = raw(f"{REAL}/{ANSWER[0][-1]}")
+    run = replace(archives.run(1), units=(archives.unit(1, volume="s1", root=first),))
+    [unit] = archives.register(database, run)
+    moment = datetime.now(UTC).replace(tzinfo=None)
+    binned = Binned(b"/bin", moment, moment)
+    archives.bring(database, unit, "claimed", "copied", "verified", "binned", binned=binned)
+    assert outcome(site, "candidates", "--force")["status"] == "written"
+    assert [row[1:] for row in answer(site)] == [row[1:] for row in ANSWER[1:]]
 
 
 def test_people_see_the_first_ranks_and_what_they_free(small: Site) -> None:

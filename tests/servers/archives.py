@@ -121,7 +121,7 @@ def move(database: Database, one: UnitNow, lease: Lease, state: State, **facts: 
     )
 
 
-def bring(database: Database, one: UnitNow, *states: State) -> UnitNow:
+def bring(database: Database, one: UnitNow, *states: State, binned: Binned = BINNED) -> UnitNow:
     """Bring a unit on its way, with copies where it needs them."""
     lease = hold(database, one)
     for state in states:
@@ -129,7 +129,7 @@ def bring(database: Database, one: UnitNow, *states: State) -> UnitNow:
             add_copy(database, one, lease)
         facts: dict[str, Any] = {"reason": "so it is"} if state in ledger.HAS_REASON else {}
         if state == "binned":
-            facts = {"binned": BINNED}
+            facts = {"binned": binned}
         one = move(database, one, lease, state, **facts)
     database.transaction(lambda connection: leases.release(connection, *lease))
     return one

@@ -89,7 +89,9 @@ def strace_command(
 
     calls: further calls that are logged. Its exit status is that of the program.
     """
-    named = ",".join([*dict.fromkeys(each.calls for each in injections), *([calls] if calls else [])])
+    named = ",".join(
+        [*dict.fromkeys(each.calls for each in injections), *([calls] if calls else [])]
+    )
     tampered = [f"--inject={str(each).removeprefix('inject=')}" for each in injections]
     only = [word for path in paths for word in ("-P", str(path))]
     strace = ["strace", "-f", "-qq", "-o", str(log), f"--trace={named}", *tampered, *only]

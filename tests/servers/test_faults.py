@@ -283,9 +283,7 @@ def test_what_is_still_held_at_the_end_fails(tmp_path: Path) -> None:
     (tmp_path / "behind" / "a").touch()
     with fault_filesystem(tmp_path / "behind", tmp_path / "root") as filesystem:
         filesystem.rules(Rule("open", holds=True))
-        command = children.command(
-            "import sys; open(sys.argv[1])", filesystem.root / "a"
-        )
+        command = children.command("import sys; open(sys.argv[1])", filesystem.root / "a")
         reader = subprocess.Popen(command, stderr=subprocess.PIPE)
         filesystem.wait_held()
     assert b"ConnectionAbortedError" in reader.communicate()[1]

@@ -60,7 +60,10 @@ def rename(folder: Path, names: Sequence[str] = (NAMES,)) -> list[str]:
 
 
 def run(
-    folder: Path, *injections: Injection, names: Sequence[str] = (NAMES,), paths: Sequence[Path] = ()
+    folder: Path,
+    *injections: Injection,
+    names: Sequence[str] = (NAMES,),
+    paths: Sequence[Path] = (),
 ) -> "subprocess.CompletedProcess[str]":
     command = strace_command(
         rename(folder, names), *injections, log=folder.parent / "log", calls="renameat", paths=paths

@@ -2,9 +2,10 @@
 A container of a Swift as a target; large objects are static ones, of segments.
 
 Nothing is replaced: each request says `If-None-Match: *`. Swift looks when a request begins: of two
-that put an object at the same time both may be told that it is theirs, and the later one counts. Segments are in the same container, below a name that no key can have, one folder for each
-upload; a marker there tells that it goes on. What makes the object names the size and the MD5 of
-each segment, and Swift compares them.
+that put an object at the same time both may be told that it is theirs, and the later one counts.
+Segments are in the same container, below a name that no key can have, one folder for each upload;
+a marker there tells that it goes on. What makes the object names the size and the MD5 of each
+segment, and Swift compares them.
 """
 
 import hashlib

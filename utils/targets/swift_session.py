@@ -26,7 +26,7 @@ NO_USER = (
 )
 WRONG_USER = "wrong user or key: see ST_USER and ST_KEY, or OS_USERNAME and OS_PASSWORD"
 REASONS = {
-    401: WRONG_USER,
+    401: "the login, which was good, is not known there: try again",
     403: "access denied: the user must be allowed to read and write there",
     404: "no such container: make it",
     413: "no room left in the store: ask for a larger quota, or remove what is old",
@@ -41,7 +41,7 @@ TROUBLE = "the server has trouble of its own: ask those who run it"
 
 NOT_ALLOWED, NOT_FOUND = 401, 404
 FULL = (413, 507)
-MAY_PASS = (408, 409, 422, 425, 429, 498, 499)
+MAY_PASS = (401, 408, 409, 422, 425, 429, 498, 499)
 """Statuses that another try may not meet, beside those of the server itself, 5xx."""
 
 SERVER_ERROR = 500
@@ -328,8 +328,10 @@ class Session:
     def _refused(self, error: Any) -> TargetFailed:
         """Why logging in failed."""
         status = getattr(error, "http_status", None)
+        if status in (401, 403):
+            return TargetFailed(f"{self._url}: {WRONG_USER} (the server says {status})")
         if status:
-            return self._failed(Answer(401 if status in (401, 403) else status, {}, b""), None)
+            return self._failed(Answer(status, {}, b""), None)
         if isinstance(error, self._client.ClientException):  # its own words, of what is missing
             return TargetFailed(f"{self._url}: {' '.join(error.msg.split())}")
         return TargetTrouble(f"{self._url}: no login: {type(error).__name__}")

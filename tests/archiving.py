@@ -14,7 +14,7 @@ from lurge.archiver.works import Works
 from lurge_types.archive import Actor, Course, Proposal, Run, Skipped, UnitNow
 from lurge_types.config import Config
 from lurge_types.targets import Target
-from utils.targets.posix import Posix
+from utils.targets.opening import open_target
 
 WHO = Actor(f"{getpass.getuser()}@{socket.gethostname()}", "0" * 64)
 
@@ -79,7 +79,7 @@ class Yard:
 
     def open(self, url: str) -> Target:
         if url not in self._targets:
-            self._targets[url] = Posix(url)
+            self._targets[url] = open_target(url, self.config.archive)
         return self._targets[url]
 
     def plan(self, *roots: Path, course: Course = "archive", **works: Any) -> tuple[Path, Run]:

@@ -18,6 +18,7 @@ NO_KEY = (
 )
 WRONG_KEY = "wrong access key or secret"
 NOT_ALLOWED = "access denied: the key needs {} there"
+NOT_TOLD = "wrong access key or secret, or access denied: the key needs {} there"
 NO_BUCKET = "no such bucket: make it"
 NO_ROOM = "no room left in the store: ask for a larger quota, or remove what is old"
 REGION = "the bucket is in another region: set AWS_DEFAULT_REGION to it"
@@ -28,7 +29,7 @@ REASONS = {
     "SignatureDoesNotMatch": WRONG_KEY,
     "ExpiredToken": "the session token has expired: get another one",
     "AccessDenied": NOT_ALLOWED,
-    "403": NOT_ALLOWED,  # the answer to HEAD has no body that would tell more
+    "403": NOT_TOLD,  # the answer to HEAD has no body that would tell more
     "NoSuchBucket": NO_BUCKET,
     "EntityTooLarge": NO_ROOM,
     "QuotaExceeded": NO_ROOM,
@@ -41,7 +42,17 @@ REASONS = {
 }
 """What is said instead of an error code."""
 
-MAY_PASS = {"SlowDown", "RequestTimeout", "TooManyRequests", "BadDigest", "IncompleteBody"}
+MAY_PASS = {
+    "SlowDown",
+    "RequestTimeout",
+    "TooManyRequests",
+    "BadDigest",
+    "IncompleteBody",
+    "OperationAborted",
+    "ConditionalRequestConflict",
+    "408",
+    "429",
+}
 """Codes of errors that another try may not meet, beside those of the server itself, 5xx."""
 
 SERVER_ERROR = 500
@@ -138,9 +149,19 @@ class Client:
         """Whether another try may not meet it."""
         if isinstance(error, self.errors.ClientError):
             trouble = status(error) >= SERVER_ERROR and status(error) not in STAYS
-            return code(error) in MAY_PASS or trouble
-        lost = (self.errors.HTTPClientError, self.errors.ConnectionError)
+            return bool({code(error), str(status(error))} & MAY_PASS) or trouble
+        lost = (
+            self.errors.HTTPClientError,
+            self.errors.ConnectionError,
+            self.errors.IncompleteReadError,
+        )
         return isinstance(error, lost) and not isinstance(error, self.errors.SSLError)
+
+    def is_full(self, error: Exception) -> bool:
+        """Whether there is no room left."""
+        if not isinstance(error, self.errors.ClientError):
+            return False
+        return NO_ROOM in (REASONS.get(code(error)), REASONS.get(str(status(error))))
 
     def reason(self, error: Exception) -> str:
         """An error in words, and what to do."""
@@ -150,7 +171,7 @@ class Client:
                 said = error.response.get("Error", {}).get("Message") or "nothing more"
                 other = TROUBLE if status(error) >= SERVER_ERROR else REFUSED
                 words = REASONS.get(code(error)) or REASONS.get(str(status(error)), other)
-                words = words.format(self._rights) if words is NOT_ALLOWED else words
+                words = words.replace("{}", self._rights)
                 return f"{words} (the server says {code(error)}: {said})"
             case self.errors.NoCredentialsError() | self.errors.PartialCredentialsError():
                 return NO_KEY

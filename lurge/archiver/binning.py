@@ -18,6 +18,7 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,17 +79,21 @@ class Place:
 
 def put(step: "Step") -> "Step":
     """
-    Put a unit into the bin; its next state.
+    Put a unit into the bin, once there is room for what is written there; its next state.
 
     Raises Changed where it is not what was copied: it may be in the bin, see `take_back`.
     BinRefused, TreeUnfit, LeaseLost, OSError.
     """
+    return _noted(step, step.patience().tried(partial(_put, step)))
+
+
+def _put(step: "Step") -> Place:
     with opened(os.path.dirname(step.unit.root)) as parent:
         place = found(step)
         if place is None or step.unit.kind == "files":
             place = _filled(step, parent, place)
         _compare(step, place)
-    return _noted(step, place)
+    return place
 
 
 def found(step: "Step") -> Place | None:
@@ -132,7 +137,7 @@ def _noted(step: "Step", place: Place, reason: str | None = None) -> "Step":
     """Note in the bin and in the ledger what is there, and leave a word in its place."""
     unit, at = step.unit, now()
     binned = Binned(place.folder, at, at + timedelta(days=step.run.policy.keep_in_bin))
-    _write_origin(step, place, binned)
+    step.patience().tried(partial(_write_origin, step, place, binned))
     if step.run.policy.tombstone and reason is None:
         tombstones.leave(unit, binned)
     return step.moved("binned", binned=binned, reason=reason)

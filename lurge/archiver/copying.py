@@ -94,7 +94,8 @@ def _joined(
 
 
 def _carry(job: Job, journal: Journal, begun: Unfinished, parcel: Parcel) -> list[Copied]:
-    """Store a parcel at all targets."""
+    """Store a parcel at all targets, once they have room for it."""
+    job.wait_for_room(parcel.size_bytes)
     match parcel.kind:
         case "each":
             return [_single(job, number, entry) for number, entry in parcel.files]

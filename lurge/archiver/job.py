@@ -4,12 +4,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from lurge.archiver.reading import Changed, SourceFailed, chunks
 from lurge.archiver.sending import Patience, Stopped
 from lurge_types.archive import Entry, Policy
-from lurge_types.targets import Target
+from lurge_types.targets import Target, TargetFull
+from utils import show
 from utils.handles import Opener, TreeUnfit
 from utils.paths import text
 
@@ -20,7 +22,7 @@ class Job:
     A unit that is being copied.
 
     name: of the unit. root: its absolute path, with a handle of it. folder: where its journals are.
-    copied: told how many bytes were read of its files.
+    min_free: bytes that stay free at a target. copied: told how many bytes were read of its files.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Job:
     policy: Policy
     targets: Sequence[Target]
     workers: int
+    min_free: int
     patience: Patience
     copied: Callable[[int], None]
     _mine: threading.local = field(default_factory=threading.local)
@@ -45,6 +48,11 @@ class Job:
         if self.patience.stop.is_set():
             raise Stopped
         self.patience.check()
+
+    def wait_for_room(self, size_bytes: int) -> None:
+        """Wait until each target has room for so many bytes, if it tells. Raises TargetFailed."""
+        for target in self.targets:
+            self.patience.tried(partial(_see_room, target, size_bytes + self.min_free))
 
     def path(self, entry: Entry) -> bytes:
         """Where an entry is."""
@@ -78,3 +86,9 @@ class Job:
             os.posix_fadvise(handle, part.start, len(part), os.POSIX_FADV_DONTNEED)
         finally:
             os.close(handle)
+
+
+def _see_room(target: Target, needed: int) -> None:
+    free = target.free_bytes()
+    if free is not None and free < needed:
+        raise TargetFull(f"{target.url}: {show.size(free)} are free, less than {show.size(needed)}")

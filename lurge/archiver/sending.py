@@ -5,6 +5,7 @@ What is there already with the same bytes is not sent again; where something els
 object gets another. What may pass is tried again, and a target without room is waited for.
 """
 
+import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -25,6 +26,8 @@ from utils.journals import Place
 from utils.object_keys import versions
 
 T = TypeVar("T")
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 PAUSES = (1.0, 4.0, 16.0, 60.0)
 """Seconds between five tries."""
@@ -53,7 +56,7 @@ class Patience(NamedTuple):
 
     def tried(self, act: Callable[[], T]) -> T:
         """
-        What it gives, tried again where that may help; a target that is full is waited for.
+        What it gives, tried again where that may help; what is full is waited for.
 
         Raises TargetFailed, Stopped.
         """
@@ -70,6 +73,11 @@ class Patience(NamedTuple):
                 return act()
             except TargetFull as error:
                 self._wait(f"{error}: waiting for room", self.full_seconds)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                why = f"{error.filename or 'the disk'}: {error.strerror}"
+                self._wait(f"{why}: waiting for room", self.full_seconds)
 
     def _wait(self, why: str, seconds: float) -> None:
         self.waiting(why)

@@ -337,6 +337,7 @@ def _job(step: Step) -> Iterator[Job]:
             policy=step.run.policy,
             targets=works.targets(step.run.policy),
             workers=works.table.workers,
+            min_free=works.table.guards.min_free,
             patience=step.patience()._replace(stop=stop),
             copied=works.watch.advance,
         )

@@ -40,6 +40,7 @@ class Wire(socketserver.ThreadingTCPServer):
         self._words: list[bytes] = []
         self._act: Callable[[], object] = lambda: None
         self._cut = False
+        self._left: dict[str, int] = {}
 
     def url(self, url: str) -> str:
         """The url of what is behind, by this wire."""
@@ -53,12 +54,20 @@ class Wire(socketserver.ThreadingTCPServer):
         """Let what has the last of these words pass, and lose the answer and the connection."""
         self._words, self._cut = list(words), True
 
+    def reset_after(self, *, sent: int | None = None, answered: int | None = None) -> None:
+        """Let so many bytes pass that way from now on, then reset that connection, once."""
+        left = {"sent": sent, "answered": answered}
+        self._left = {way: count for way, count in left.items() if count is not None}
+
     def carry(self, near: socket.socket, far: socket.socket) -> None:
         """Pass on what either end says until one of them hangs up."""
         while True:
             for end in select.select([near, far], [], [])[0]:
                 said = end.recv(1 << 16)
                 if not said:
+                    return
+                if self._is_spent("answered" if end is far else "sent", said):
+                    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
                 if end is far:
                     near.sendall(said)
@@ -70,6 +79,16 @@ class Wire(socketserver.ThreadingTCPServer):
                         return
                 else:
                     far.sendall(said)
+
+    def _is_spent(self, way: str, said: bytes) -> bool:
+        if way not in self._left:
+            return False
+        self._left[way] -= len(said)
+        if self._left[way] > 0:
+            return False
+        self._left.clear()
+        self.happened.set()
+        return True
 
     def _is_moment(self, said: bytes) -> bool:
         while self._words and self._words[0] in said:

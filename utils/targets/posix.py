@@ -114,7 +114,7 @@ class Posix:
             # It alone may be a link: whoever configured it knows.
             self._root = Folder(os.open(path, OPENING & ~os.O_NOFOLLOW))
         except OSError as error:
-            raise self._failed("", error) from error
+            raise self._failed(None, error) from error
         self._folders = Folders(self._root)
 
     def put(self, key: str, body: Iterable[bytes], size: int) -> Stored:
@@ -223,8 +223,8 @@ class Posix:
     def list(self, prefix: str) -> Iterator[Stored]:
         """What has a key that begins so, in the order of keys. A folder at a time is in memory."""
         above, _, start = prefix.rpartition("/")
-        if above and not is_key(above):
-            return
+        if not is_key(f"{above}/x" if above or prefix.startswith("/") else "x"):
+            return  # nothing can begin so
         # What is to be looked at, the last first; folders end in a slash.
         waiting = [*self._names(above, start)]
         while waiting:
@@ -252,7 +252,7 @@ class Posix:
 
     def free_bytes(self) -> int:
         """How much room is left on the filesystem; quotas are not told."""
-        with self._named(""):
+        with self._named(None):
             told = os.fstatvfs(self._root.handle)
         return told.f_bavail * told.f_frsize
 
@@ -313,7 +313,7 @@ class Posix:
 
     def _names(self, path: str, start: str = "") -> Sequence[str]:
         """What is in a folder and begins so, by whole keys, the last first."""
-        with self._named(path):
+        with self._named(path or None):
             try:
                 folder = self._folders.open(path)
                 if folder.is_gone():
@@ -343,9 +343,9 @@ class Posix:
             yield read
 
     @contextmanager
-    def _named(self, key: str) -> Iterator[None]:
-        """Say of errors which object they are about."""
-        if key and not is_key(key):
+    def _named(self, key: str | None) -> Iterator[None]:
+        """Say of errors which object they are about. Raises ValueError for what is no key."""
+        if key is not None and not is_key(key):
             raise ValueError(f"no key: {key!a}")
         try:
             yield
@@ -354,7 +354,7 @@ class Posix:
                 self._folders.forget()
             raise self._failed(key, error) from error
 
-    def _failed(self, key: str, error: OSError) -> TargetFailed:
+    def _failed(self, key: str | None, error: OSError) -> TargetFailed:
         where = f"{self.url}: {key}" if key else self.url
         why = WORDS.get(error.errno or 0) or error.strerror or str(error)
         return _kind(error.errno)(f"{where}: {why}")

@@ -1,0 +1,91 @@
+"""Journals tell what was copied, whoever has copied it and however that ended."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lurge_types.archive import Segment
+from lurge_types.targets import Part, Upload
+from utils import journals
+from utils.journals import Copied, Journal, JournalBroken, Order, PartDone, Place
+
+NUMBERS = st.lists(st.integers(0, 40), unique=True).map(sorted)
+
+
+def done(number: int, key: str = "key", *, packed: bool = False) -> Copied:
+    return Copied(number, (Segment(number, "0" * 64, None),), (Place(key, number),), packed)
+
+
+def write(folder: Path, order: Order, *lines: Copied) -> None:
+    with closing(Journal(folder, order)) as journal:
+        for line in lines:
+            journal.copied(line)
+
+
+def read(folder: Path, token: int = 99) -> list[Copied]:
+    return list(journals.copied(journals.journals(folder, token)))
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4))
+def test_the_last_journal_that_tells_of_an_entry_counts(
+    tmp_path_factory: pytest.TempPathFactory, written: list[tuple[list[int], list[int]]]
+) -> None:
+    folder = tmp_path_factory.mktemp("unit")
+    expected: dict[int, Copied] = {}
+    for token, (single, packed) in enumerate(written):
+        ones = [done(number, f"{token}") for number in single]
+        packs = [done(number, f"{token}", packed=True) for number in packed if number not in single]
+        # Packs end later than what comes after them.
+        write(folder, Order(token, token % 2), *ones, *packs)
+        expected |= {line.number: line for line in (*ones, *packs)}
+    assert read(folder) == [expected[number] for number in sorted(expected)]
+
+
+def test_a_later_round_says_that_a_copy_is_lost(tmp_path: Path) -> None:
+    write(tmp_path, Order(9, 0), done(1), done(2))
+    write(tmp_path, Order(9, 1), Copied(2, (), ()))
+    write(tmp_path, Order(10, 0), done(3))
+    assert read(tmp_path) == [done(1), Copied(2, (), ()), done(3)]
+    assert read(tmp_path, 9) == [done(1), Copied(2, (), ())]
+
+
+def test_nobody_writes_into_the_journal_of_another(tmp_path: Path) -> None:
+    write(tmp_path, Order(1, 0), done(1))
+    with pytest.raises(FileExistsError):
+        Journal(tmp_path, Order(1, 0))
+
+
+def test_half_a_line_at_the_end_counts_for_nothing(tmp_path: Path) -> None:
+    write(tmp_path, Order(1, 0), done(1), done(2))
+    [path] = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for length in range(len(whole.splitlines()[0]) + 1, len(whole)):
+        path.write_bytes(whole[:length])
+        assert read(tmp_path) == [done(1)]
+
+
+@pytest.mark.parametrize("line", [b"\n", b"{}\n", b"[1]\n", b"\0\0\0\n", b'{"n": 1}\n'])
+def test_a_line_that_is_none_is_told(tmp_path: Path, line: bytes) -> None:
+    write(tmp_path, Order(1, 0), done(1))
+    [path] = tmp_path.iterdir()
+    path.write_bytes(line + path.read_bytes())
+    with pytest.raises(JournalBroken, match="copied anew"):
+        read(tmp_path)
+
+
+def test_parts_count_until_their_entry_is_whole_and_of_the_last_upload(tmp_path: Path) -> None:
+    def part(upload: str) -> PartDone:
+        return PartDone(Upload("key", upload), Part(5, "tag"), Segment(5, "0" * 64, None))
+
+    with closing(Journal(tmp_path, Order(1, 0))) as journal:
+        journal.part(7, 0, 1, part("first"))
+        journal.part(7, 1, 1, part("other"))
+        journal.part(8, 0, 1, part("whole"))
+        journal.copied(done(8))
+    with closing(Journal(tmp_path, Order(2, 0))) as journal:
+        journal.part(7, 0, 2, part("second"))
+    paths = journals.journals(tmp_path, 2).values()
+    assert journals.unfinished(paths) == {7: {0: {2: part("second")}, 1: {1: part("other")}}}

@@ -8,7 +8,6 @@ That reaches any depth, too, while the kernel refuses a path of more than 4,096 
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Sequence
 from types import TracebackType
@@ -26,10 +25,6 @@ THROUGH = os.O_PATH | os.O_DIRECTORY | CLOSED
 
 FILE = os.O_RDONLY | os.O_NONBLOCK | CLOSED
 """Does not wait for the other end of a pipe that was put in a file's place."""
-
-
-ASTRAY = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)|\0").search
-"""A component that is no name, or the byte that no name has."""
 
 
 class TreeUnfit(Exception):
@@ -56,7 +51,8 @@ def components(path: bytes) -> list[bytes]:
 
 def see_below(path: bytes) -> None:
     """See that a relative path leads to where it seems to. Raises PathRefused."""
-    if path and ASTRAY(path):
+    way = b"/" + path + b"/" if path else b""
+    if b"//" in way or b"/./" in way or b"/../" in way or b"\0" in way:
         raise PathRefused(f"{text(path)}: give a path without `.`, `..` and double slashes")
 
 
@@ -83,16 +79,16 @@ def open_root(path: bytes) -> int:
     for depth, name in enumerate(names, 1):
         above = handle
         try:
-            shown = b"/" + b"/".join(names[:depth])
-            handle = _enter(name, above, shown, THROUGH if depth < len(names) else DIRECTORY)
+            flags = THROUGH if depth < len(names) else DIRECTORY
+            handle = _enter(name, above, [b"", *names[: depth - 1]], flags)
         finally:
             os.close(above)
     return handle
 
 
-def _enter(name: bytes, above: int, path: bytes, flags: int = DIRECTORY) -> int:
+def _enter(name: bytes, above: int, way: Sequence[bytes], flags: int = DIRECTORY) -> int:
     """
-    Open a directory in another one; `path` is how it is told of.
+    Open a directory in another one; `way` is how one comes to that.
 
     Raises PathRefused where it is a link, OSError.
     """
@@ -101,6 +97,7 @@ def _enter(name: bytes, above: int, path: bytes, flags: int = DIRECTORY) -> int:
             return os.open(name, flags, dir_fd=above)
         return open_quietly(name, flags, above)
     except OSError as error:
+        path = b"/".join([*way, name])
         if error.errno in {errno.ELOOP, errno.ENOTDIR} and _is_link(name, above):
             raise PathRefused(
                 f"{text(path)} is a link, which is not followed: give the directory behind it"
@@ -140,7 +137,7 @@ class Chain:
 
     def down(self, name: bytes) -> int:
         """Go to a directory in this one. Raises PathRefused, TreeChanged, OSError."""
-        handle = _enter(name, self.handle(), b"/".join([*self._names, name]))
+        handle = _enter(name, self.handle(), self._names)
         self._names.append(name)
         self._handles.append(handle)
         self._known.append(_identity(handle))
@@ -179,9 +176,9 @@ class Chain:
     def _reopen(self) -> None:
         above = self._root
         for level, name in enumerate(self._names):
-            path = b"/".join(self._names[: level + 1])
-            above = self._handles[level] = _enter(name, above, path)
+            above = self._handles[level] = _enter(name, above, self._names[:level])
             if _identity(above) != self._known[level]:
+                path = b"/".join(self._names[: level + 1])
                 raise TreeChanged(f"{text(path)} is another directory than before: try again")
             self._close(level - HANDLES)
 

@@ -246,10 +246,7 @@ def _further(entry: Entry) -> Iterator[tuple[str, Any]]:
 def parse_entry(line: bytes) -> Entry:
     """Its twin. Raises ManifestBroken."""
     try:
-        form = json.loads(line.decode("ascii"))
-        if not (form.keys() >= MUST and form.keys() <= MUST | FURTHER.keys()):
-            raise ValueError("keys are missing or unknown")  # noqa: TRY301
-        return _entry(form)
+        return _entry(json.loads(line.decode("ascii")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PathRefused) as error:
         raise ManifestBroken(f"is no entry: {_reason(error)}") from error
 
@@ -479,4 +476,4 @@ ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def _reason(error: BaseException) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
+    return f"{error} is missing or unknown" if isinstance(error, KeyError) else str(error)

@@ -304,8 +304,7 @@ def _inherited(place: bytes) -> list[bytes]:
 def _see_made(handle: int, entry: Entry) -> None:
     """See that what was opened is what was made: another may have got its name meanwhile."""
     found = os.fstat(handle)
-    made = (entry.fingerprint.kind, 1, os.geteuid())
-    if (fingerprint(found).kind, found.st_nlink, found.st_uid) != made:
+    if (fingerprint(found).kind, found.st_nlink) != (entry.fingerprint.kind, 1):
         raise NameTaken(f"{text(entry.path)} was replaced while it was made: see who does that")
 
 

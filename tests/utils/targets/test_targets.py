@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -582,13 +583,13 @@ def test_a_token_that_is_forgotten_is_renewed(site: Site, server: Swift, target:
     for number in range(2):
         server.kill()
         server.start()
-        again(lambda key=f"large-{number}": put(target, key, held))
+        again(partial(put, target, f"large-{number}", held))
         server.kill()
         server.start()
-        again(lambda key=f"small-{number}": put(target, key, b"x"))
+        again(partial(put, target, f"small-{number}", b"x"))
         server.kill()
         server.start()
-        assert again(lambda key=f"large-{number}": read(target, key)) == held
+        assert again(partial(read, target, f"large-{number}")) == held
 
 
 @only_stores

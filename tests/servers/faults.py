@@ -9,6 +9,8 @@ not do:
 * RENAME_NOREPLACE is EINVAL, as on many a network filesystem.
 * `syncfs` and `copy_file_range` never arrive, nor do file locks.
 * An open file that has lost its last name can be read and written, while `fstat` says ENOENT.
+* Holes of sparse files are not told (`SEEK_DATA`), paths end at 4,096 bytes, and a directory that
+  is read gets a time of reading even with O_NOATIME; a file does not.
 * Who is killed while one of its calls is held dies when that is let go.
 """
 

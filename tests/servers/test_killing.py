@@ -1,6 +1,5 @@
 """Programs end, stop and fail at the very call that was named."""
 
-import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -55,31 +54,39 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def rename(folder: Path, names: Sequence[str] = (NAMES,)) -> list[str]:
-    return children.command(RENAME, folder, *names)
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def rename(folder: Path, threads: Sequence[str] = (NAMES,)) -> list[str]:
+    return children.command(RENAME, folder, *threads)
 
 
 def run(
     folder: Path,
     *injections: Injection,
-    names: Sequence[str] = (NAMES,),
+    threads: Sequence[str] = (NAMES,),
     paths: Sequence[Path] = (),
 ) -> "subprocess.CompletedProcess[str]":
     command = strace_command(
-        rename(folder, names), *injections, log=folder.parent / "log", calls="renameat", paths=paths
+        rename(folder, threads),
+        *injections,
+        log=folder.parent / "log",
+        calls="renameat",
+        paths=paths,
     )
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_what_it_is_killed_before_is_not_done(folder: Path) -> None:
     assert run(folder, kill_before("renameat", 2)).returncode == KILLED_BEFORE
-    assert sorted(os.listdir(folder)) == ["aa", "b", "c"]
+    assert names(folder) == ["aa", "b", "c"]
 
 
 def test_what_it_is_killed_after_is_done_and_nothing_more(folder: Path) -> None:
     done = run(folder, kill_after("renameat", 2))
     assert (done.returncode, done.stdout) == (KILLED_AFTER, "")
-    assert sorted(os.listdir(folder)) == ["aa", "bb", "c"]
+    assert names(folder) == ["aa", "bb", "c"]
 
 
 def test_all_moments_of_a_run_are_told(folder: Path) -> None:
@@ -88,18 +95,18 @@ def test_all_moments_of_a_run_are_told(folder: Path) -> None:
 
 
 def test_each_thread_counts_on_its_own(folder: Path) -> None:
-    assert run(folder, kill_before("renameat", 2), names=NAMES).stdout == "ended\n"
+    assert run(folder, kill_before("renameat", 2), threads=NAMES).stdout == "ended\n"
     assert calls_of(folder.parent / "log") == [("renameat", 1)]
-    assert sorted(os.listdir(folder)) == ["aa", "bb", "cc"]
+    assert names(folder) == ["aa", "bb", "cc"]
 
 
 def test_a_call_of_another_thread_kills_all_of_them(folder: Path) -> None:
-    assert run(folder, kill_after("renameat", 2), names=("a", "bc")).returncode == KILLED_AFTER
-    assert sorted(os.listdir(folder)) == ["aa", "bb", "cc"]
+    assert run(folder, kill_after("renameat", 2), threads=("a", "bc")).returncode == KILLED_AFTER
+    assert names(folder) == ["aa", "bb", "cc"]
 
 
 def test_calls_fail_from_one_to_another(folder: Path) -> None:
-    done = run(folder, fail("renameat", "EIO", 1, 1), names=[NAMES])
+    done = run(folder, fail("renameat", "EIO", 1, 1), threads=[NAMES])
     assert done.stdout == "Input/output error\nended\n"
     assert run(folder, fail("renameat", "EDQUOT", 2)).stdout.count("Disk quota exceeded") == 2
 
@@ -110,7 +117,7 @@ def test_only_calls_at_a_path_count(folder: Path) -> None:
     for name in NAMES:
         (folder / (name + name)).rename(folder / name)
     assert run(folder, kill_before("renameat"), paths=[folder]).returncode == KILLED_BEFORE
-    assert sorted(os.listdir(folder)) == list(NAMES)
+    assert names(folder) == list(NAMES)
 
 
 def test_a_call_begins_later(folder: Path) -> None:
@@ -122,7 +129,7 @@ def test_a_call_begins_later(folder: Path) -> None:
 def test_a_stopped_program_stays_where_it_is_until_it_goes_on(folder: Path) -> None:
     log = folder.parent / "log"
     with stopped(rename(folder), stop_after("renameat", 2), log) as program:
-        assert sorted(os.listdir(folder)) == ["aa", "bb", "c"]
+        assert names(folder) == ["aa", "bb", "c"]
         (folder / "c").unlink()
         done = program.go_on()
     assert (done.returncode, done.stdout) == (0, b"No such file or directory\nended\n")
@@ -133,7 +140,7 @@ def test_a_stopped_program_can_be_killed(folder: Path) -> None:
     with stopped(rename(folder), stop_after("renameat", 1), log) as program:
         program.kill()
     assert program.strace.returncode == KILLED_BEFORE
-    assert sorted(os.listdir(folder)) == ["aa", "b", "c"]
+    assert names(folder) == ["aa", "b", "c"]
 
 
 def test_nothing_is_left_of_a_program_whose_test_fails(folder: Path) -> None:

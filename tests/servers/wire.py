@@ -7,8 +7,14 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sql
+
+RESETS = struct.pack("ii", 1, 0)
+"""A socket that lingers for 0 s ends in a reset."""
+SLICES = 20
+"""In how many pieces a slow wire carries what it may in a second."""
 
 
 class _Carrier(socketserver.BaseRequestHandler):
@@ -26,20 +32,33 @@ class Wire(socketserver.ThreadingTCPServer):
     """
     Listens on a port and carries everything to the port behind it and back.
 
-    happened: set when what was waited for has happened.
+    happened: set when what was waited for has happened. connections: how many there have been.
     """
 
     daemon_threads = True  # each ends when one of its ends hangs up
+    allow_reuse_port = True
 
     def __init__(self, behind: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Carrier)
+        # A port that was asked for by its number is kept while nobody listens on it.
+        with socket.socket() as keeper:
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            keeper.bind(("127.0.0.1", 0))
+            super().__init__(keeper.getsockname(), _Carrier)
         self.port: int = self.server_address[1]
         self.behind = behind
+        self.connections = 0
         self.happened = threading.Event()
         self._words: list[bytes] = []
         self._act: Callable[[], object] = lambda: None
         self._cut = False
         self._left: dict[str, int] = {}
+        self._bytes_per_second: int | None = None
+        self._flows = threading.Event()
+        self._flows.set()
+        self._changing = threading.Lock()
+        self._near: set[socket.socket] = set()
+        self._resetting: set[socket.socket] = set()
+        self._listener: threading.Thread | None = None
 
     def url(self, url: str) -> str:
         """The url of what is behind, by this wire."""
@@ -56,38 +75,107 @@ class Wire(socketserver.ThreadingTCPServer):
     def reset_after(self, *, sent: int | None = None, answered: int | None = None) -> None:
         """Let so many bytes pass that way from now on, then reset that connection, once."""
         left = {"sent": sent, "answered": answered}
-        self._left = {way: count for way, count in left.items() if count is not None}
+        with self._changing:
+            self._left = {way: count for way, count in left.items() if count is not None}
+
+    def reset(self) -> None:
+        """Reset all connections that there are."""
+        with self._changing:
+            self._resetting |= self._near
+            for near in self._near:
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
+                near.shutdown(socket.SHUT_RD)  # its carrier hears of it, and closes it
+
+    def slow_down(self, bytes_per_second: int | None) -> None:
+        """Let each connection carry no more than that; None: as much as it can."""
+        self._bytes_per_second = bytes_per_second
+
+    def hold(self) -> None:
+        """Keep connections, and carry nothing until it is let go on."""
+        self._flows.clear()
+
+    def go_on(self) -> None:
+        """Carry again."""
+        self._flows.set()
+
+    def refuse(self) -> None:
+        """Refuse new connections, until it listens again."""
+        if self._listener:
+            self.shutdown()
+            self._listener.join()
+            self._listener = None
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def listen(self) -> None:
+        """Accept connections."""
+        if not self._listener:
+            self.socket.listen(self.request_queue_size)
+            self._listener = threading.Thread(target=self.serve_forever, args=(0.02,))
+            self._listener.start()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close it at once: to be told of its end would come before a reset."""
+        self.close_request(request)
 
     def carry(self, near: socket.socket, far: socket.socket) -> None:
         """Pass on what either end says until one of them hangs up."""
-        while True:
-            for end in select.select([near, far], [], [])[0]:
-                said = end.recv(1 << 16)
-                if not said:
-                    return
-                if self._is_spent("answered" if end is far else "sent", said):
-                    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    return
-                if end is far:
-                    near.sendall(said)
-                elif self._is_moment(said):
-                    self._act()
-                    far.sendall(said)
-                    if self._cut:
-                        far.recv(1)
-                        return
-                else:
-                    far.sendall(said)
+        with self._changing:
+            self.connections += 1
+            self._near.add(near)
+        try:
+            while self._carried(near, far):
+                pass
+        finally:
+            with self._changing:
+                self._near.remove(near)
+                self._resetting.discard(near)
 
-    def _is_spent(self, way: str, said: bytes) -> bool:
-        if way not in self._left:
-            return False
-        self._left[way] -= len(said)
-        if self._left[way] > 0:
-            return False
-        self._left.clear()
-        self.happened.set()
+    def _carried(self, near: socket.socket, far: socket.socket) -> bool:
+        """Whether it goes on after what has been said."""
+        for end in select.select([near, far], [], [])[0]:
+            said = self._hear(end, near)
+            if not said:
+                return False
+            passing = self._passing("answered" if end is far else "sent", said)
+            if passing is not None:
+                (near if end is far else far).sendall(said[:passing])
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
+                self.happened.set()
+                return False
+            if end is far:
+                near.sendall(said)
+                continue
+            if not self._is_moment(said):
+                far.sendall(said)
+                continue
+            self._act()
+            far.sendall(said)
+            if self._cut:
+                far.recv(1)
+                return False
         return True
+
+    def _hear(self, end: socket.socket, near: socket.socket) -> bytes:
+        slowest = self._bytes_per_second
+        said = end.recv(1 << 16 if slowest is None else max(1, slowest // SLICES))
+        if slowest is not None:
+            time.sleep(len(said) / slowest)
+        while not self._flows.wait(0.02):
+            if near in self._resetting:
+                return b""
+        return said
+
+    def _passing(self, way: str, said: bytes) -> int | None:
+        """How much of it passes before the reset, if that is due."""
+        with self._changing:
+            if way not in self._left:
+                return None
+            if self._left[way] > len(said):
+                self._left[way] -= len(said)
+                return None
+            passing = self._left[way]
+            self._left.clear()
+            return passing
 
     def _is_moment(self, said: bytes) -> bool:
         while self._words and self._words[0] in said:
@@ -102,10 +190,9 @@ class Wire(socketserver.ThreadingTCPServer):
 def wire_to(port: int) -> Iterator[Wire]:
     """A wire to a port, until its context ends."""
     with Wire(port) as wire:
-        thread = threading.Thread(target=wire.serve_forever, args=(0.02,))
-        thread.start()
+        wire.listen()
         try:
             yield wire
         finally:
-            wire.shutdown()
-            thread.join()
+            wire.go_on()
+            wire.refuse()

@@ -5,6 +5,11 @@ Archiving to a directory, against `rclone copy` and `rclone check --download`.
 Ours is from the planned run to the moment before the bin: copied, durable, and read back from the
 medium. Theirs is copied and read back, from memory where it is still there, and not made durable.
 Both go from the same tree to the same filesystem; the pages of the source are dropped before each.
+
+Then a tree with every kind of oddity is archived, deleted and restored, and rsync compares it with
+a twin by all facts and bytes.
+
+    bench_archive.py [--part SHARE] [--folder DIR]
 """
 
 import argparse
@@ -20,9 +25,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import oddities
 from archiving import Yard
 
 from db.database import Database
+from lurge.archiver import restoring
+from lurge_types.archive import Run
 
 MIB = 1 << 20
 
@@ -90,6 +98,34 @@ def compare(folder: Path, name: str, files: int, size: int, layouts: list[str]) 
     shutil.rmtree(root)
 
 
+def identity(folder: Path, entries: int, layout: str) -> None:
+    """Archive a tree, delete it, restore it; what rsync finds to be different then."""
+    database = Database(f"sqlite:///{folder}/lurge.db")
+    database.init()
+    yard = Yard(folder, database, layout=layout, keep_in_bin=0)
+    root, twin = yard.mount / "odd", folder / "twin"
+    for each in (root, twin):
+        oddities.make(each, entries)
+        os.utime(each, (1, 2))
+    steps: dict[str, Callable[[], object]] = {
+        "plan": lambda: plans.append(yard.plan(root)),
+        "archive and delete": lambda: yard.apply(*plans[0]),
+        "restore": lambda: made.extend(
+            restoring.restore(yard.works(), restoring.find(yard.works(), str(root)))
+        ),
+    }
+    plans: list[tuple[Path, Run]] = []
+    made: list[restoring.Restored] = []
+    for name, act in steps.items():
+        print(f"{entries:,} odd entries, {layout:5} {name:20} {timed(act):7.1f} s", flush=True)
+    command = ["rsync", "-aHAXnc", "--delete", "--itemize-changes", f"{twin}/", f"{root}/"]
+    found = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    print(f"failure: {made[0].failure}; rsync finds {len(found)} differences {found[:3]}")
+    for each in (root, twin, folder / "target"):
+        oddities.remove(each)
+    (folder / "lurge.db").unlink()
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--part", type=float, default=1, help="of the files")
@@ -99,6 +135,8 @@ def main() -> None:
         compare(Path(folder), "20 files of 500 MB", max(1, int(20 * part)), 500_000_000, ["tree"])
         small = ["tree", "packs"]
         compare(Path(folder), "20,000 files of 10 kB", int(20_000 * part), 10_000, small)
+        for layout in ("tree", "packs"):
+            identity(Path(folder), int(100_000 * part), layout)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"memory at most: {memory:.0f} MiB")
 

@@ -23,7 +23,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+TESTS = Path(__file__).parent.parent
+# The tests of a package lie in a folder of its name, which must not be taken for it.
+sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
 import oddities
 from archiving import Yard

@@ -23,9 +23,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-TESTS = Path(__file__).parent.parent
 # The tests of a package lie in a folder of its name, which must not be taken for it.
-sys.path[:0] = [str(TESTS.parent), str(TESTS)]
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 import oddities
 from archiving import Yard

@@ -24,7 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 # The tests of a package lie in a folder of its name, which must not be taken for it.
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import oddities
 from archiving import Yard

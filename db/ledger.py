@@ -347,6 +347,39 @@ def units(
     return [_unit(row) for row in rows]
 
 
+def newest_units(
+    connection: Connection,
+    *,
+    run_id: int | None = None,
+    states: Collection[State] | None = None,
+    below: bytes | None = None,
+    roots: Sequence[bytes] | None = None,
+    course: Course | None = None,
+    before: int | None = None,
+    limit: int = PAGE,
+) -> list[UnitNow]:
+    """
+    A page of units, the newest first, registered before a unit_id.
+
+    below: what theirs is, or lies below. roots: theirs is one of these, of which there are few.
+    """
+    where = []
+    if run_id is not None:
+        where.append(archive_unit.c.run_id == run_id)
+    if states is not None:
+        where.append(archive_unit.c.state.in_(states))
+    if below is not None:
+        where.append(_is_below(below))
+    if roots is not None:
+        where.append(archive_unit.c.path_hash.in_([_hash(root) for root in roots]))
+    if course is not None:
+        where.append(archive_run.c.course == course)
+    if before is not None:
+        where.append(archive_unit.c.unit_id < before)
+    newest = UNITS.where(*where).order_by(archive_unit.c.unit_id.desc()).limit(limit)
+    return [_unit(row) for row in connection.execute(newest)]
+
+
 def each_unit(connection: Connection, **which: Any) -> Iterator[UnitNow]:
     """All of those that `units` gives, page by page."""
     after = 0

@@ -14,24 +14,27 @@ with the manifest of what was copied. If anything differs it all goes back.
 import errno
 import json
 import os
+import re
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lurge.archiver import tombstones
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.reading import Changed
 from lurge.archiver.works import BIN, bin_of, now
-from lurge_types.archive import Binned
+from lurge_types.archive import Binned, UnitNow
+from lurge_types.config import Config
 from utils import manifests, trees
 from utils.differences import compared, differences
 from utils.durable import write_whole
 from utils.handles import Opener, components
-from utils.paths import text
+from utils.paths import raw, text
 from utils.renaming import rename_new
 
 if TYPE_CHECKING:
@@ -40,6 +43,12 @@ if TYPE_CHECKING:
 TREE = b"tree"
 MANIFEST = "manifest.gz"
 ORIGIN = "origin.json"
+OURS = re.compile(
+    rb"(?:manifest\.gz|origin\.json)|\.(?:manifest\.gz|origin\.json)\.[0-9a-f]{8}"
+).fullmatch
+"""What is written about a unit, and what a worker that was killed had begun to write."""
+
+LARGEST_ORIGIN = 1 << 20
 
 
 class BinRefused(Exception):
@@ -73,8 +82,28 @@ class Place:
         return self.unit / ORIGIN
 
     def is_filled(self) -> bool:
-        """Whether anything is in it."""
-        return os.path.lexists(self.tree)
+        """Whether anything is in it. Raises OSError where that cannot be told."""
+        try:
+            os.lstat(self.tree)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+class OriginBroken(Exception):
+    """What tells where something in a bin came from is damaged: which."""
+
+
+class Origin(NamedTuple):
+    """Where something in a bin came from, and when it may be deleted, in UTC without a zone."""
+
+    unit: str
+    kind: str
+    root: bytes
+    run: str
+    course: str
+    binned_at: datetime
+    purge_after: datetime
 
 
 def put(step: "Step") -> "Step":
@@ -96,6 +125,37 @@ def _put(step: "Step") -> Place:
     return place
 
 
+def place_of(unit: UnitNow) -> Place:
+    """Where the ledger has a unit that is in the bin. Raises ValueError for another."""
+    if unit.bin is None:
+        raise ValueError(f"{unit.name} is {unit.state}: it is in no bin")
+    return Place(unit.bin)
+
+
+def places(bin_: bytes, unit: str) -> list[Place]:
+    """The places in a bin, each of a worker, that hold anything of a unit. Raises OSError."""
+    folder = bin_ + b"/" + unit.encode("ascii")
+    return [place for token in _tokens(folder) if (place := _place(folder, token)).is_filled()]
+
+
+def strangers(place: Place) -> Iterator[bytes]:
+    """What is in a unit's folder in the bin and was not put there. Raises OSError."""
+    folder, token = os.path.split(place.folder)
+    for name in sorted(os.listdir(folder)):
+        if not (name == token or OURS(name) or _is_empty_place(folder, name)):
+            yield name
+    yield from (token + b"/" + name for name in os.listdir(place.folder) if name != TREE)
+
+
+def _is_empty_place(folder: bytes, name: bytes) -> bool:
+    """Whether it is what a worker left that has put nothing there."""
+    return name.isdigit() and not os.listdir(folder + b"/" + name)
+
+
+def _place(folder: bytes, token: int) -> Place:
+    return Place(folder + b"/%d" % token)
+
+
 def found(step: "Step") -> Place | None:
     """
     Where in a bin a unit is, whoever has put it there, or some of its files.
@@ -106,7 +166,7 @@ def found(step: "Step") -> Place | None:
     for bin_ in _bins(step):
         folder = bin_ + b"/" + step.unit.name.encode("ascii")
         for token in _tokens(folder):
-            place = Place(folder + b"/%d" % token)
+            place = _place(folder, token)
             if place.is_filled():
                 return place
             if token < step.token:
@@ -143,10 +203,14 @@ def _noted(step: "Step", place: Place, reason: str | None = None) -> "Step":
     return step.moved("binned", binned=binned, reason=reason)
 
 
-def _bins(step: "Step") -> list[bytes]:
+def bins_of(config: Config, unit: UnitNow) -> list[bytes]:
     """The volume's, and the one beside the unit: where projects forbid renames, that is within."""
-    beside = os.path.dirname(step.unit.root).rstrip(b"/") + b"/" + BIN
-    return list(dict.fromkeys([bin_of(step.works.config, step.unit.volume), beside]))
+    beside = os.path.dirname(unit.root).rstrip(b"/") + b"/" + BIN
+    return list(dict.fromkeys([bin_of(config, unit.volume), beside]))
+
+
+def _bins(step: "Step") -> list[bytes]:
+    return bins_of(step.works.config, step.unit)
 
 
 def _tokens(folder: bytes) -> list[int]:
@@ -306,6 +370,19 @@ def clear(place: Place) -> None:
         os.rmdir(folder)
 
 
+def clear_unit(folder: Path) -> None:
+    """Remove the folder of a unit in a bin, if nothing is in it but what Lurge wrote about it."""
+    way = bytes(folder)
+    try:
+        names = os.listdir(way)
+    except FileNotFoundError:
+        return
+    if all(OURS(name) or _is_empty_place(way, name) for name in names):
+        for name in sorted(names, key=lambda name: name == ORIGIN.encode("ascii")):
+            (os.unlink if OURS(name) else os.rmdir)(way + b"/" + name)
+        os.rmdir(way)
+
+
 def remove_folders(folder: bytes) -> None:
     """Remove a folder with empty ones in it. Raises OSError where anything else is there."""
     for above, _, _ in os.walk(folder, topdown=False):
@@ -324,3 +401,27 @@ def _write_origin(step: "Step", place: Place, binned: Binned) -> None:
         "purge_after": binned.purge_after.isoformat(),
     }
     write_whole(place.origin, json.dumps(facts, indent=1).encode("ascii") + b"\n")
+
+
+def read_origin(file: Path) -> Origin | None:
+    """
+    Its twin: what it says of something in a bin, None where it is not there.
+
+    Raises OriginBroken, OSError.
+    """
+    try:
+        with file.open("rb") as opened_:
+            facts = json.loads(opened_.read(LARGEST_ORIGIN))
+        return Origin(
+            unit=facts["unit"],
+            kind=facts["kind"],
+            root=raw(facts["root"]),
+            run=facts["run"],
+            course=facts["course"],
+            binned_at=datetime.fromisoformat(facts["binned_at"]),
+            purge_after=datetime.fromisoformat(facts["purge_after"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OriginBroken(f"{file} is damaged: look at what is beside it") from error

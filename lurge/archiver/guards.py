@@ -50,7 +50,19 @@ class GuardTripped(Exception):
 
 
 def placed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) -> str | None:
-    """Why a unit cannot be acted on where it is, if so: that may not be allowed."""
+    """
+    Why a unit cannot be acted on where it is, if so: that may not be allowed.
+
+    What is only copied stays where it is, so all of a volume may be, with its bin and its targets:
+    only what lies in a target is refused.
+    """
+    if policy.course == "copy":
+        return _in_target(policy, root)
+    return _removed_wrong(works, policy, root, volume_name)
+
+
+def _removed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) -> str | None:
+    """The same of what is to be removed from its place."""
     if BIN in root.split(b"/"):
         return "lies in a bin"
     if any(raw(table.mount) == root for table in works.config.volume):
@@ -66,6 +78,15 @@ def placed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) ->
     run_dir = bytes(works.table.run_dir.absolute())
     if _same_place(root, run_dir):
         return f"holds {text(run_dir)}, where the archiver keeps its runs"
+    return None
+
+
+def _in_target(policy: Policy, root: bytes) -> str | None:
+    for url in policy.targets:
+        if url.startswith("file://"):
+            target = _identity(os.fsencode(url.removeprefix("file://")))
+            if target in _way(root):
+                return f"it is, or lies in, the target {url}"
     return None
 
 

@@ -1,6 +1,6 @@
 """Whether a target still has what a manifest says, as it tells itself: nothing is read back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,17 +29,29 @@ def absent(target: Target, manifest: Path, patience: Patience, workers: int) -> 
 
 
 def _absent(target: Target, patience: Patience, batch: list[Numbered]) -> list[str]:
-    """Of some files; those in one object are looked at once."""
+    return [why for _, why in wrong(target, patience, batch)]
+
+
+def wrong(
+    target: Target, patience: Patience, batch: Iterable[Numbered]
+) -> Iterator[tuple[int, str]]:
+    """
+    The numbers of files whose bytes a target has not, with why; those in one object are looked up
+    once.
+
+    Raises TargetFailed.
+    """
     stored: dict[str, Stored | None] = {}
-    missing = []
-    for _, entry in batch:
-        key = entry.key or ""
+    for number, entry in batch:
+        key = entry.key
+        if key is None:
+            yield number, f"{text(entry.path)}: the manifest tells no object"
+            continue
         if key not in stored:
             patience.check()
             stored[key] = patience.tried(partial(target.stat, key))
         if why := told_wrong(target, stored[key], entry):
-            missing.append(f"{text(entry.path)} ({key}): {why}")
-    return missing
+            yield number, f"{text(entry.path)} ({key}): {why}"
 
 
 def told_wrong(target: Target, stored: Stored | None, entry: Entry) -> str | None:

@@ -218,7 +218,7 @@ def _unit(works: Works, policy: Policy, proposed: Proposal, part: Path, made: da
     part.mkdir(exist_ok=True)
     seen = _Seen()
     sha256, root = _write_manifest(proposed, volume.name, part, made, seen)
-    if elsewhere := seen.links.elsewhere():
+    if policy.course != "copy" and (elsewhere := seen.links.elsewhere()):
         raise Unfit(
             f"linked elsewhere: {len(elsewhere)} of its files have names outside of it, such as "
             f"{text(elsewhere[0])}: removing it would free nothing of them"

@@ -1,114 +1,296 @@
 """
 Out of the bin for good: exactly what the manifest names, if it is still what was put there.
 
-The copies are looked up once more before. From then on the unit is `deleting`: there is no way back
+The copies are looked up once more before, and each entry in the bin is compared with what was put
+there, and that with what the copies have. From then on the unit is `deleting`: there is no way back
 by renaming, so whoever held it before and wakes up deletes nothing that lies in its place again.
+
+An empty bin is not believed: its filesystem may not be mounted. So what tells whose folder it was
+goes last, once the ledger knows that all else has gone.
 """
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lurge.archiver.binning import Place, clear
+from db.ledger import NotOnTheWay
+from lurge.archiver import guards
+from lurge.archiver.binning import (
+    TREE,
+    OriginBroken,
+    Place,
+    clear_unit,
+    place_of,
+    read_origin,
+    strangers,
+)
+from lurge.archiver.guards import GuardTripped
 from lurge.archiver.handles import opened
 from lurge.archiver.looking import absent
-from lurge_types.archive import Entry
-from utils import manifests, trees
-from utils.differences import changed, differences
+from lurge.archiver.verifying import is_whole
+from lurge.archiver.works import words
+from lurge_types.archive import Copy, Entry, Kind, Segment
+from lurge_types.targets import Target
+from utils import manifests, runfiles, trees
+from utils.differences import Difference, changed, differences
 from utils.handles import Opener, TreeUnfit
 from utils.manifests import ManifestBroken
 from utils.paths import text
+from utils.runfiles import RunFileWrong
+from utils.trees import order
 
 if TYPE_CHECKING:
     from lurge.archiver.steps import Step
 
+UNLIKE = (ManifestBroken, OriginBroken, TreeUnfit, OSError)
+"""Errors by which what is in a bin cannot be told to be what was put there."""
 
-def purge(step: "Step") -> "Step":
+SHOWN = 3
+NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
+
+
+def purge(step: "Step", allow: Collection[str] = ()) -> "Step":
     """
     Delete a unit that is in the bin; its next state. Where anything of it has changed, or a copy is
     not there, it stays, with the reason.
 
-    Raises LeaseLost, ManifestBroken, OSError, TargetFailed where that cannot be told.
+    allow: `mount` lets an empty bin be believed, though nobody knows its filesystem.
+
+    Raises LeaseLost, UnitMoved; before anything is done, TargetFailed, ManifestBroken and OSError,
+    where it cannot be told what the copies are.
     """
-    place = Place(step.unit.bin or b"")
+    place = place_of(step.unit)
+    if why := _copies_lack(step, place) or _bin_lacks(step, place, allow):
+        return staying(step, why)
     if step.unit.state == "binned":
-        if why := _refused(step, place):
-            return step.moved("binned", reason=why)
-        step = step.moved("deleting")
-    if place.is_filled() and (why := _deleted(step, place)):
-        return step.moved("deleting", reason=why)
-    clear(place)
-    return step.moved("deleted")
+        try:
+            step = step.moved("deleting")
+        except NotOnTheWay as error:
+            return staying(step, str(error))
+    if why := _deleted(step, place):
+        return staying(step, why)
+    step = step.moved("deleted")
+    clear_unit(place.unit)
+    return step
 
 
-def _refused(step: "Step", place: Place) -> str | None:
-    """Why a unit in the bin must not be deleted."""
-    known = step.copies()
-    for target, copy, manifest in known:
-        if copy.lost_at or not copy.verified_at:
-            return f"its copy at {copy.target} is not verified"
-        for missing in absent(target, manifest, step.patience(), step.works.table.workers):
-            return f"its copy at {copy.target} is not whole: {missing}"
-    if len(known) < len(step.run.policy.targets):
-        return "not all of its copies are known"
+def staying(step: "Step", why: str) -> "Step":
+    """Note why a unit stays in the bin, unless that is known. Raises LeaseLost, UnitMoved."""
+    if step.unit.reason == why:
+        return step
+    return step.moved(step.unit.state, reason=why)
+
+
+def differing(place: Place, kind: Kind, *, deleting: bool) -> Iterator[str]:
+    """
+    What in a bin is not what was put there, in words.
+
+    deleting: what has gone is as it should be.
+    """
     try:
         with opened(place.tree) as tree:
             device = os.fstat(tree).st_dev
-            members = step.members() if step.unit.kind == "files" else None
-            found = trees.entries(tree, members)
-            for difference in differences(_entries(place), found, device=device):
-                return f"in the bin, {difference}"
-    except (FileNotFoundError, ManifestBroken, TreeUnfit) as error:
-        return f"the bin has not what was put there: {error}"
+            found: Iterator[Entry] = trees.entries(tree)
+            if kind == "files":
+                found = without_ways(found, entries(place.manifest))
+            wanted = entries(place.manifest)
+            yield from map(str, differences(wanted, found, device=device, deleting=deleting))
+        yield from (f"{text(name)}: unknown" for name in strangers(place))
+    except UNLIKE as error:
+        yield words(error)
+
+
+def entries(manifest: Path) -> Iterator[Entry]:
+    """Those of a manifest. Raises ManifestBroken, OSError."""
+    with manifest.open("rb") as file:
+        yield from manifests.read(file)[1]
+
+
+def without_ways(found: Iterator[Entry], wanted: Iterator[Entry]) -> Iterator[Entry]:
+    """What is found, without the directories that only lead to what is wanted."""
+    next_ = next(wanted, None)
+    for entry in found:
+        while next_ is not None and order(next_.path) < order(entry.path):
+            next_ = next(wanted, None)
+        leads = next_ is not None and next_.path != entry.path and _lies_in(next_.path, entry.path)
+        if not (leads and entry.fingerprint.kind == "d"):
+            yield entry
+
+
+def _copies_lack(step: "Step", place: Place) -> str | None:
+    """Why the copies do not allow that a unit is deleted. Raises TargetFailed, OSError."""
+    known = step.copies()
+    if len(known) < len(step.run.policy.targets):
+        return "not all of its copies are known"
+    for target, copy, manifest in known:
+        if why := _copy_lacks(step, target, copy, manifest):
+            return f"its copy at {copy.target} {why}"
+        if place.manifest.exists() and (more := _only_here(place, step.unit.kind, manifest)):
+            return f"the bin has not what is in the copy at {copy.target}: {more}"
     return None
 
 
-def _entries(place: Place) -> Iterator[Entry]:
-    with place.manifest.open("rb") as file:
-        yield from manifests.read(file)[1]
+def _copy_lacks(step: "Step", target: Target, copy: Copy, manifest: Path) -> str | None:
+    if copy.lost_at or not copy.verified_at:
+        return "is not verified"
+    patience = step.patience()
+    sent = (Segment(copy.manifest_bytes, copy.manifest_sha256, None),)
+    if not patience.tried(lambda: is_whole(target, copy.key, 0, sent, patience.check)):
+        return f"is not whole: its manifest {copy.key} is not what was sent"
+    for missing in absent(target, manifest, patience, step.works.table.workers):
+        return f"is not whole: {missing}"
+    return None
+
+
+def _only_here(place: Place, kind: Kind, manifest: Path) -> Difference | None:
+    """What the bin's manifest tells of other than a copy's; both may have seen another device."""
+    renamed = None if kind == "files" else {b""}
+    here, there = map(_anywhere, (place.manifest, manifest))
+    return next(differences(there, here, renamed=renamed), None)
+
+
+def _anywhere(manifest: Path) -> Iterator[Entry]:
+    for entry in entries(manifest):
+        yield replace(entry, fingerprint=entry.fingerprint._replace(device=0))
+
+
+def _bin_lacks(step: "Step", place: Place, allow: Collection[str]) -> str | None:
+    """Why a unit cannot be deleted as it is in the bin."""
+    deleting = step.unit.state == "deleting"
+    try:
+        if deleting and not place.is_filled():
+            return _not_gone(step, place, allow)
+    except UNLIKE as error:
+        return f"in the bin, {words(error)}"
+    found = list(islice(differing(place, step.unit.kind, deleting=deleting), SHOWN))
+    return f"in the bin, {'; '.join(found)}" if found else None
+
+
+def _not_gone(step: "Step", place: Place, allow: Collection[str]) -> str | None:
+    """Why it is not believed that a unit of which nothing is in the bin has been deleted."""
+    origin = read_origin(place.origin)
+    if origin is not None:
+        return None if origin.unit == step.unit.name else f"the folder is that of {origin.unit}"
+    if "mount" in allow:
+        return None
+    try:
+        guards.see_mounts(step.works, runfiles.read(step.run.file), allow)
+        os.lstat(place.unit.parent)
+    except (GuardTripped, RunFileWrong, OSError) as error:
+        return f"nothing of it is in the bin, which may not be mounted: {words(error)}"
+    return None
+
+
+@dataclass
+class _Deleting:
+    """
+    Entries that are being deleted, in the order of a manifest.
+
+    check: asked before each. above: directories on the way, to be deleted when all in them is; None
+    for one that was made only to hold what was put there.
+    """
+
+    opener: Opener
+    device: int
+    check: Callable[[], None]
+    above: list[tuple[bytes, Entry | None]] = field(default_factory=list)
+
+    def delete(self, entry: Entry) -> str | None:
+        """Delete an entry, a directory later on; why not, if so."""
+        if why := self.leave(entry.path):
+            return why
+        # What is above holds this path, without a gap; only of a directory the root is among it.
+        self.above += [(way, None) for way in [*_ways(entry.path)][len(self.above) :]]
+        if entry.fingerprint.kind == "d":
+            self.above.append((entry.path, entry))
+            return None
+        return self._remove(entry.path, entry)
+
+    def leave(self, path: bytes | None) -> str | None:
+        """Delete the directories that do not hold a path, or all but the root; why not, if so."""
+        while self.above and (path is None or not _lies_in(path, self.above[-1][0])):
+            directory, entry = self.above.pop()
+            if directory and (why := self._remove(directory, entry)):
+                return why
+        return None
+
+    def _remove(self, path: bytes, entry: Entry | None) -> str | None:
+        """Delete what has a path, if it is there and as it was put there; why not."""
+        self.check()
+        try:
+            above, name = self.opener.place(path)
+            found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if entry and (facts := changed(entry, found, device=self.device, deleting=True)):
+            return f"in the bin, {text(path)}: different ({', '.join(facts)})"
+        if entry is None or entry.fingerprint.kind == "d":
+            return _remove_folder(name, above, path)
+        os.unlink(name, dir_fd=above)
+        return None
+
+
+def _remove_folder(name: bytes, above: int, path: bytes) -> str | None:
+    """Remove an empty directory; why not, if it is none."""
+    try:
+        os.rmdir(name, dir_fd=above)
+    except OSError as error:
+        if error.errno not in NOT_EMPTY:
+            raise
+        return f"in the bin, {text(path)}: it holds what nobody has put there"
+    return None
 
 
 def _deleted(step: "Step", place: Place) -> str | None:
     """Delete what is left of a unit; why not all of it, if so."""
+    try:
+        if place.is_filled() and (why := _emptied(step, place)):
+            return why
+        return _unfoldered(place)
+    except UNLIKE as error:
+        return words(error)
+
+
+def _unfoldered(place: Place) -> str | None:
+    """Remove the folder that held it, durably; why not, if so."""
+    try:
+        with opened(bytes(place.unit)) as unit:
+            name = os.path.basename(place.folder)
+            why = _remove_folder(name, unit, name)
+            os.fsync(unit)
+    except FileNotFoundError:
+        return None  # it had gone before
+    return why
+
+
+def _emptied(step: "Step", place: Place) -> str | None:
     with opened(place.tree) as root, Opener(root) as opener:
-        device = os.fstat(root).st_dev
-        above: list[Entry] = []
-        for entry in _entries(place):
-            while above and not _lies_in(entry.path, above[-1].path):
-                if why := _remove(opener, above.pop(), device):
-                    return why
-            step.claim.check()
-            if entry.fingerprint.kind == "d":
-                above.append(entry)
-            elif why := _remove(opener, entry, device):
+        deleting = _Deleting(opener, os.fstat(root).st_dev, step.claim.check)
+        for entry in entries(place.manifest):
+            if why := deleting.delete(entry):
                 return why
-        while above and above[-1].path:
-            if why := _remove(opener, above.pop(), device):
-                return why
-    return None
+        if why := deleting.leave(None):
+            return why
+    with opened(place.folder) as folder:
+        return _remove_folder(TREE, folder, TREE)
+
+
+def _ways(path: bytes) -> Iterator[bytes]:
+    """
+    The directories that a path leads through.
+
+    >>> list(_ways(b"a/b/c")), list(_ways(b"a"))
+    ([b'a', b'a/b'], [])
+    """
+    at = path.find(b"/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find(b"/", at + 1)
 
 
 def _lies_in(path: bytes, directory: bytes) -> bool:
     return not directory or path.startswith(directory + b"/")
-
-
-def _remove(opener: Opener, entry: Entry, device: int) -> str | None:
-    """Delete an entry, if it is there and as it was put there; why not."""
-    above, name = opener.place(entry.path)
-    try:
-        found = os.stat(name, dir_fd=above, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if facts := changed(entry, found, device=device, deleting=True):
-        return f"in the bin, {text(entry.path)}: different ({', '.join(facts)})"
-    try:
-        if entry.fingerprint.kind == "d":
-            os.rmdir(name, dir_fd=above)
-        else:
-            os.unlink(name, dir_fd=above)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        return f"in the bin, {text(entry.path)}: it holds what nobody has put there"
-    return None

@@ -7,6 +7,7 @@ and finds what it has done before: in the journals, at the targets, in the bin.
 """
 
 import os
+import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
@@ -35,9 +36,9 @@ from lurge_types.archive import (
     Unit,
     UnitNow,
 )
-from lurge_types.targets import CHUNK_BYTES, ObjectMissing, Target, TargetFailed
+from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
 from utils import journals, manifests, runfiles
-from utils.durable import write_whole
+from utils.durable import sync_folder
 from utils.handles import open_root
 from utils.journals import Copied, Journal, Order
 from utils.object_keys import of_manifest
@@ -168,7 +169,7 @@ def next_step(step: Step) -> Step | None:
     return take(step) if take else None
 
 
-def _act(state: State, policy: Policy) -> Callable[[Step], Step] | None:
+def _act(state: State, policy: Policy) -> Callable[[Step], Step | None] | None:
     """What brings a unit on from a state."""
     match state, policy.course:
         case "planned" | "failed", _:
@@ -180,8 +181,14 @@ def _act(state: State, policy: Policy) -> Callable[[Step], Step] | None:
         case ("verified", "archive") | ("claimed", "discard"):
             return binning.put
         case "binned" | "deleting", _ if policy.keep_in_bin == 0:
-            return purging.purge
+            return _purge
     return None
+
+
+def _purge(step: Step) -> Step | None:
+    """Delete what is in the bin; None where it stays, which another try would not change."""
+    after = purging.purge(step)
+    return after if after.unit.state == "deleted" else None
 
 
 def _claim(step: Step) -> Step:
@@ -235,15 +242,40 @@ def fetched(target: Target, copy: Copy, manifest: Path, patience: Patience) -> P
     """
     if manifest.exists() and sha256_of(manifest) == copy.manifest_sha256:
         return manifest
-    try:
-        content = patience.tried(lambda: b"".join(target.get(copy.key, 0, copy.manifest_bytes)))
-    except ObjectMissing as error:
-        raise ManifestLost(f"{copy.target}: {copy.key} is not there") from error
-    if sha256(content).hexdigest() != copy.manifest_sha256:
-        raise ManifestLost(f"{copy.target}: {copy.key} is not what was sent")
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(manifest, content)
+    part = manifest.with_name(f".{manifest.name}.{secrets.token_hex(4)}")
+    try:
+        fetch(target, copy, part, patience)
+        part.rename(manifest)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(manifest.parent)
     return manifest
+
+
+def fetch(target: Target, copy: Copy, file: Path, patience: Patience) -> None:
+    """
+    Read a copy's manifest back into a file, a piece at a time, durably.
+
+    Raises ManifestLost where it is not there as it was sent, TargetFailed, OSError.
+    """
+
+    def once() -> str:
+        digest = sha256()
+        with file.open("wb") as opened:
+            for chunk in target.get(copy.key, 0, copy.manifest_bytes):
+                digest.update(chunk)
+                opened.write(chunk)
+            opened.flush()
+            os.fsync(opened.fileno())
+        return digest.hexdigest()
+
+    stored = patience.tried(lambda: target.stat(copy.key))
+    if stored is None:
+        raise ManifestLost(f"{copy.target}: {copy.key} is not there")
+    if stored.size != copy.manifest_bytes or patience.tried(once) != copy.manifest_sha256:
+        raise ManifestLost(f"{copy.target}: {copy.key} is not what was sent")
 
 
 def sha256_of(file: Path) -> str:

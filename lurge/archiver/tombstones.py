@@ -33,18 +33,22 @@ def leave(unit: UnitNow, binned: Binned) -> None:
 
 def remove(unit: UnitNow, folder: int) -> None:
     """Remove the one of a unit from the directory that it is in, if it is there. Raises OSError."""
+    if stands(unit, folder):
+        os.unlink(os.path.basename(unit.root), dir_fd=folder)
+
+
+def stands(unit: UnitNow, folder: int) -> bool:
+    """Whether the one of a unit is in the directory that the unit was in. Raises OSError."""
     name = os.path.basename(unit.root)
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISREG(found.st_mode):
-        return
+        return False
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     with os.fdopen(handle, "rb") as file:
-        ours = is_tombstone(file.read(LONGEST), unit.name)
-    if ours:
-        os.unlink(name, dir_fd=folder)
+        return is_tombstone(file.read(LONGEST), unit.name)
 
 
 def is_tombstone(words: bytes, unit: str) -> bool:

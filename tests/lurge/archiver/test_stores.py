@@ -10,7 +10,8 @@ from archiving import Yard
 from servers.swift_s3 import SECRET, WRITER, Swift
 
 from db.database import Database
-from lurge.archiver import restoring
+from lurge.archiver import checking, emptying, restoring
+from lurge.archiver.handling import hand_over, ready
 
 
 @pytest.fixture(params=["swift", "s3"])
@@ -51,3 +52,72 @@ def test_what_went_to_a_store_comes_back_as_it_was(
     assert (made.failure, made.how, made.remarks) == (None, url, ())
     command = ["rsync", "-aHAXnc", "--delete", "--itemize-changes", f"{twin}/", f"{root}/"]
     assert subprocess.run(command, check=True, capture_output=True).stdout == b""
+
+
+@pytest.fixture(params=["tree", "packs"])
+def yard(
+    tmp_path: Path, database: Database, swift: Swift, url: str, request: pytest.FixtureRequest
+) -> Yard:
+    """An archiver that keeps nothing in the bin, with 21 files that a run is to take."""
+    endpoint = swift.url if url.startswith("s3") else None
+    yard = Yard(
+        tmp_path,
+        database,
+        target=url,
+        endpoint_url=endpoint,
+        layout=request.param,
+        segment_size=5 << 20,
+        keep_in_bin=0,
+    )
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for number in range(20):
+        (root / str(number)).write_bytes(b"%d" % number * number)
+    (root / "large").write_bytes(bytes(range(251)) * 50_000)
+    return yard
+
+
+def test_a_copy_that_a_store_has_lost_is_found_and_keeps_the_unit(yard: Yard, url: str) -> None:
+    file, run = yard.plan(yard.mount / "alpha")
+    target = yard.open(url)
+    lost: list[str] = []
+
+    class Losing:
+        """Loses an object between the verification and the purge."""
+
+        def event(self, event: str, *_: object, **__: object) -> None:
+            if event == "binned" and not lost:
+                found = next(each for each in target.list("") if "manifests/" not in each.key)
+                target.delete(found.key)
+                lost.append(found.key)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(yard.told, name)
+
+    (unit,) = yard.apply(file, run, watch=Losing())
+    assert unit.state == "binned"
+    assert lost[0] in (unit.reason or "")
+    checked = checking.begin()
+    (found,) = checking.check(yard.works(), checked, 100)
+    assert (found.kind, found.where) == ("lost", url)
+    assert checked.bad == 0
+    assert 0 < checked.read < 21
+    (purged,) = emptying.purge(yard.works())
+    assert (purged.became, purged.unit.state) == ("stays", "binned")
+
+
+def test_what_a_store_has_whole_is_told_nothing_of(yard: Yard) -> None:
+    (unit,) = yard.apply(*yard.plan(yard.mount / "alpha"))
+    assert unit.state == "deleted", unit.reason
+    checked = checking.begin()
+    assert list(checking.check(yard.works(), checked, 100)) == []
+    assert (checked.files, checked.read, checked.bad) == (21, 21, 0)
+
+
+def test_a_vault_hands_files_over_to_a_store_once(yard: Yard) -> None:
+    assert ready(yard.works(), 1 << 20) == []
+    paths = [bytes(each) for each in (yard.mount / "alpha").iterdir()]
+    assert list(hand_over(yard.works(), paths)) == []
+    yard.told.events.clear()
+    assert list(hand_over(yard.works(), paths)) == []
+    assert yard.told.events == [("known", None, {"files": 21})]

@@ -1,0 +1,93 @@
+"""
+Whether what the ledger says is so: at the targets, in the bins, and in the places of units.
+
+A check changes but one thing: a copy that is not whole is noted as lost, unless its target has
+nothing at all, as one has that is not mounted. What somebody works on meanwhile is left out.
+"""
+
+import secrets
+from collections.abc import Iterator
+from functools import partial
+
+from db import audits, copies, leases, ledger
+from lurge.archiver import bin_check
+from lurge.archiver.bin_check import Bins
+from lurge.archiver.copy_check import Checked, Copies
+from lurge.archiver.findings import Finding
+from lurge.archiver.works import Works, now
+from lurge_types.archive import OPEN, STATES, Copy, RunNow, State, UnitNow
+
+LOOKED_AT = STATES - {"planned", "skipped"}
+COPIED: frozenset[State] = frozenset({"verified", "binned", "deleting", "deleted", "restored"})
+"""In which states a unit has copies, if its course makes any."""
+
+SEED_BYTES = 8
+LOOKED_FOR = 100
+
+
+def begin(seed: str | None = None) -> Checked:
+    """What a check counts in; the seed tells which files are read back, chance if none is given."""
+    return Checked(seed or secrets.token_hex(SEED_BYTES))
+
+
+def check(works: Works, checked: Checked, read: float = 0.0) -> Iterator[Finding]:
+    """
+    Compare the ledger with targets, bins and places; what is not so, as it is found.
+
+    checked: from `begin`; what was looked at is counted there. read: percent of the files at the
+    targets that are read back.
+
+    Raises DatabaseFailed, Stopped.
+    """
+    at_targets = Copies(works, checked, read / 100)
+    bins = Bins(works)
+    runs: dict[int, RunNow] = {}
+    for unit, known in _units(works):
+        if unit.run_id not in runs:
+            runs = {unit.run_id: _run(works, unit)}
+        run = runs[unit.run_id]
+        checked.units += 1
+        bins.add(unit)
+        if unit.state in COPIED and run.policy.course != "discard":
+            yield from at_targets.look(unit, run, known)
+        yield from bin_check.look(works, unit, run)
+    yield from bins.look()
+    yield from _broken(works)
+    done = partial(audits.add_once, act="checked", actor=works.actor, now=now())
+    works.database.transaction(partial(done, detail=checked.in_words()))
+
+
+def _units(works: Works) -> Iterator[tuple[UnitNow, list[Copy]]]:
+    """All units that were acted on, with their copies, page by page."""
+    after = 0
+    while page := works.database.read(partial(ledger.units, states=LOOKED_AT, after=after)):
+        ids = [unit.unit_id for unit in page]
+        known = works.database.read(partial(copies.of, unit_ids=ids))
+        yield from ((unit, known.get(unit.unit_id, [])) for unit in page)
+        after = page[-1].unit_id
+
+
+def _run(works: Works, unit: UnitNow) -> RunNow:
+    return works.database.read(partial(ledger.run_of, prefix=unit.content_id))
+
+
+def _broken(works: Works) -> Iterator[Finding]:
+    """Runs that somebody has begun to apply, and nobody is applying."""
+    after = 0
+    while page := works.database.read(partial(ledger.runs, unfinished=True, after=after)):
+        for run in page:
+            if run.started is not None and not _is_applied(works, run):
+                why = f"begun on {run.started:%Y-%m-%d}, and not all of its units have an end"
+                todo = f"archive apply {run.content_id[:12]}"
+                yield Finding("broken", None, str(run.file), why, todo)
+        after = page[-1].run_id
+
+
+def _is_applied(works: Works, run: RunNow) -> bool:
+    """Whether anybody works on one of the first units that are to be done."""
+    states = OPEN[run.policy.course]
+    page = partial(ledger.units, run_id=run.run_id, states=states, limit=LOOKED_FOR)
+    return any(
+        works.database.read(partial(leases.holder, name=ledger.lease_of(unit))) is not None
+        for unit in works.database.read(page)
+    )

@@ -1,0 +1,162 @@
+"""What has been in the bin for long enough is deleted, unit by unit; what must not be, stays."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from rich.table import Table
+
+from db import ledger
+from db.leases import LeaseLost
+from db.ledger import IN_BIN, UnitMoved
+from lurge.archiver import purging
+from lurge.archiver.claims import Claim, claimed
+from lurge.archiver.guards import GuardTripped
+from lurge.archiver.steps import Step
+from lurge.archiver.works import Works, now, words
+from lurge_types.archive import RunNow, UnitNow
+from lurge_types.targets import TargetFailed, TargetTrouble
+from utils import show
+from utils.manifests import ManifestBroken
+from utils.paths import text
+
+FAILED = (TargetFailed, ManifestBroken, OSError)
+"""Errors by which it cannot be told what the copies are."""
+
+HELD = "another works on it, or has moved it"
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """
+    What became of a unit whose time in the bin is over.
+
+    stays: it was not deleted, or not all of it. held: another works on it. due: it would be.
+    reason: why it stays, or is held.
+    """
+
+    unit: UnitNow
+    became: Literal["deleted", "stays", "held", "due"]
+    reason: str | None = None
+
+
+def purge(works: Works, *, dry_run: bool = False, allow: Collection[str] = ()) -> Iterator[Purged]:
+    """
+    Delete what is due, also what a purge that was killed has begun; each unit as it is done.
+
+    dry_run: only tell which. allow: names of guards: `mount` for what is no longer in a bin that
+    nobody knows, `failures`.
+
+    Raises GuardTripped where targets do not answer, time and again, DatabaseFailed.
+    """
+    failures = 0
+    runs: dict[int, RunNow] = {}
+    for unit in due(works):
+        if dry_run:
+            yield Purged(unit, "due", unit.reason)
+            continue
+        if works.stop.is_set():
+            return
+        if unit.run_id not in runs:
+            run = partial(ledger.run_of, prefix=unit.content_id)
+            runs = {unit.run_id: works.database.read(run)}
+        purged, failed = _purged(works, runs[unit.run_id], unit, allow)
+        yield purged
+        failures = failures + 1 if failed else 0
+        _see_answered(works, failures, allow)
+
+
+def due(works: Works) -> Iterator[UnitNow]:
+    """The units whose time is over, page by page."""
+    after, since = 0, now()
+    while page := works.database.read(partial(ledger.due, now=since, after=after)):
+        yield from page
+        after = page[-1].unit_id
+
+
+def _see_answered(works: Works, failures: int, allow: Collection[str]) -> None:
+    most = works.table.guards.max_failures
+    if failures >= most and "failures" not in allow:
+        raise GuardTripped("failures", f"of {most} units in a row no target tells what it has")
+
+
+def _purged(
+    works: Works, run: RunNow, unit: UnitNow, allow: Collection[str]
+) -> tuple[Purged, bool]:
+    """What becomes of a unit, and whether it is because a target does not answer."""
+    seconds = works.table.lease_seconds
+    try:
+        with claimed(works.database, unit, IN_BIN, works.holder, seconds) as found:
+            if found is None:
+                return Purged(unit, "held", HELD), False
+            return _tried(works, run, *found, allow=allow)
+    except (LeaseLost, UnitMoved) as error:
+        works.watch.event("lease_lost", unit, reason=str(error))
+        return Purged(unit, "held", str(error)), False
+
+
+def _tried(
+    works: Works, run: RunNow, unit: UnitNow, claim: Claim, *, allow: Collection[str]
+) -> tuple[Purged, bool]:
+    """The same of a unit that is claimed."""
+    if unit.state == "binned" and (unit.purge_after is None or unit.purge_after > now()):
+        return Purged(unit, "held", HELD), False
+    step = Step(works, run, unit, None, claim)
+    failed = False
+    try:
+        step = purging.purge(step, allow)
+    except FAILED as error:
+        step = purging.staying(step, words(error))
+        failed = isinstance(error, TargetTrouble)
+    became: Literal["deleted", "stays"] = "deleted" if step.unit.state == "deleted" else "stays"
+    return Purged(step.unit, became, step.unit.reason), failed
+
+
+def as_table(found: Iterable[Purged], *, dry_run: bool) -> Table:
+    """What became of each unit, for people; or what would."""
+    return show.table(
+        "What would be deleted from the bin" if dry_run else "What was deleted from the bin",
+        ("unit", "became", "size", "files", "path", "why"),
+        (
+            (
+                each.unit.name,
+                each.became,
+                show.size(each.unit.size_bytes),
+                f"{each.unit.files:,}",
+                text(each.unit.root),
+                each.reason or "",
+            )
+            for each in found
+        ),
+        right=("size", "files"),
+    )
+
+
+def summary(found: Iterable[Purged]) -> str:
+    """How much that frees, in words."""
+    freed = units = staying = 0
+    for each in found:
+        goes = each.became in {"deleted", "due"}
+        units, staying = units + goes, staying + (not goes)
+        freed += each.unit.size_bytes if goes else 0
+    return f"{units:,} units, {show.size(freed)}; {staying:,} stay"
+
+
+def as_json(of: Purged) -> str:
+    """What became of a unit, as one line of JSON in ASCII."""
+    unit = of.unit
+    return json.dumps(
+        {
+            "unit": unit.name,
+            "run": unit.content_id,
+            "became": of.became,
+            "reason": of.reason,
+            "volume": unit.volume,
+            "root": text(unit.root),
+            "files": unit.files,
+            "size_bytes": unit.size_bytes,
+            "purge_after": unit.purge_after and unit.purge_after.isoformat(),
+        }
+    )

@@ -1,0 +1,409 @@
+"""What leaves the bin for good: what nobody has touched, with copies that are there."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archiving import Yard
+
+from db import ledger
+from db.database import Database
+from db.leases import LeaseLost
+from lurge.archiver import emptying, purging
+from lurge.archiver.claims import Claim, claimed
+from lurge.archiver.emptying import Purged
+from lurge.archiver.guards import GuardTripped
+from lurge.archiver.handles import opened
+from lurge.archiver.steps import Step
+from lurge.archiver.works import now
+from lurge_types.archive import STATES, Binned, Proposal, UnitNow
+from lurge_types.targets import Stored, Target, TargetTrouble
+from utils import manifests, runfiles, trees
+from utils.targets.posix import Posix
+
+
+@pytest.fixture
+def yard(tmp_path: Path, database: Database) -> Yard:
+    return Yard(tmp_path, database)
+
+
+def make_tree(root: Path) -> None:
+    (root / "deep" / "er").mkdir(parents=True)
+    (root / "empty").mkdir()
+    (root / "a").write_bytes(b"some bytes")
+    (root / "deep" / "er" / "b").write_bytes(b"more")
+    (root / "deep" / "er" / "caf\udce9\n").touch()
+    (root / "deep.er").write_bytes(b"sorted between")
+    (root / "link").symlink_to("deep/er/b")
+    os.link(root / "a", root / "deep" / "other name")
+
+
+MEMBERS = (b"a", b"deep/er/b", b"deep/other name", b"link")
+
+
+def bin_of(yard: Yard, kind: str = "directory") -> UnitNow:
+    """A unit that is in the bin: a directory, some of its files, or one without copies."""
+    root = yard.mount / "alpha"
+    make_tree(root)
+    if kind == "files":
+        proposal = Proposal(bytes(root), "files", MEMBERS, None, None)
+        file, run = yard.plan_of([proposal])
+    else:
+        file, run = yard.plan(root, course="discard" if kind == "discard" else "archive")
+    (unit,) = yard.apply(file, run)
+    assert unit.state == "binned", unit.reason
+    return unit
+
+
+@contextmanager
+def held(yard: Yard, unit: UnitNow) -> Iterator[Step]:
+    run = yard.database.read(partial(ledger.run_of, prefix=unit.content_id))
+    with claimed(yard.database, unit, STATES, "test", 30) as found:
+        assert found is not None
+        yield Step(yard.works(), run, found[0], None, found[1])
+
+
+def make_due(yard: Yard, unit: UnitNow) -> None:
+    """Let its time in the bin be over."""
+    past = Binned(unit.bin or b"", now() - timedelta(days=40), now() - timedelta(days=10))
+    with held(yard, unit) as step:
+        step.moved("binned", binned=past)
+
+
+def purge(yard: Yard, *allow: str, **works: Any) -> list[Purged]:
+    return list(emptying.purge(yard.works(**works), allow=allow))
+
+
+def place(unit: UnitNow) -> Path:
+    return Path(os.fsdecode(unit.bin or b""))
+
+
+def entries_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name not in {"manifest.gz", "origin.json"}]
+
+
+@pytest.mark.parametrize("kind", ["directory", "files", "discard"])
+def test_what_is_due_is_deleted_and_what_is_not_stays(yard: Yard, kind: str) -> None:
+    unit = bin_of(yard, kind)
+    assert purge(yard) == []
+    make_due(yard, unit)
+    (told,) = emptying.purge(yard.works(), dry_run=True)
+    assert (told.became, place(unit).exists()) == ("due", True)
+    (purged,) = purge(yard)
+    assert (purged.became, purged.reason) == ("deleted", None)
+    assert list((yard.mount / ".lurge-bin").iterdir()) == []
+    assert (yard.mount / "alpha" / "deep.er").exists() is (kind == "files")
+    assert purge(yard) == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "discard"])
+def test_a_run_that_keeps_nothing_deletes_at_once(
+    tmp_path: Path, database: Database, kind: str
+) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    make_tree(yard.mount / "alpha")
+    file, run = yard.plan(
+        yard.mount / "alpha", course="discard" if kind == "discard" else "archive"
+    )
+    (unit,) = yard.apply(file, run)
+    assert (unit.state, unit.reason) == ("deleted", None)
+    assert yard.apply(file, run) == [unit]
+
+
+def test_a_unit_that_stays_does_not_stop_the_run_that_keeps_nothing(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    for name in ("alpha", "beta"):
+        make_tree(yard.mount / name)
+
+    class Spoiling:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(yard.told, name)
+
+        def event(self, event: str, unit: UnitNow | None = None, **facts: object) -> None:
+            if event == "binned" and unit and unit.number == 1 and not facts["reason"]:
+                (yard.target / "data" / str(yard.mount)[1:] / "alpha" / "a").unlink()
+
+    works = yard.plan(yard.mount / "alpha", yard.mount / "beta")
+    alpha, beta = yard.apply(*works, watch=Spoiling())
+    assert alpha.state == "binned"
+    assert "a (data/" in (alpha.reason or "")
+    assert "no object" in (alpha.reason or "")
+    assert beta.state == "deleted"
+
+
+def flipped(file: Path) -> None:
+    """Another byte, with the times of before."""
+    found = file.stat()
+    with file.open("r+b") as opened:
+        opened.write(b"X")
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def linked(tree: Path) -> None:
+    """A link in the place of a directory, to what it was."""
+    tree.rename(tree.parents[3] / "moved")
+    tree.symlink_to(tree.parents[3] / "moved")
+
+
+IN_BIN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "added": (lambda tree: (tree / "deep" / "new").touch(), "deep/new: unknown"),
+    "a directory added": (lambda tree: (tree / "new").mkdir(), "new: unknown"),
+    "appended": (lambda tree: (tree / "a").write_bytes(b"some bytes more"), "a: different"),
+    "flipped": (lambda tree: flipped(tree / "a"), "a: different"),
+    "touched": (lambda tree: os.utime(tree / "deep" / "er" / "b"), "deep/er/b: different"),
+    "removed": (lambda tree: (tree / "link").unlink(), "link: missing"),
+    "all of it": (shutil.rmtree, "tree"),
+    "its folder": (lambda tree: shutil.rmtree(tree.parents[1]), "No such file"),
+    "the manifest": (lambda tree: (tree.parents[1] / "manifest.gz").unlink(), "manifest.gz"),
+    "half a manifest": (
+        lambda tree: os.truncate(tree.parents[1] / "manifest.gz", 300),
+        "manifest",
+    ),
+    "a word beside it": (lambda tree: (tree.parents[1] / "keep this").touch(), "keep this"),
+    "a link for it": (linked, "is a link"),
+}
+
+
+@pytest.mark.parametrize("kind", ["directory", "files", "discard"])
+@pytest.mark.parametrize("change", IN_BIN)
+def test_what_has_changed_in_the_bin_stays(yard: Yard, kind: str, change: str) -> None:
+    unit = bin_of(yard, kind)
+    make_due(yard, unit)
+    act, why = IN_BIN[change]
+    act(place(unit) / "tree")
+    there = entries_below(yard.mount)
+    (purged,) = purge(yard)
+    assert purged.became == "stays"
+    assert why in (purged.reason or "")
+    assert entries_below(yard.mount) == there
+    (again,) = purge(yard)
+    assert (again.unit.state, again.unit.moves) == ("binned", purged.unit.moves)
+
+
+def test_a_manifest_in_the_bin_that_tells_of_more_than_was_copied_is_not_believed(
+    yard: Yard,
+) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    (place(unit) / "tree" / "new").touch()
+    with held(yard, unit) as step, opened(bytes(place(unit) / "tree")) as tree:
+        manifest = place(unit).parent / "manifest.gz"
+        manifests.write(manifest, step.header(None), trees.entries(tree))
+    (purged,) = purge(yard)
+    assert purged.became == "stays"
+    assert "the bin has not what is in the copy" in (purged.reason or "")
+    assert (place(unit) / "tree" / "a").exists()
+
+
+def lose_object(yard: Yard, unit: UnitNow) -> None:
+    (yard.target / "data" / os.fsdecode(unit.root)[1:] / "deep" / "er" / "b").unlink()
+
+
+def truncate_object(yard: Yard, unit: UnitNow) -> None:
+    os.truncate(yard.target / "data" / os.fsdecode(unit.root)[1:] / "a", 3)
+
+
+def change_manifest(yard: Yard, unit: UnitNow) -> None:
+    flipped(yard.target / "manifests" / f"{unit.name}.jsonl.gz")
+
+
+def lose_manifest(yard: Yard, unit: UnitNow) -> None:
+    (yard.target / "manifests" / f"{unit.name}.jsonl.gz").unlink()
+
+
+def lose_all(yard: Yard, unit: UnitNow) -> None:
+    for each in yard.target.iterdir():
+        shutil.rmtree(each)
+
+
+@pytest.mark.parametrize(
+    "lose", [lose_object, truncate_object, change_manifest, lose_manifest, lose_all]
+)
+@pytest.mark.parametrize("state", ["binned", "deleting"])
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_has_no_whole_copy_stays(
+    yard: Yard, lose: Callable[[Yard, UnitNow], None], state: str, *, keeps: bool
+) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    if state == "deleting":
+        with held(yard, unit) as step:
+            step.moved("deleting")
+    if not keeps:
+        run = yard.database.read(partial(ledger.run_of, prefix=unit.content_id))
+        shutil.rmtree(runfiles.folder_of(run.file))
+    lose(yard, unit)
+    there = entries_below(place(unit))
+    (purged,) = purge(yard)
+    assert (purged.became, purged.unit.state) == ("stays", state)
+    assert entries_below(place(unit)) == there
+
+
+def test_a_run_whose_folder_is_lost_is_purged_by_its_manifests_at_the_target(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    shutil.rmtree(yard.folder / "runs")
+    (purged,) = purge(yard)
+    assert (purged.became, purged.reason) == ("deleted", None)
+
+
+def test_with_two_copies_one_that_is_lost_keeps_the_unit(
+    tmp_path: Path, database: Database
+) -> None:
+    targets = [f"file://{tmp_path}/target", f"file://{tmp_path}/other"]
+    yard = Yard(tmp_path, database, target=targets, copies=2)
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    (tmp_path / "other" / "data" / os.fsdecode(unit.root)[1:] / "a").unlink()
+    (purged,) = purge(yard)
+    assert purged.became == "stays"
+    assert f"its copy at {targets[1]} is not whole" in (purged.reason or "")
+
+
+class Dying(Claim):
+    """A claim that is lost when it was asked so often: as if its holder were killed then."""
+
+    def __init__(self, claim: Claim, checks: int) -> None:
+        self.lease = claim.lease
+        self._checks = checks
+
+    def check(self) -> None:
+        self._checks -= 1
+        if self._checks < 0:
+            raise LeaseLost("killed")
+
+
+@pytest.mark.parametrize("kind", ["directory", "files", "discard"])
+def test_a_deletion_that_was_killed_goes_on_wherever_that_was(yard: Yard, kind: str) -> None:
+    checks, done = 0, False
+    while not done:
+        root = yard.mount / "alpha"
+        if root.exists():
+            shutil.rmtree(root)
+        unit = bin_of(yard, kind)
+        make_due(yard, unit)
+        try:
+            with held(yard, unit) as step:
+                purging.purge(
+                    Step(step.works, step.run, step.unit, None, Dying(step.claim, checks))
+                )
+            done = True
+        except LeaseLost:
+            (purged,) = purge(yard)
+            assert (purged.became, purged.reason) == ("deleted", None), checks
+        assert list((yard.mount / ".lurge-bin").iterdir()) == []
+        checks += 1
+    assert checks > 5
+
+
+def test_what_was_added_to_a_unit_that_is_half_deleted_stays(yard: Yard) -> None:
+    unit = bin_of(yard)
+    with held(yard, unit) as step:
+        step.moved("deleting")
+    tree = place(unit) / "tree"
+    (tree / "a").unlink()
+    (tree / "deep" / "new").touch()
+    there = entries_below(place(unit))
+    (purged,) = purge(yard)
+    assert (purged.became, purged.unit.state) == ("stays", "deleting")
+    assert "deep/new: unknown" in (purged.reason or "")
+    assert entries_below(place(unit)) == there
+    (tree / "deep" / "new").unlink()
+    (purged,) = purge(yard)
+    assert purged.became == "deleted"
+
+
+def test_an_empty_bin_is_not_believed_unless_its_mount_is_the_one_that_was_planned_on(
+    yard: Yard,
+) -> None:
+    unit = bin_of(yard)
+    with held(yard, unit) as step:
+        step.moved("deleting")
+    aside = yard.folder / "aside"
+    yard.mount.rename(aside)
+    (purged,) = purge(yard)
+    assert (purged.became, purged.unit.state) == ("stays", "deleting")
+    assert "may not be mounted" in (purged.reason or "")
+    yard.mount.mkdir()
+    (purged,) = purge(yard)
+    assert (purged.became, purged.unit.state) == ("stays", "deleting")
+    (yard.mount / ".lurge-bin").mkdir()
+    shutil.rmtree(yard.folder / "runs")
+    (purged,) = purge(yard)
+    assert (purged.became, purged.unit.state) == ("stays", "deleting")
+    (purged,) = purge(yard, "mount")
+    assert purged.became == "deleted"
+
+
+def test_a_folder_that_somebody_has_removed_from_the_bin_is_believed_on_the_known_mount(
+    yard: Yard,
+) -> None:
+    unit = bin_of(yard)
+    with held(yard, unit) as step:
+        step.moved("deleting")
+    shutil.rmtree(place(unit).parent)
+    (purged,) = purge(yard)
+    assert (purged.became, purged.reason) == ("deleted", None)
+
+
+def test_what_another_works_on_is_left_to_it(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    with held(yard, unit):
+        (purged,) = purge(yard)
+    assert purged.became == "held"
+    assert place(unit).exists()
+
+
+def test_what_is_kept_longer_meanwhile_stays(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    (due,) = emptying.due(yard.works())
+    longer = Binned(unit.bin or b"", now(), now() + timedelta(days=1))
+    with held(yard, due) as step:
+        step.moved("binned", binned=longer)
+    with held(yard, due) as step:
+        purged, _ = emptying._tried(step.works, step.run, step.unit, step.claim, allow=())
+    assert purged.became == "held"
+
+
+class Away(Posix):
+    """A target whose network is gone."""
+
+    def stat(self, key: str) -> Stored | None:
+        raise TargetTrouble(f"{self.url}: {key}: away")
+
+
+def test_targets_that_do_not_answer_end_a_purge(tmp_path: Path, database: Database) -> None:
+    guards = {"max_share": 1.0, "min_free": 0, "max_failures": 2}
+    yard = Yard(tmp_path, database, guards=guards)
+    for name in ("one", "two", "three"):
+        make_tree(yard.mount / name)
+    units = yard.apply(*yard.plan(*(yard.mount / name for name in ("one", "two", "three"))))
+    for unit in units:
+        make_due(yard, unit)
+    away: Callable[[str], Target] = Away
+    purging_ = emptying.purge(yard.works(target=away))
+    assert [next(purging_).became, next(purging_).became] == ["stays", "stays"]
+    with pytest.raises(GuardTripped, match="--allow failures"):
+        next(purging_)
+    assert [each.became for each in purge(yard)] == ["deleted"] * 3
+
+
+def test_what_became_of_units_is_told(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    found = list(emptying.purge(yard.works(), dry_run=True))
+    assert emptying.as_table(found, dry_run=True).row_count == 1
+    assert emptying.summary(found) == "1 units, 28 B; 0 stay"
+    told = json.loads(emptying.as_json(found[0]))
+    assert (told["unit"], told["became"], told["size_bytes"]) == (unit.name, "due", 28)

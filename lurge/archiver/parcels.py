@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lurge_types.archive import Entry, Policy
-from lurge_types.targets import CHUNK_BYTES, Target
+from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
+from utils import show
 
 MIB = 1 << 20
 SMALL_BYTES = 16 * MIB
@@ -62,8 +63,16 @@ def parts(size: int, policy: Policy, targets: Sequence[Target]) -> list[range]:
     In which parts the bytes of a large file go: no more than any target allows.
 
     It depends on nothing but the size and what the targets allow, so that others can go on.
+
+    Raises TargetFailed where a target does not allow so large a file.
     """
     most = min(target.most_parts for target in targets)
     least = max(policy.segment_bytes, *(target.smallest_part for target in targets))
     whole = max(least, -(-size // (most * MIB)) * MIB)
+    for target in targets:
+        if whole > target.largest_put:
+            raise TargetFailed(
+                f"{target.url}: {show.size(size)} are too much for {target.most_parts} parts of "
+                f"{show.size(target.largest_put)}: let its limits be raised, or leave the file out"
+            )
     return [range(start, min(start + whole, size)) for start in range(0, size, whole)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lurge.archiver.job import Job
 from lurge.archiver.large import Large
-from lurge.archiver.parcels import Parcel, parcels
+from lurge.archiver.parcels import Parcel, parcels, segment_bytes
 from lurge.archiver.pouring import in_order
 from lurge.archiver.reading import Digests, shown_to
 from lurge.archiver.sending import Body, store
@@ -41,7 +41,8 @@ def copy(job: Job, manifest: Path, round_: int) -> None:
     threads = ThreadPoolExecutor(job.workers)
     try:
         act = partial(_carry, job, journal, begun)
-        waiting = parcels(_missing(manifest, before), job.policy)
+        segment = segment_bytes(job.policy, job.targets)
+        waiting = parcels(_missing(manifest, before), job.policy, segment)
         for done in in_order(threads, act, waiting, AHEAD * job.workers):
             for copied in done:
                 journal.copied(copied)

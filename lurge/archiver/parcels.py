@@ -12,6 +12,9 @@ MIB = 1 << 20
 SMALL_BYTES = 16 * MIB
 """Files up to this size go into packs."""
 
+FEWEST_PARTS = 2
+"""A target that takes fewer has no large objects."""
+
 BATCH_FILES = 64
 BATCH_BYTES = 16 * MIB
 
@@ -33,21 +36,30 @@ class Parcel:
         return sum(entry.fingerprint.size for _, entry in self.files)
 
 
-def parcels(files: Iterable[tuple[int, Entry]], policy: Policy) -> Iterator[Parcel]:
-    """The files in parcels: packs are in the order of their files, and so are the others."""
+def segment_bytes(policy: Policy, targets: Sequence[Target]) -> int:
+    """Files above it go up in parts: what the policy says, or what the targets take at once."""
+    return min(policy.segment_bytes, *(target.largest_put for target in targets))
+
+
+def parcels(files: Iterable[tuple[int, Entry]], policy: Policy, segment: int) -> Iterator[Parcel]:
+    """
+    The files in parcels: packs are in the order of their files, and so are the others.
+
+    segment: see `segment_bytes`.
+    """
     small = SMALL_BYTES if policy.layout == "packs" else CHUNK_BYTES
     most_files = None if policy.layout == "packs" else BATCH_FILES
-    most_bytes = policy.segment_bytes if policy.layout == "packs" else BATCH_BYTES
+    most_bytes = segment if policy.layout == "packs" else BATCH_BYTES
     kind: Literal["pack", "each"] = "pack" if policy.layout == "packs" else "each"
     gathered: list[tuple[int, Entry]] = []
     gathered_bytes = 0
     for number, entry in files:
         size = entry.fingerprint.size
-        if size > min(small, policy.segment_bytes):
+        if size > min(small, segment):
             if gathered and kind == "each":
                 yield Parcel(kind, gathered)
                 gathered, gathered_bytes = [], 0
-            yield Parcel("large" if size > policy.segment_bytes else "each", [(number, entry)])
+            yield Parcel("large" if size > segment else "each", [(number, entry)])
             continue
         if gathered and (gathered_bytes + size > most_bytes or len(gathered) == most_files):
             yield Parcel(kind, gathered)
@@ -67,10 +79,10 @@ def parts(size: int, policy: Policy, targets: Sequence[Target]) -> list[range]:
     Raises TargetFailed where a target does not allow so large a file.
     """
     most = min(target.most_parts for target in targets)
-    least = max(policy.segment_bytes, *(target.smallest_part for target in targets))
+    least = max(segment_bytes(policy, targets), *(target.smallest_part for target in targets))
     whole = max(least, -(-size // (most * MIB)) * MIB)
     for target in targets:
-        if whole > target.largest_put:
+        if whole > target.largest_put or target.most_parts < FEWEST_PARTS:
             raise TargetFailed(
                 f"{target.url}: {show.size(size)} are too much for {target.most_parts} parts of "
                 f"{show.size(target.largest_put)}: let its limits be raised, or leave the file out"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import cast
 
 import pytest
@@ -48,7 +49,7 @@ def files(sizes: Sequence[int]) -> list[tuple[int, Entry]]:
 
 @given(SIZES, st.sampled_from([TREE, PACKS]))
 def test_every_file_is_in_one_parcel_and_in_order(sizes: list[int], policy: Policy) -> None:
-    made = list(parcels(files(sizes), policy))
+    made = list(parcels(files(sizes), policy, SEGMENT))
     for kinds in (["pack"], ["each", "large"]):
         numbers = [number for each in made if each.kind in kinds for number, _ in each.files]
         assert numbers == sorted(numbers)
@@ -57,7 +58,7 @@ def test_every_file_is_in_one_parcel_and_in_order(sizes: list[int], policy: Poli
 
 @given(SIZES, st.sampled_from([TREE, PACKS]))
 def test_no_object_is_larger_than_a_segment(sizes: list[int], policy: Policy) -> None:
-    for each in parcels(files(sizes), policy):
+    for each in parcels(files(sizes), policy, SEGMENT):
         sizes_there = [entry.fingerprint.size for _, entry in each.files]
         if each.kind == "large":
             assert len(sizes_there) == 1
@@ -70,13 +71,13 @@ def test_no_object_is_larger_than_a_segment(sizes: list[int], policy: Policy) ->
         assert each.kind != "each" or len(sizes_there) <= BATCH_FILES
 
 
-@given(st.integers(SEGMENT + 1, 5 * 10**12), st.integers(1, 10_000))
+@given(st.integers(SEGMENT + 1, 5 * 10**12), st.integers(2, 10_000))
 def test_parts_are_one_after_the_other_and_as_many_as_are_allowed(size: int, most: int) -> None:
     target = Limits(most_parts=most, largest_put=1 << 62)
     made = cut(size, target)
     assert made[0].start == 0
     assert made[-1].stop == size
-    assert all(one.stop == other.start for one, other in zip(made, made[1:], strict=False))
+    assert all(one.stop == other.start for one, other in pairwise(made))
     assert len(made) <= most
     assert {len(each) for each in made[:-1]} <= {len(made[0])}
     assert len(made[0]) >= SEGMENT or len(made) == 1
@@ -89,5 +90,12 @@ def test_a_file_of_5_tb_goes_to_a_server_that_takes_1000_parts_of_5_gib() -> Non
 
 
 def test_a_file_that_a_target_cannot_take_is_told() -> None:
-    with pytest.raises(TargetFailed, match="too much for 1000 parts of 5.0 GiB"):
+    with pytest.raises(TargetFailed, match=r"too much for 1000 parts of 5\.0 GiB"):
         cut(6 * 10**12, Limits())
+
+
+def test_of_a_target_that_takes_less_at_once_parts_are_smaller() -> None:
+    made = cut(12 * MIB, Limits(largest_put=3 * MIB, smallest_part=1))
+    assert max(map(len, made)) <= 3 * MIB
+    with pytest.raises(TargetFailed, match="too much for 1 parts"):
+        cut(12 * MIB, Limits(most_parts=1, largest_put=1 << 62))

@@ -692,7 +692,7 @@ class History(RuleBasedStateMachine):
                 self._apply(file, None)
         self.all_is_readable()
         for unit in self._units():
-            assert unit.state not in OPEN[unit.course], unit
+            assert unit.state not in OPEN[unit.course], (unit.state, unit.reason)
         before = self._everything()
         for file in self.files:
             self._apply(file, None)
@@ -709,7 +709,9 @@ class History(RuleBasedStateMachine):
 
     def _bring_back(self) -> None:
         """What is archived comes back by the archiver itself."""
+        discarded = self._discarded()
         self._act(lambda works: list(emptying.purge(works, allow=GUARDS)), None)
+        self._release(discarded)
         back = set()
         for unit in self._units():
             if (unit.course, unit.state) == ("discard", "deleted"):
@@ -755,6 +757,7 @@ class History(RuleBasedStateMachine):
                 if path in self.seen:
                     self.written += 1
                     self._move(path, self.mount + b"/moved%d" % self.written)
+            self.seen = readable.tree(self.mount)
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def _bins(step: "Step") -> list[bytes]:
 def _tokens(folder: bytes) -> list[int]:
     try:
         return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what it lay in may be archived, too
         return []
 
 

@@ -257,6 +257,7 @@ class _Source:
 def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
     """Make what was found, where it is to be; how many bytes it has."""
     if one.unit.kind == "files" and not one.inner:
+        _make_folder(source, goal)
         with opened(goal) as there:
             return _fill(source, there, overwrite=overwrite)
     first = next(source.entries, None)
@@ -272,6 +273,13 @@ def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
             with opened(goal) as there:
                 return _fill(everything, there, overwrite=True)
         return _whole(everything, parent, name)
+
+
+def _make_folder(source: _Source, goal: bytes) -> None:
+    """Make the directory above files, unless it is there: nothing is known of it."""
+    with opened(os.path.dirname(goal)) as parent, suppress(FileExistsError):
+        os.mkdir(os.path.basename(goal), dir_fd=parent)
+        source.tell(b"", "is made as a new directory, as nothing is known of it")
 
 
 def _is_directory(name: bytes, parent: int) -> bool:

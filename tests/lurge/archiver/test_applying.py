@@ -175,3 +175,14 @@ def test_a_plan_whose_units_have_changed_is_stale(yard: Yard) -> None:
         yard.apply(file, run)
     (unit,) = yard.apply(file, run, "stale")
     assert unit.state == "dirty"
+
+
+@pytest.mark.parametrize("tombstone", [False, True])
+def test_a_unit_that_has_gone_within_another_is_dirty(
+    tmp_path: Path, database: Database, tombstone: bool
+) -> None:
+    yard = Yard(tmp_path, database, tombstone=tombstone)
+    root = yard.mount / "alpha"
+    make_tree(root)
+    outer, inner = yard.apply(*yard.plan(root, root / "deep" / "er"))
+    assert (outer.state, inner.state) == ("binned", "dirty"), inner.reason

@@ -3,14 +3,20 @@
 import re
 from collections.abc import MutableMapping
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import Any, Protocol, TextIO, cast
 
 import structlog
 
 Log = structlog.typing.FilteringBoundLogger
 
-HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that end a line, steer a terminal or turn the direction of writing, and bytes."""
+HIDDEN = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""
+Characters that end a line, steer a terminal or turn the direction of writing, and bytes. Newlines
+are written out by the renderer.
+"""
 
 
 class Stream(Protocol):
@@ -63,8 +69,8 @@ class _Local:
 def _seen(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Let a line be a line, whatever names are in it."""
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = HIDDEN.sub(_written_out, value)
+        if isinstance(value, (str, Path)):
+            event[key] = HIDDEN.sub(_written_out, str(value))
     return event
 
 

@@ -5,8 +5,10 @@ A check changes but one thing: a copy that is not whole is noted as lost, unless
 nothing at all, as one has that is not mounted. What somebody works on meanwhile is left out.
 """
 
+import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 
 from db import audits, copies, leases, ledger
@@ -96,3 +98,8 @@ def _is_applied(works: Works, run: RunNow) -> bool:
         works.database.read(partial(leases.holder, name=ledger.lease_of(unit))) is not None
         for unit in works.database.read(page)
     )
+
+
+def as_json(checked: Checked) -> str:
+    """What was looked at, as one line of JSON in ASCII."""
+    return json.dumps({"kind": "checked", **asdict(checked), "words": checked.in_words()})

@@ -185,7 +185,7 @@ def _see_none(ctx: click.Context) -> None:
 # Plans.
 
 
-@archive.group()
+@archive.group(short_help="Write down what would be done.")
 def plan() -> None:
     """
     Look at what is proposed and due, as it is on the disk now, and write a run file. Nothing else
@@ -200,7 +200,7 @@ def plan() -> None:
     """
 
 
-@plan.command("candidates")
+@plan.command("candidates", short_help="What the reports have found cold.")
 @of_candidates
 @anew
 @with_json
@@ -228,7 +228,7 @@ def plan_candidates(
         return _planned(desk, asked, anew=anew, as_json=as_json)
 
 
-@plan.command("vault")
+@plan.command("vault", short_help="What people have marked.")
 @click.option("--volume", "volumes", multiple=True, help="On it; may be repeated.")
 @anew
 @with_json
@@ -254,7 +254,7 @@ def plan_vault(
         return _planned(desk, asked, anew=anew, as_json=as_json)
 
 
-@plan.command("projects")
+@plan.command("projects", short_help="Projects that ended.")
 @anew
 @with_json
 @started
@@ -273,7 +273,7 @@ def plan_projects(
         return _planned(desk, asked, anew=anew, as_json=as_json)
 
 
-@plan.command("paths")
+@plan.command("paths", short_help="A list of directories.")
 @with_list
 @anew
 @with_json
@@ -345,7 +345,7 @@ def _listed(name: str) -> Iterator[IO[bytes]]:
 # Runs.
 
 
-@archive.command()
+@archive.command(short_help="Let a run be applied, as another than its planner.")
 @click.argument("run", type=FILE)
 @started
 def approve(start: Start, config: Path | None, defaults: bool, run: Path) -> bool:
@@ -375,7 +375,7 @@ def approve(start: Start, config: Path | None, defaults: bool, run: Path) -> boo
         return True
 
 
-@archive.command()
+@archive.command(short_help="Do what a run file says.")
 @click.argument("run", type=FILE)
 @with_yes
 @click.option("--dry-run", is_flag=True, help="Show every step of each unit, and take none.")
@@ -421,7 +421,7 @@ def apply(
         return _apply(desk, Planned(file, read, False, ()), allow, as_json=as_json)
 
 
-@archive.command()
+@archive.command(short_help="Put directories into the bin, without a copy.")
 @with_list
 @with_yes
 @with_json
@@ -517,7 +517,7 @@ def _tell_outcome(desk: Desk, run: Run, units: list[UnitNow], *, as_json: bool) 
 # The archive.
 
 
-@archive.command()
+@archive.command(short_help="Delete what has been in the bin for long enough.")
 @with_yes
 @click.option("--dry-run", is_flag=True, help="Only tell what would be deleted.")
 @click.option(
@@ -593,7 +593,7 @@ class Percent(click.ParamType[float]):
         return share
 
 
-@archive.command()
+@archive.command(short_help="Whether what the ledger says is so.")
 @click.argument("path", type=PLACE, required=False)
 @click.option(
     "--read",
@@ -631,13 +631,16 @@ def check(
             desk.look.event("found", kind=finding.kind, what=finding.where, why=finding.why)
             if as_json:
                 click.echo(findings.as_json(finding))
-        if not as_json:
+        desk.look.event("checked", found=len(found), words=checked.in_words())
+        if as_json:
+            click.echo(checking.as_json(checked))
+        else:
             _tables([findings.as_table(found)] if found else [])
             click.echo(checked.in_words())
         return not found
 
 
-@archive.command("list")
+@archive.command("list", short_help="What is where.")
 @click.argument("path", type=PLACE, required=False)
 @click.option(
     "--state",
@@ -680,7 +683,7 @@ def list_units(
         return True
 
 
-@archive.command()
+@archive.command(short_help="Bring back what was removed.")
 @click.argument("what", type=PLACE)
 @click.option("--to", "folder", type=PLACE, metavar="DIR", help="Not to its place, but in here.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
@@ -733,7 +736,7 @@ def _meant(what: bytes) -> str:
     return text(absolute(what))
 
 
-@archive.command(options_metavar="[OPTIONS]")
+@archive.command(short_help="For vaults that drain themselves.")
 @click.argument("words", nargs=-1, metavar="[ready BYTES]")
 @started
 def handler(start: Start, config: Path | None, defaults: bool, words: tuple[str, ...]) -> bool:

@@ -47,7 +47,7 @@ _AGAIN: frozenset[State] = frozenset({"claimed", "dirty", "failed", "skipped"})
 
 _ANY: Mapping[State, frozenset[State]] = {
     "planned": _AGAIN,
-    "failed": frozenset({"claimed"}),
+    "failed": frozenset({"claimed", "failed"}),
     "dirty": frozenset(),
     "skipped": frozenset(),
 }

@@ -376,7 +376,11 @@ class History(RuleBasedStateMachine):
     def _proposal(self, root: bytes, kind: str) -> Proposal:
         if kind == "directory":
             return Proposal(root, "directory")
-        below = [p[len(root) + 1 :] for p, s in self.seen.items() if p.startswith(root + b"/") and s.kind != "d"]
+        below = [
+            p[len(root) + 1 :]
+            for p, s in self.seen.items()
+            if p.startswith(root + b"/") and s.kind != "d"
+        ]
         members = sorted(below, key=lambda path: path.split(b"/"))[::2]
         return Proposal(root, "files", tuple(members))
 
@@ -391,7 +395,12 @@ class History(RuleBasedStateMachine):
         self._apply(self.files[-1 - which % len(self.files)], kill)
 
     @precondition(lambda self: self.seen)
-    @rule(which=FEW, course=st.sampled_from(["archive", "archive", "discard"]), kind=st.sampled_from(["directory", "directory", "files"]), mishap=MISHAPS)
+    @rule(
+        which=FEW,
+        course=st.sampled_from(["archive", "archive", "discard"]),
+        kind=st.sampled_from(["directory", "directory", "files"]),
+        mishap=MISHAPS,
+    )
     def archive(self, which: int, course: Course, kind: str, mishap: Death | Broken | None) -> None:
         """Both at once."""
         known = len(self.files)
@@ -558,7 +567,9 @@ class History(RuleBasedStateMachine):
     @rule(read=st.sampled_from([0.0, 100.0]))
     def check(self, read: float) -> None:
         before = self.seen
-        found = self._act(lambda works: list(checking.check(works, checking.begin("seed"), read)), None)
+        found = self._act(
+            lambda works: list(checking.check(works, checking.begin("seed"), read)), None
+        )
         assert found
         self._see_same(before)
 
@@ -727,9 +738,7 @@ class History(RuleBasedStateMachine):
                 back.add(readable.digest(path))
         place = {seen.what for seen in self.seen.values()}
         deleting = {
-            digest
-            for name, found in readable.in_bin(self.bin).items()
-            for digest in found.values()
+            digest for name, found in readable.in_bin(self.bin).items() for digest in found.values()
         }
         for digest, homes in self.homes.items():
             assert not homes or digest in {readable.EMPTY} | back | place | deleting, homes

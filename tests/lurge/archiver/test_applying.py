@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from archiving import Yard
 
+import readable
 from db.database import Database
 from lurge.archiver.guards import GuardTripped
 from lurge_types.archive import Course, Proposal, Run, UnitNow
@@ -287,3 +288,28 @@ def test_a_new_file_in_the_place_of_one_in_the_bin_is_left_alone(yard: Yard) -> 
     assert unit.state == "binned", unit.reason
     assert {path.name: path.read_bytes() for path in root.iterdir()} == {"a": b"new"}
     assert (tree_of(unit) / "a").read_bytes() == b"a"
+
+
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "empty": lambda object_: object_.write_bytes(b""),
+    "shorter": lambda object_: object_.write_bytes(b"some byte"),
+    "other bytes": lambda object_: object_.write_bytes(b"SOME BYTES"),
+}
+
+
+@pytest.mark.parametrize("verify", ["read-back", "digest"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_copy_that_was_lost_before_it_is_verified_is_sent_again(
+    tmp_path: Path, database: Database, loss: str, verify: str
+) -> None:
+    yard = Yard(tmp_path, database, verify=verify)
+    root = yard.mount / "alpha"
+    make_tree(root)
+
+    def lose() -> None:
+        LOSSES[loss](yard.target / "data" / str(root)[1:] / "a")
+
+    (unit,) = yard.apply(*yard.plan(root), watch=At(yard.told, "copied", lose))
+    assert unit.state == "binned", unit.reason
+    assert readable.hashed(b"some bytes") in readable.at_target(bytes(yard.target))

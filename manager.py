@@ -34,6 +34,7 @@ from lurge import diff as diffs
 from lurge import doctor, nightly, old_days, orphan_forms, outcomes, retention
 from lurge import orphans as lost
 from lurge import tree as trees
+from lurge.archiver.troubles import AskedWrong, NotDone, Unavailable
 from lurge.backtest import NothingToJudge
 from lurge.candidates.report import Candidates
 from lurge.demo.history import write as write_history
@@ -83,11 +84,21 @@ from utils.scans import MountsAlike, NoScans, ScanMissing, ScansUnreadable, of_f
 
 FINE, SOMETHING_FAILED, WRONG_USE, NOTHING_DONE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
-WRONG = (ConfigWrong, QuotasWrong, NamesWrong, S3Failed, UnknownVolume, MountsAlike, PathUnplaced)
-MISSING = (DatabaseFailed, NamesMissing, NoScans, ScansUnreadable)
+WRONG = (
+    AskedWrong,
+    ConfigWrong,
+    MountsAlike,
+    NamesWrong,
+    PathUnplaced,
+    QuotasWrong,
+    S3Failed,
+    UnknownVolume,
+)
+MISSING = (DatabaseFailed, NamesMissing, NoScans, ScansUnreadable, Unavailable)
 FAILED = (
     ConfigUnwritable,
     FolderTaken,
+    NotDone,
     NothingRecorded,
     NothingToCompare,
     NothingToJudge,
@@ -114,6 +125,7 @@ WORTH_TRYING = (
 )
 """What a made-up site has something to show for."""
 
+ARCHIVE = "archive"
 IN_MEMORY = "sqlite://"
 DOCTOR_WAITS_SECONDS = 5
 """For whoever does not answer."""
@@ -138,6 +150,19 @@ class Start:
     post: MpiPost | None
     config: Path | None = None
 
+    def configuration(self, given: Path | None, *, defaults: bool) -> tuple[Config, str]:
+        """The configuration of a command that writes, and its digest."""
+        return config_file.read_with_digest(path_to_write(given, defaults))
+
+    def database(self, config: Config, waiting: Callable[[str], None], *, make: bool) -> Database:
+        """The database with its tables; make: they are made where SQLite has none."""
+        return open_database(config.database, not make, waiting)
+
+    def abandon(self) -> None:
+        """End this process, whatever it is doing."""
+        complain("interrupted: nothing is half-written", INTERRUPTED)
+        os._exit(INTERRUPTED)
+
 
 class Suite(click.Group):
     """Commands; reports may be named together, with options before, between and behind them."""
@@ -149,6 +174,19 @@ class Suite(click.Group):
         if args[0] in REPORTS or args[0].startswith("-"):
             return args[0], report, args
         return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All of them."""
+        return sorted([*super().list_commands(ctx), ARCHIVE])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """A command by its name; those of the archiver are imported when they are asked for."""
+        if name != ARCHIVE:
+            return super().get_command(ctx, name)
+        # Nights need no archiver, whose import takes as long as a small report.
+        from lurge.archiver.commands import archive  # noqa: PLC0415
+
+        return archive
 
 
 def with_config(command: Command) -> Command:
@@ -405,13 +443,18 @@ def chosen_config(given: Path | None, defaults: bool) -> Path | None:
 
 
 def config_to_write(given: Path | None, defaults: bool) -> Config:
-    """The configuration of a command that writes: not by chance the defaults, unseen by anybody."""
+    """The configuration of a command that writes."""
+    return config_file.read(path_to_write(given, defaults))
+
+
+def path_to_write(given: Path | None, defaults: bool) -> Path | None:
+    """The configuration file of a command that writes: not by chance none, unseen by anybody."""
     path = chosen_config(given, defaults)
     if not (path or defaults or at_a_terminal()):
         raise click.UsageError(
             "no configuration and no terminal: give --config FILE, or --defaults to go without"
         )
-    return config_file.read(path)
+    return path
 
 
 def how_to_read(settings: Config, post: MpiPost | None) -> tuple[Pass, int]:
@@ -1188,6 +1231,8 @@ def run(arguments: Sequence[str] | None, post: MpiPost | None) -> int:
     except Exception:
         traceback.print_exc()
         return BUG
+    if isinstance(status, bool):  # a command of the archiver tells whether all is well
+        return FINE if status else SOMETHING_FAILED
     return status if isinstance(status, int) else FINE
 
 

@@ -219,6 +219,7 @@ class Policy:
 
     targets: URLs. verify: `read-back`, `digest` or `sample=N%`. keep_in_bin: days.
     segment_bytes: files above it go up in segments of this size, or of a larger one.
+    recall: files that were released to an HSM are read all the same, which brings them back.
     """
 
     course: Course
@@ -229,6 +230,7 @@ class Policy:
     tombstone: bool
     approval: Literal["none", "required"]
     segment_bytes: int
+    recall: bool = False
 
 
 @dataclass(frozen=True, slots=True)

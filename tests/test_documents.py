@@ -40,13 +40,35 @@ def keys(model: type[BaseModel]) -> Iterator[str]:
             yield from keys(field.annotation)
 
 
-@pytest.mark.parametrize("name", sorted(manager.suite.commands))
-def test_every_command_and_option_is_documented(name: str) -> None:
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """All commands, those of groups by both names."""
+    context = click.Context(manager.suite)
+    for name in manager.suite.list_commands(context):
+        command = manager.suite.get_command(context, name)
+        assert command
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {each}", of) for each, of in command.commands.items())
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_command_and_option_is_documented(name: str, command: click.Command) -> None:
     text = page("commands.md")
-    assert f"\n## {name}\n" in text
-    for parameter in manager.suite.commands[name].params:
+    assert f"\n{'###' if ' ' in name else '##'} {name}\n" in text
+    below = list(command.commands.values()) if isinstance(command, click.Group) else []
+    for parameter in (parameter for each in (command, *below) for parameter in each.params):
         if isinstance(parameter, click.Option):
             assert f"`{parameter.opts[0]}" in text or f"{parameter.opts[0]} " in text, parameter
+
+
+@pytest.mark.parametrize("name", ["archive", "archive plan"])
+def test_what_is_below_a_command_is_documented(name: str) -> None:
+    group = dict(commands())[name]
+    assert isinstance(group, click.Group)
+    for each in group.commands:
+        assert f"### archive {each}\n" in page("commands.md") or f"| `{each}` |" in page(
+            "commands.md"
+        )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import stat
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,11 +46,23 @@ def read(path: Path | None) -> Config:
 
     Raises ConfigWrong.
     """
+    return read_with_digest(path)[0]
+
+
+def read_with_digest(path: Path | None) -> tuple[Config, str]:
+    """
+    The same, and the SHA-256 of the file's bytes: whoever keeps its versions finds the one. Without
+    a file that of no bytes.
+
+    Raises ConfigWrong.
+    """
     if path is None:
-        return Config()
+        return Config(), sha256().hexdigest()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Config.model_validate(table, context={"folder": path.parent})
+        content = path.read_bytes()
+        table = tomllib.loads(content.decode("utf-8"))
+        config = Config.model_validate(table, context={"folder": path.parent})
+        return config, sha256(content).hexdigest()
     except OSError as error:
         raise ConfigWrong(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -222,7 +222,7 @@ class _Questions:
         try:
             said = self._said(process)
         finally:
-            _end(process)
+            end(process)
         return None if said is None else _understood(*said, process.returncode)
 
     def _said(self, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
@@ -239,7 +239,7 @@ class _Questions:
                     return None
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Kill a process that has not ended, with its children, and wait for it if that can help."""
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)

@@ -8,7 +8,7 @@ two looks at a tree are compared as they are read, and nothing is kept but one w
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from lurge_types.archive import BIN_NAME, Entry, Fingerprint
@@ -88,15 +88,20 @@ class Links:
         return [path for path, _ in self._missing.values()]
 
 
-def entries(root: int, members: Sequence[bytes] | None = None) -> Generator[Entry, None, None]:
+def entries(
+    root: int,
+    members: Sequence[bytes] | None = None,
+    suspect: Callable[[bytes], None] | None = None,
+) -> Generator[Entry, None, None]:
     """
     All entries of a tree, the root first; or `members` only, without those that are not there.
 
-    root: a handle of its directory. members: paths below it, sorted by `order`.
+    root: a handle of its directory. members: paths below it, sorted by `order`. suspect: told the
+    path of each file that may have been released to an HSM, before its entry.
     A time of reading is left where there is no right to avoid it, and of symbolic links.
     Raises TreeUnfit, with its kinds, and OSError.
     """
-    tree = _Tree(root)
+    tree = _Tree(root, suspect)
     if members is None:
         yield from tree.all()
     else:
@@ -104,8 +109,9 @@ def entries(root: int, members: Sequence[bytes] | None = None) -> Generator[Entr
 
 
 class _Tree:
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, suspect: Callable[[bytes], None] | None) -> None:
         self._root = root
+        self._suspect = suspect
         self._device = os.fstat(root).st_dev
         self._links = Links()
 
@@ -201,10 +207,11 @@ class _Tree:
         known = fingerprint(found)
         kind = known.kind
         attributes, lustre = _attributes(above, name, path)
+        is_suspect = lustre and _is_bare(found)
+        if is_suspect and self._suspect:
+            self._suspect(path)
         sparse = kind == "f" and found.st_blocks * BLOCK_BYTES < found.st_size
-        # Lustre tells one block or none of a file that was released to an HSM: to ask where its
-        # data is would recall it.
-        asked = sparse and not (lustre and found.st_blocks <= 1)
+        asked = sparse and not is_suspect  # where its data is, which would recall it
         same_as = None
         if kind != "d":
             same_as = self._links.add(known.inode, found.st_nlink, path)
@@ -222,6 +229,27 @@ class _Tree:
             attributes,
             _extents_of(above, name, path, found) if asked else None,
         )
+
+
+def may_be_released(handle: int, found: os.stat_result) -> bool:
+    """Whether an open file, by what `fstat` tells, may have been released to an HSM."""
+    if not _is_bare(found):
+        return False
+    try:
+        return _is_lustre(map(os.fsencode, os.listxattr(handle)))
+    except OSError as error:
+        if error.errno in NO_ATTRIBUTES:
+            return False
+        raise
+
+
+def _is_bare(found: os.stat_result) -> bool:
+    """Whether a file has no data: Lustre tells one block or none of one that was released."""
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0 and found.st_blocks <= 1
+
+
+def _is_lustre(names: Iterable[bytes]) -> bool:
+    return any(each.startswith(LUSTRE) for each in names)
 
 
 def _link(above: int, name: bytes, path: bytes) -> bytes:
@@ -257,7 +285,7 @@ def _attributes(
     found = tuple(_values(place, kept, path))
     if sum(len(each) + len(value) for each, value in found) > MOST_ATTRIBUTES:
         raise TreeUnfit(f"{text(path)} has more than 1 MiB of extended attributes: remove some")
-    return found, any(each.startswith(LUSTRE) for each in names)
+    return found, _is_lustre(names)
 
 
 def _values(place: bytes, names: Iterable[bytes], path: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -33,8 +33,9 @@ from lurge_types.config import Config
 from utils import manifests, trees
 from utils.differences import compared, differences
 from utils.durable import write_whole
-from utils.handles import Opener, components, open_root
+from utils.handles import Chain, Opener, components, open_root
 from utils.paths import raw, text
+from utils.removing import remove_folders
 from utils.renaming import rename_new
 
 if TYPE_CHECKING:
@@ -309,11 +310,14 @@ def _rename_files(step: "Step", folder: int) -> None:
 
 def make_way(root: int, path: bytes, mode: int = 0o777) -> None:
     """Make the directories that a path leads through, below a directory. Raises OSError."""
-    way = components(path)[:-1]
-    for depth in range(len(way)):
-        with Opener(root) as opener, suppress(FileExistsError):
-            above, name = opener.place(b"/".join(way[: depth + 1]))
-            os.mkdir(name, mode, dir_fd=above)
+    chain = Chain(root)
+    try:
+        for name in components(path)[:-1]:
+            with suppress(FileExistsError):
+                os.mkdir(name, mode, dir_fd=chain.handle())
+            chain.down(name)
+    finally:
+        chain.close()
 
 
 def move(path: bytes, root: int, other: int) -> None:
@@ -401,7 +405,8 @@ def clear(place: Place) -> None:
     """
     try:
         if place.is_filled():  # of files, the folders
-            remove_folders(place.tree)
+            with opened(place.folder) as handle:
+                remove_folders(TREE, handle)
         os.rmdir(place.folder)
     except FileNotFoundError:
         pass
@@ -423,12 +428,6 @@ def clear_unit(folder: Path) -> None:
         for name in sorted(names, key=lambda name: name == ORIGIN.encode("ascii")):
             (os.unlink if OURS(name) else os.rmdir)(way + b"/" + name)
         os.rmdir(way)
-
-
-def remove_folders(folder: bytes) -> None:
-    """Remove a folder with empty ones in it. Raises OSError where anything else is there."""
-    for above, _, _ in os.walk(folder, topdown=False):
-        os.rmdir(above)
 
 
 def _write_origin(step: "Step", place: Place, binned: Binned) -> None:

@@ -5,8 +5,10 @@ A check changes but one thing: a copy that is not whole is noted as lost, unless
 nothing at all, as one has that is not mounted. What somebody works on meanwhile is left out.
 """
 
+import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 
 from db import audits, copies, leases, ledger
@@ -30,19 +32,22 @@ def begin(seed: str | None = None) -> Checked:
     return Checked(seed or secrets.token_hex(SEED_BYTES))
 
 
-def check(works: Works, checked: Checked, read: float = 0.0) -> Iterator[Finding]:
+def check(
+    works: Works, checked: Checked, read: float = 0.0, below: bytes | None = None
+) -> Iterator[Finding]:
     """
     Compare the ledger with targets, bins and places; what is not so, as it is found.
 
     checked: from `begin`; what was looked at is counted there. read: percent of the files at the
-    targets that are read back.
+    targets that are read back. below: only of units with this path or below it; what else is in
+    bins, and which runs were broken off, is not told then.
 
     Raises DatabaseFailed, Stopped.
     """
     at_targets = Copies(works, checked, read / 100)
     bins = Bins(works)
     runs: dict[int, RunNow] = {}
-    for unit, known in _units(works):
+    for unit, known in _units(works, below):
         if unit.run_id not in runs:
             runs = {unit.run_id: _run(works, unit)}
         run = runs[unit.run_id]
@@ -51,16 +56,18 @@ def check(works: Works, checked: Checked, read: float = 0.0) -> Iterator[Finding
         if unit.state in COPIED and run.policy.course != "discard":
             yield from at_targets.look(unit, run, known)
         yield from bin_check.look(works, unit, run)
-    yield from bins.look()
-    yield from _broken(works)
+    if below is None:
+        yield from bins.look()
+        yield from _broken(works)
     done = partial(audits.add_once, act="checked", actor=works.actor, now=now())
     works.database.transaction(partial(done, detail=checked.in_words()))
 
 
-def _units(works: Works) -> Iterator[tuple[UnitNow, list[Copy]]]:
+def _units(works: Works, below: bytes | None) -> Iterator[tuple[UnitNow, list[Copy]]]:
     """All units that were acted on, with their copies, page by page."""
     after = 0
-    while page := works.database.read(partial(ledger.units, states=LOOKED_AT, after=after)):
+    which = partial(ledger.units, states=LOOKED_AT, below=below)
+    while page := works.database.read(partial(which, after=after)):
         ids = [unit.unit_id for unit in page]
         known = works.database.read(partial(copies.of, unit_ids=ids))
         yield from ((unit, known.get(unit.unit_id, [])) for unit in page)
@@ -91,3 +98,8 @@ def _is_applied(works: Works, run: RunNow) -> bool:
         works.database.read(partial(leases.holder, name=ledger.lease_of(unit))) is not None
         for unit in works.database.read(page)
     )
+
+
+def as_json(checked: Checked) -> str:
+    """What was looked at, as one line of JSON in ASCII."""
+    return json.dumps({"kind": "checked", **asdict(checked), "words": checked.in_words()})

@@ -12,10 +12,10 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from lurge.bins import Bins
-from lurge_types.archive import Missed, Proposal, Selector, Skipped, UnitNow
+from lurge_types.archive import Missed, Proposal, Selector, Skipped, State, UnitNow
 from utils.paths import text
 
-UNDER_WAY = frozenset({"planned", "claimed", "copied", "verified", "failed"})
+UNDER_WAY: frozenset[State] = frozenset({"planned", "claimed", "copied", "verified", "failed"})
 """States in which a run has something to do yet, unless it has ended."""
 
 ID_DIGITS = 8

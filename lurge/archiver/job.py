@@ -80,7 +80,8 @@ class Job:
         """The bytes of a part of a file. Raises Changed, SourceFailed, Stopped, LeaseLost."""
         handle = self.open(entry)
         try:
-            for chunk in chunks(handle, entry, self.path(entry), part, self.check):
+            path, recall = self.path(entry), self.policy.recall
+            for chunk in chunks(handle, entry, path, part, self.check, recall=recall):
                 self.copied(len(chunk))
                 yield chunk
             os.posix_fadvise(handle, part.start, len(part), os.POSIX_FADV_DONTNEED)

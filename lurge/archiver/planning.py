@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lurge.archiver.guards import Usual, mount_seen, placed_wrong, tripped
+from lurge.archiver.released import Released
 from lurge.archiver.works import Works, now, volume_of, words
 from lurge_types.archive import (
     Course,
@@ -50,6 +51,7 @@ class Wanted:
     What a plan is made of.
 
     asked: what was asked of the selector, in words. cut_off: the day that units ended on or before.
+    recall: units are taken too that have files which were released to an HSM.
     """
 
     selector: str
@@ -57,6 +59,7 @@ class Wanted:
     cut_off: date | None
     course: Course
     proposals: Iterable[Proposal | Skipped]
+    recall: bool = False
 
 
 class Unfit(Exception):
@@ -72,8 +75,9 @@ class _Found(NamedTuple):
 
 @dataclass
 class _Seen:
-    """What a manifest's entries amount to, while they go by."""
+    """What a manifest's entries amount to, while they go by; released: where that matters."""
 
+    released: Released | None
     entries: int = 0
     files: int = 0
     size_bytes: int = 0
@@ -121,7 +125,7 @@ def plan(works: Works, wanted: Wanted, reuse: bool = True) -> tuple[Path, Run, b
     return file, run, False
 
 
-def policy_of(works: Works, course: Course) -> Policy:
+def policy_of(works: Works, course: Course, *, recall: bool = False) -> Policy:
     """How units are treated, as it is configured. Raises PlanFailed where that does not suffice."""
     table = works.table
     targets = () if course == "discard" else table.target[: table.copies]
@@ -136,6 +140,7 @@ def policy_of(works: Works, course: Course) -> Policy:
         tombstone=table.tombstone and course == "archive",
         approval=table.approval,
         segment_bytes=table.segment_size,
+        recall=recall,
     )
 
 
@@ -145,10 +150,12 @@ def _before(works: Works, wanted: Wanted, made: datetime) -> tuple[Path, Run] | 
     recent = [file for file in files if time.time() - file.stat().st_mtime < REUSED.total_seconds()]
     for file in sorted(recent, key=lambda each: each.stat().st_mtime, reverse=True):
         run = runfiles.read(file)
-        same = (run.selector, run.asked, run.policy.course, run.config_sha256) == (
+        policy = run.policy
+        same = (run.selector, run.asked, policy.course, policy.recall, run.config_sha256) == (
             wanted.selector,
             wanted.asked,
             wanted.course,
+            wanted.recall,
             works.actor.config_sha256,
         )
         if same and timedelta(0) <= made - run.planned_at < REUSED:
@@ -165,7 +172,7 @@ def sweep(folder: Path) -> None:
 
 def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
     """All that a run says; the manifests of its units are in the folder."""
-    policy = policy_of(works, wanted.course)
+    policy = policy_of(works, wanted.course, recall=wanted.recall)
     units: list[Unit] = []
     skipped: list[Skipped] = []
     by_gid: dict[tuple[str, int], int] = {}
@@ -216,8 +223,11 @@ def _unit(works: Works, policy: Policy, proposed: Proposal, part: Path, made: da
     if refused := placed_wrong(works, policy, proposed.root, volume.name):
         raise Unfit(refused)
     part.mkdir(exist_ok=True)
-    seen = _Seen()
+    leaves_alone = not policy.recall and policy.course != "discard"  # that reads nothing
+    seen = _Seen(Released(proposed.root) if leaves_alone else None)
     sha256, root = _write_manifest(proposed, volume.name, part, made, seen)
+    if seen.released and (away := seen.released.reason()):
+        raise Unfit(away)
     if policy.course != "copy" and (elsewhere := seen.links.elsewhere()):
         raise Unfit(
             f"linked elsewhere: {len(elsewhere)} of its files have names outside of it, such as "
@@ -250,7 +260,8 @@ def _write_manifest(
         found = trees.fingerprint(os.fstat(root))
         members = proposed.members if proposed.kind == "files" else None
         header = Header(part.name, proposed.kind, volume, proposed.root, made)
-        entries = seen.going_by(trees.entries(root, members))
+        suspect = seen.released.suspect if seen.released else None
+        entries = seen.going_by(trees.entries(root, members, suspect))
         return manifests.write(part / "plan.manifest.gz", header, entries).sha256, found
     finally:
         os.close(root)

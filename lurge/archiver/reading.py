@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 
+from lurge.archiver import released
 from lurge_types.archive import Entry, Segment
 from lurge_types.targets import CHUNK_BYTES
 from utils.paths import text
@@ -46,29 +47,35 @@ class Digests:
         return Segment(self.size, self._sha256.hexdigest(), md5)
 
 
-def see_unchanged(handle: int, entry: Entry, path: bytes) -> None:
+def see_unchanged(handle: int, entry: Entry, path: bytes) -> os.stat_result:
     """
-    See that an open file is what was planned.
+    See that an open file is what was planned; what is told of it now.
 
     Raises Changed, SourceFailed.
     """
     try:
-        found = fingerprint(os.fstat(handle))
+        found = os.fstat(handle)
     except OSError as error:
         raise SourceFailed(f"{text(path)}: {error.strerror}") from error
-    if found != entry.fingerprint:
+    if fingerprint(found) != entry.fingerprint:
         raise Changed(f"{text(path)} has changed since it was planned")
+    return found
 
 
-def chunks(handle: int, entry: Entry, path: bytes, part: range, check: Check) -> Iterator[bytes]:
+def chunks(
+    handle: int, entry: Entry, path: bytes, part: range, check: Check, *, recall: bool = False
+) -> Iterator[bytes]:
     """
     The bytes of a part of an open file.
 
     path: for words. check: called before each chunk is given out; what it raises ends it.
+    recall: also if that brings them back from an HSM.
 
     Raises Changed, SourceFailed.
     """
-    see_unchanged(handle, entry, path)
+    found = see_unchanged(handle, entry, path)
+    if not recall:
+        _see_here(handle, found, path)
     at = part.start
     while at < part.stop:
         chunk = _read(handle, min(CHUNK_BYTES, part.stop - at), at, path)
@@ -79,6 +86,16 @@ def chunks(handle: int, entry: Entry, path: bytes, part: range, check: Check) ->
             see_unchanged(handle, entry, path)
         check()
         yield chunk
+
+
+def _see_here(handle: int, found: os.stat_result, path: bytes) -> None:
+    """See that a file was not released to an HSM, which changes nothing else of it."""
+    try:
+        why = released.of_open(handle, found)
+    except OSError as error:
+        raise SourceFailed(f"{text(path)}: {error.strerror}") from error
+    if why:
+        raise Changed(f"{text(path)} {why}")
 
 
 def _read(handle: int, size: int, at: int, path: bytes) -> bytes:

@@ -6,7 +6,6 @@ a whole in the end. Nothing that is there is replaced unless that is allowed.
 """
 
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from utils.durable import sync_filesystem
 from utils.handles import TreeUnfit
 from utils.paths import raw, text
 from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
+from utils.removing import remove_tree
 from utils.renaming import rename_new
 from utils.runfiles import RunFileWrong
 from utils.trees import fingerprint
@@ -340,7 +340,7 @@ def _whole(source: _Source, parent: int, name: bytes) -> int:
 def _sweep(part: bytes, parent: int) -> None:
     """Delete what is left of a directory that was being made: the archive has all of it."""
     with suppress(FileNotFoundError):
-        shutil.rmtree(part, dir_fd=parent)
+        remove_tree(part, parent)
 
 
 def _fill(source: _Source, root: int, *, overwrite: bool = False) -> int:

@@ -1,5 +1,6 @@
 """What all acts on files have in common: where things are, who acts, and whom they tell of it."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from lurge_types.archive import Actor, Policy, UnitNow
 from lurge_types.config import ArchiveTable, Config
 from lurge_types.scans import Volume
 from lurge_types.targets import Target
-from utils.paths import raw
+from utils.paths import raw, text
 
 BIN = b".lurge-bin"
 """What a bin is called where the configuration gives it no other place."""
@@ -93,8 +94,9 @@ def lies_in(path: bytes, folder: bytes) -> bool:
 
 
 def words(error: Exception) -> str:
-    """An error in words."""
+    """An error in words, names of files in their text form."""
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
+        named = isinstance(error.filename, (str, bytes, os.PathLike))
+        where = f"{text(os.fsencode(error.filename))}: " if named else ""
         return f"{where}{error.strerror}"
     return str(error)

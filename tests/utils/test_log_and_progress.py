@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from rich.console import Console
@@ -27,6 +28,26 @@ def progress(
 
 
 # The log.
+
+
+def test_what_names_may_hold_neither_ends_a_line_nor_steers_a_terminal() -> None:
+    stream = io.StringIO()
+    open_log(stream, None).info(
+        "x", name="a\x1b[31m\r\x85\u2028\u202eb", path=Path("caf\udce9\x00")
+    )
+    (line,) = stream.getvalue().splitlines()
+    assert r"name=a\x1b[31m\x0d\x85\u2028\u202eb" in line
+    assert r"path=caf\xe9\x00" in line
+    assert "run=" not in line
+
+
+def test_a_log_may_tell_the_time_of_a_zone_too() -> None:
+    stream = io.StringIO()
+    open_log(stream, "1", ZoneInfo("Asia/Seoul")).info("x")
+    told = facts(stream.getvalue())
+    at = datetime.fromisoformat(told["timestamp"]).replace(microsecond=0)
+    assert datetime.fromisoformat(told["local"]) == at
+    assert told["local"].endswith("+09:00")
 
 
 def test_each_event_is_a_line_of_facts_with_the_run() -> None:

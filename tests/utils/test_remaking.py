@@ -25,7 +25,7 @@ from utils import manifests
 from utils.differences import differences
 from utils.handles import Opener, PathRefused, open_root
 from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking
-from utils.trees import entries
+from utils.trees import entries, order
 
 AS_ROOT = os.geteuid() == 0
 WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-all"] if AS_ROOT else []
@@ -193,6 +193,10 @@ def blocks_of_sparse(archive: Archive, root: Path) -> int:
     return sum((root / os.fsdecode(path)).stat().st_blocks for path in sparse)
 
 
+def test_the_program_that_stands_alone_is_short() -> None:
+    assert len(RESTORE.read_text(encoding="utf-8").splitlines()) < 100
+
+
 @pytest.mark.parametrize("damage", ["cut short", "object", "no object"])
 def test_the_program_that_stands_alone_makes_nothing_of_what_is_damaged(
     tmp_path: Path, damage: str
@@ -232,6 +236,25 @@ def test_the_program_that_stands_alone_writes_nowhere_else(tmp_path: Path) -> No
     assert list((tmp_path / "outside").iterdir()) == []
     assert restore(manifest, objects, tmp_path / "outside").returncode == 1
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_the_program_that_stands_alone_gives_other_names_their_file(tmp_path: Path) -> None:
+    """Also below other folders, however deep, and if the first is not there."""
+    manifest, objects, copy = tmp_path / "m.gz", tmp_path / "objects", tmp_path / "copy"
+    objects.mkdir()
+    (objects / "key").write_bytes(b"hello")
+    first = replace(FILE, links=2, segments=(Segment(5, SHA256, None),), key="key")
+    deep = b"/".join([b"n" * 200] * 50) + b"/"
+    others = [replace(FILE, path=deep + b"other", links=2, same_as=deep + b"first")]
+    others += [replace(FILE, path=b"z", links=2, same_as=b"gone")]
+    them = [replace(first, path=deep + b"first"), *others]
+    manifests.write(manifest, HEADER, sorted(them, key=lambda entry: order(entry.path)))
+    done = restore(manifest, objects, copy)
+    assert (done.returncode, done.stderr[:3]) == (1, b"z: ")
+    with opened(copy) as root:
+        made = {entry.path: entry.same_as for entry in entries(root)}
+    assert made[deep + b"other"] == deep + b"first"
+    oddities.remove(copy)
 
 
 def test_the_program_that_stands_alone_takes_any_names_but_ways_out(tmp_path: Path) -> None:

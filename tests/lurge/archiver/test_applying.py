@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import readable
 from archiving import Yard
 
-import readable
 from db.database import Database
 from lurge.archiver.guards import GuardTripped
 from lurge_types.archive import Course, Proposal, Run, UnitNow

@@ -11,8 +11,10 @@ from archiving import Yard
 
 from db.database import Database
 from lurge.archiver import restoring
+from lurge.archiver.handles import opened
 from lurge.archiver.restoring import Restored, RestoreRefused
 from lurge_types.archive import Proposal, UnitNow
+from utils import trees
 
 
 @pytest.fixture
@@ -200,3 +202,34 @@ def test_files_come_out_of_the_bin_to_directories_that_have_gone(yard: Yard) -> 
     (made,) = restore(yard, unit.name)
     assert made.failure is None
     assert (root / "deep" / "a").read_bytes() == b"a"
+
+
+def test_a_tree_of_any_depth_goes_and_comes_back(tmp_path: Path, database: Database) -> None:
+    """A restore that was killed has left one, too."""
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    oddities.chain(root, 3000, b"d")
+    (unit,) = yard.apply(*yard.plan(root))
+    assert unit.state == "deleted", unit.reason
+    assert not root.exists()
+    oddities.chain(yard.mount / f".lurge-restore-{unit.name}", 3000, b"d")
+    (made,) = restore(yard, root)
+    assert (made.failure, made.remarks) == (None, ())
+    with opened(bytes(root)) as handle:
+        deepest = list(trees.entries(handle))[-1]
+    assert deepest.path == b"d/" * 3000 + b"file"
+    assert [path.name for path in yard.mount.iterdir() if path.name != ".lurge-bin"] == ["alpha"]
+    oddities.remove(root)
+
+
+def test_files_of_any_depth_go_into_the_bin_and_come_back(yard: Yard) -> None:
+    root, deep = yard.mount / "alpha", b"d/" * 1500 + b"file"
+    oddities.chain(root, 1500, b"d")
+    unit = yard.apply(*yard.plan_of([Proposal(bytes(root), "files", (deep,))]))[0]
+    assert unit.state == "binned", unit.reason
+    (made,) = restore(yard, unit.name)
+    assert made.failure is None
+    with opened(bytes(root)) as handle:
+        assert list(trees.entries(handle))[-1].path == deep
+    assert not list((yard.mount / ".lurge-bin").iterdir())
+    oddities.remove(root)

@@ -18,7 +18,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,12 +29,12 @@ from lurge.archiver import tombstones
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.reading import Changed
 from lurge.archiver.works import BIN, bin_of, now
-from lurge_types.archive import Binned, Course, Kind, UnitNow
+from lurge_types.archive import WAYS, Binned, Course, Kind, UnitNow
 from lurge_types.config import Config
 from utils import manifests, trees
 from utils.differences import compared, differences
 from utils.durable import write_whole
-from utils.handles import Chain, Opener, components
+from utils.handles import Chain, Opener, components, open_root
 from utils.paths import raw, text
 from utils.removing import remove_folders
 from utils.renaming import rename_new
@@ -51,6 +51,9 @@ OURS = re.compile(
 """What is written about a unit, and what a worker that was killed had begun to write."""
 
 LARGEST_ORIGIN = 1 << 20
+
+GONE = (FileNotFoundError, NotADirectoryError)
+NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 class BinRefused(Exception):
@@ -124,12 +127,26 @@ def put(step: "Step") -> "Step":
 
 
 def _put(step: "Step") -> Place:
-    with opened(os.path.dirname(step.unit.root)) as parent:
-        place = found(step)
-        if place is None or step.unit.kind == "files":
+    place = found(step)
+    if place is None or step.unit.kind == "files":
+        with _above(step) as parent:
             place = _filled(step, parent, place)
-        _compare(step, place)
+    _compare(step, place)
     return place
+
+
+@contextmanager
+def _above(step: "Step") -> Iterator[int]:
+    """A handle of the directory that a unit lies in. Raises Changed where it is not there."""
+    above = os.path.dirname(step.unit.root)
+    try:
+        handle = open_root(above)
+    except GONE as error:
+        raise Changed(f"{text(above)} is no longer there") from error
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def place_of(unit: UnitNow) -> Place:
@@ -186,7 +203,8 @@ def take_back(step: "Step", why: str) -> "Step":
     """
     Let a unit that has changed be in its place, and note that it is dirty; its next state.
 
-    Where something else has its place by now, it stays in the bin until somebody has looked.
+    Where something else has its place by now, or that is gone, it stays in the bin until somebody
+    has looked; before it has copies it counts as failed, so another try may take it back.
     """
     place = found(step)
     if place is not None:
@@ -194,9 +212,13 @@ def take_back(step: "Step", why: str) -> "Step":
         try:
             with opened(os.path.dirname(step.unit.root)) as parent:
                 take_out(step, place, parent)
-        except FileExistsError:
-            taken = f"{why}; its place is taken by now, it is in {text(place.tree)}"
-            return _noted(step, place, taken)
+        except (FileExistsError, *GONE) as error:
+            gone = "gone" if isinstance(error, GONE) else "taken"
+            stays = f"{why}; its place is {gone} by now, it is in {text(place.tree)}"
+            if "binned" in WAYS[step.unit.course][step.unit.state]:
+                return _noted(step, place, stays)
+            return step.moved("failed", reason=stays)
+        clear(place)
     return step.moved("dirty", reason=why)
 
 
@@ -228,7 +250,7 @@ def _bins(step: "Step") -> list[bytes]:
 def _tokens(folder: bytes) -> list[int]:
     try:
         return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
-    except (FileNotFoundError, NotADirectoryError):  # what it lay in may be archived, too
+    except GONE:  # what it lay in may be archived, too
         return []
 
 
@@ -285,22 +307,27 @@ def _rename(step: "Step", place: Place, parent: int) -> None:
 
 
 def _rename_files(step: "Step", folder: int) -> None:
+    """
+    Rename those that are there: what is missing, or was put there before and has another in its
+    place by now, is told by comparing.
+    """
     with suppress(FileExistsError):
         os.mkdir(TREE, 0o700, dir_fd=folder)
-    with opened(step.unit.root) as root, opened_in(folder, TREE) as tree:
+    with suppress(*GONE), opened(step.unit.root) as root, opened_in(folder, TREE) as tree:
         for entry in step.entries():
-            make_way(tree, entry.path)
+            make_way(tree, entry.path, 0o700)
             step.claim.check()
-            move(entry.path, root, tree)
+            with suppress(FileExistsError):
+                move(entry.path, root, tree)
 
 
-def make_way(root: int, path: bytes) -> None:
+def make_way(root: int, path: bytes, mode: int = 0o777) -> None:
     """Make the directories that a path leads through, below a directory. Raises OSError."""
     chain = Chain(root)
     try:
         for name in components(path)[:-1]:
             with suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=chain.handle())
+                os.mkdir(name, mode, dir_fd=chain.handle())
             chain.down(name)
     finally:
         chain.close()
@@ -308,24 +335,29 @@ def make_way(root: int, path: bytes) -> None:
 
 def move(path: bytes, root: int, other: int) -> None:
     """
-    Rename what lies below a directory to the same path below another, unless that was done.
+    Rename what lies below a directory, if it is there, to the same path below another.
 
     Raises FileExistsError, PathRefused, OSError.
     """
     with Opener(root) as here, Opener(other) as there:
-        (from_, name), (to, _) = here.place(path), there.place(path)
         try:
-            rename_new(name, name, from_=from_, to=to)
-        except FileNotFoundError:
-            os.stat(name, dir_fd=to, follow_symlinks=False)
+            from_, name = here.place(path)
+            os.stat(name, dir_fd=from_, follow_symlinks=False)
+        except GONE:
+            return
+        to, _ = there.place(path)
+        rename_new(name, name, from_=from_, to=to)
 
 
 def _see_unchanged(step: "Step", parent: int) -> None:
     """See that what is to be renamed is what was planned. Raises Changed."""
     if step.unit.kind == "files":
-        with opened(step.unit.root) as root:
-            for difference in differences(step.entries(), trees.entries(root, step.members())):
-                raise Changed(str(difference))
+        try:
+            with opened(step.unit.root) as root:
+                for difference in differences(step.entries(), trees.entries(root, step.members())):
+                    raise Changed(str(difference))
+        except GONE as error:
+            raise Changed(f"{text(step.unit.root)} is no longer there") from error
         return
     try:
         found = os.stat(os.path.basename(step.unit.root), dir_fd=parent, follow_symlinks=False)
@@ -350,7 +382,8 @@ def _compare(step: "Step", place: Place) -> None:
 
 def take_out(step: "Step", place: Place, parent: int) -> None:
     """
-    Rename a unit from a bin to its place.
+    Rename a unit from a bin to its place; what is left in the bin is to be cleared once that is
+    known.
 
     parent: a handle of the directory that it lies in.
 
@@ -363,10 +396,10 @@ def take_out(step: "Step", place: Place, parent: int) -> None:
         else:
             with opened(step.unit.root) as root, opened_in(folder, TREE) as tree:
                 for path in _files(place, step):
+                    make_way(root, path)
                     move(path, tree, root)
         os.fsync(folder)
         os.fsync(parent)
-    clear(place)
 
 
 def _files(place: Place, step: "Step") -> list[bytes]:
@@ -378,14 +411,23 @@ def _files(place: Place, step: "Step") -> list[bytes]:
 
 
 def clear(place: Place) -> None:
-    """Remove what a bin has of a unit that is no longer in it. Raises OSError."""
-    place.manifest.unlink(missing_ok=True)
-    place.origin.unlink(missing_ok=True)
-    if place.is_filled():  # of files, the folders
-        with opened(place.folder) as handle:
-            remove_folders(TREE, handle)
-    for folder in (place.folder, os.path.dirname(place.folder)):
-        os.rmdir(folder)
+    """
+    Remove what a bin has of a unit that is no longer in it; what nobody has put there stays.
+
+    Raises OSError.
+    """
+    try:
+        if place.is_filled():  # of files, the folders
+            with opened(place.folder) as handle:
+                remove_folders(TREE, handle)
+        os.rmdir(place.folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in NOT_EMPTY:
+            raise
+        return
+    clear_unit(place.unit)
 
 
 def clear_unit(folder: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from db import audits, ledger
 from lurge.archiver import tombstones
-from lurge.archiver.binning import Place, take_out
+from lurge.archiver.binning import Place, clear, take_out
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.handles import opened, opened_in
@@ -26,7 +26,7 @@ from lurge.archiver.steps import Step
 from lurge.archiver.works import Works, lies_in, now, words
 from lurge_types.archive import STATES, Entry, UnitNow
 from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
-from utils import manifests
+from utils import manifests, runfiles
 from utils.differences import Differs
 from utils.durable import sync_filesystem
 from utils.handles import TreeUnfit
@@ -34,6 +34,8 @@ from utils.paths import raw, text
 from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
 from utils.removing import remove_tree
 from utils.renaming import rename_new
+from utils.runfiles import RunFileWrong
+from utils.trees import fingerprint
 
 RESTORABLE = frozenset({"binned", "deleted", "restored"})
 PART = b".lurge-restore-"
@@ -47,6 +49,7 @@ FAILURES = (
     TreeUnfit,
     Differs,
     manifests.ManifestBroken,
+    RunFileWrong,
     OSError,
 )
 
@@ -166,15 +169,18 @@ def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> R
         return _failed(one, to, f"is {unit.state}: apply its run, or purge, then try again")
     try:
         if unit.state == "binned" and to is None and not one.inner:
-            return _from_bin(step, one)
+            place = Place(unit.bin or b"")
+            if place.is_filled():
+                return _from_bin(step, one, place)
+            if _is_back(step):  # somebody was killed who had restored it
+                return _is_restored(step, one, place)
         return _from_copy(step, one, to, overwrite=overwrite)
     except (RestoreRefused, *FAILURES) as error:
         return _failed(one, to, words(error))
 
 
-def _from_bin(step: Step, one: Found) -> Restored:
+def _from_bin(step: Step, one: Found, place: Place) -> Restored:
     """Rename a unit back into its place."""
-    place = Place(step.unit.bin or b"")
     with opened(os.path.dirname(step.unit.root)) as parent:
         tombstones.remove(step.unit, parent)
         try:
@@ -184,8 +190,30 @@ def _from_bin(step: Step, one: Found) -> Restored:
                 f"something is in its place: move it away, or restore elsewhere; "
                 f"it is in {text(place.tree)}"
             ) from error
+    return _is_restored(step, one, place)
+
+
+def _is_restored(step: Step, one: Found, place: Place) -> Restored:
+    """Note that a unit is in its place again, before what tells of it in the bin is removed."""
     step.moved("restored")
-    return Restored(step.unit.name, _path(one), _path(one), "bin", step.unit.size_bytes, None, ())
+    remarks: tuple[str, ...] = ()
+    try:
+        clear(place)
+    except OSError as error:
+        remarks = (f"{text(bytes(place.unit))} is left in the bin: {words(error)}",)
+    path, size = _path(one), step.unit.size_bytes
+    return Restored(step.unit.name, path, path, "bin", size, None, remarks)
+
+
+def _is_back(step: Step) -> bool:
+    """Whether the directory that was put into the bin is in its place. Raises RunFileWrong."""
+    planned = runfiles.read(step.run.file).units[step.unit.number - 1]
+    try:
+        found = fingerprint(os.lstat(step.unit.root))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    known = planned.root_fingerprint
+    return planned.kind == "directory" and (found.kind, found.inode) == (known.kind, known.inode)
 
 
 def _from_copy(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:

@@ -76,12 +76,22 @@ def is_whole(
     at = offset
     try:
         for segment in segments:
-            if read_back(target, key, at, segment, check) != segment.sha256:
-                return False
             at += segment.size
+            if read_back(target, key, at - segment.size, segment, check) != segment.sha256:
+                return False
     except ObjectMissing:
         return False
+    except TargetFailed:
+        if _is_short(target, key, at):
+            return False
+        raise
     return True
+
+
+def _is_short(target: Target, key: str, needed: int) -> bool:
+    """Whether an object has fewer bytes than it should. Raises TargetFailed."""
+    stored = target.stat(key)
+    return stored is None or stored.size < needed
 
 
 def _bad_of(job: Job, target: Target, batch: list[Numbered]) -> set[int]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import readable
 from archiving import Yard
 
 from db.database import Database
 from lurge.archiver.guards import GuardTripped
-from lurge_types.archive import UnitNow
+from lurge_types.archive import Course, Proposal, Run, UnitNow
 from utils import manifests
 
 
@@ -186,3 +187,129 @@ def test_a_unit_that_has_gone_within_another_is_dirty(
     make_tree(root)
     outer, inner = yard.apply(*yard.plan(root, root / "deep" / "er"))
     assert (outer.state, inner.state) == ("binned", "dirty"), inner.reason
+
+
+class Killed(BaseException):
+    """Whoever applies a run has gone."""
+
+
+def killed(yard: Yard, file: Path, run: Run, stage: str) -> Path:
+    """Apply a run until its unit comes to a stage: the folder that it would get in the bin then."""
+
+    def die() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        yard.apply(file, run, watch=At(yard.told, stage, die))
+    return yard.mount / ".lurge-bin" / run.unit_name(run.units[0]) / "1"
+
+
+def test_what_was_put_into_the_bin_needs_nothing_in_its_place(yard: Yard) -> None:
+    root = yard.mount / "alpha" / "beta"
+    make_tree(root)
+    file, run = yard.plan(root)
+    place = killed(yard, file, run, "verified")
+    place.mkdir(0o700, parents=True)
+    (yard.mount / ".lurge-bin").chmod(0o700)
+    root.rename(place / "tree")
+    root.parent.rmdir()
+    (unit,) = yard.apply(file, run)
+    assert unit.state == "binned", unit.reason
+
+
+@pytest.mark.parametrize("course", ["archive", "discard"])
+def test_what_lay_in_a_directory_that_has_gone_is_dirty(yard: Yard, course: Course) -> None:
+    root = yard.mount / "alpha" / "beta"
+    make_tree(root)
+    file, run = yard.plan(root, course=course)
+    shutil.rmtree(root.parent)
+    (unit,) = yard.apply(file, run, "stale")
+    assert unit.state == "dirty", unit
+
+
+@pytest.mark.parametrize("stage", ["claimed", "verified"])
+def test_what_has_changed_and_no_place_waits_in_the_bin(yard: Yard, stage: str) -> None:
+    root = yard.mount / "alpha"
+    make_tree(root)
+    file, run = yard.plan(root)
+    place = killed(yard, file, run, stage)
+    place.mkdir(0o700, parents=True)
+    (yard.mount / ".lurge-bin").chmod(0o700)
+    root.rename(place / "tree")
+    (place / "tree" / "a").write_bytes(b"written by who had it open")
+    root.mkdir()
+    (unit,) = yard.apply(file, run)
+    assert unit.state == {"claimed": "failed", "verified": "binned"}[stage]
+    assert "its place is taken by now" in (unit.reason or "")
+    root.rmdir()
+    (unit,) = yard.apply(file, run)
+    if stage == "claimed":
+        assert unit.state == "dirty"
+        assert (root / "a").read_bytes() == b"written by who had it open"
+
+
+FILES_GONE: dict[str, Callable[[Path], object]] = {
+    "one of them": lambda root: (root / "deep" / "b").unlink(),
+    "a directory of theirs": lambda root: shutil.rmtree(root / "deep"),
+    "changed": lambda root: (root / "deep" / "b").write_bytes(b"more"),
+}
+
+
+@pytest.mark.parametrize("change", FILES_GONE)
+def test_files_of_which_not_all_are_there_come_back_out_of_the_bin(yard: Yard, change: str) -> None:
+    root = yard.mount / "alpha"
+    (root / "deep").mkdir(parents=True)
+    (root / "a").write_bytes(b"a")
+    (root / "deep" / "b").write_bytes(b"b")
+    file, run = yard.plan_of([Proposal(bytes(root), "files", (b"a", b"deep/b"))])
+    place = killed(yard, file, run, "verified")
+    (place / "tree").mkdir(0o700, parents=True)
+    (yard.mount / ".lurge-bin").chmod(0o700)
+    (root / "a").rename(place / "tree" / "a")
+    FILES_GONE[change](root)
+    (unit,) = yard.apply(file, run)
+    assert unit.state == "dirty", unit
+    assert (root / "a").read_bytes() == b"a"
+    assert not list((yard.mount / ".lurge-bin").iterdir())
+
+
+def test_a_new_file_in_the_place_of_one_in_the_bin_is_left_alone(yard: Yard) -> None:
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "ab":
+        (root / name).write_text(name)
+    file, run = yard.plan_of([Proposal(bytes(root), "files", (b"a", b"b"))])
+    place = killed(yard, file, run, "verified")
+    (place / "tree").mkdir(0o700, parents=True)
+    (yard.mount / ".lurge-bin").chmod(0o700)
+    (root / "a").rename(place / "tree" / "a")
+    (root / "a").write_bytes(b"new")
+    (unit,) = yard.apply(file, run)
+    assert unit.state == "binned", unit.reason
+    assert {path.name: path.read_bytes() for path in root.iterdir()} == {"a": b"new"}
+    assert (tree_of(unit) / "a").read_bytes() == b"a"
+
+
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "empty": lambda object_: object_.write_bytes(b""),
+    "shorter": lambda object_: object_.write_bytes(b"some byte"),
+    "other bytes": lambda object_: object_.write_bytes(b"SOME BYTES"),
+}
+
+
+@pytest.mark.parametrize("verify", ["read-back", "digest"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_copy_that_was_lost_before_it_is_verified_is_sent_again(
+    tmp_path: Path, database: Database, loss: str, verify: str
+) -> None:
+    yard = Yard(tmp_path, database, verify=verify)
+    root = yard.mount / "alpha"
+    make_tree(root)
+
+    def lose() -> None:
+        LOSSES[loss](yard.target / "data" / str(root)[1:] / "a")
+
+    (unit,) = yard.apply(*yard.plan(root), watch=At(yard.told, "copied", lose))
+    assert unit.state == "binned", unit.reason
+    assert readable.hashed(b"some bytes") in readable.at_target(bytes(yard.target))

@@ -158,6 +158,52 @@ def test_a_word_is_left_in_its_place_and_makes_way(tmp_path: Path, database: Dat
     assert root.is_dir()
 
 
+def test_a_restore_that_was_killed_after_the_rename_is_known_to_be_done(yard: Yard) -> None:
+    root = yard.mount / "alpha"
+    oddities.make(root, 20)
+    unit = archived(yard, root)
+    Path(os.fsdecode(unit.bin or b""), "tree").rename(root)
+    (made,) = restore(yard, root)
+    assert (made.failure, made.how) == (None, "bin")
+    assert not list((yard.mount / ".lurge-bin").iterdir())
+
+
+def test_what_nobody_has_put_into_the_bin_does_not_hinder_a_restore(yard: Yard) -> None:
+    root = yard.mount / "alpha"
+    oddities.make(root, 20)
+    folder = Path(os.fsdecode(archived(yard, root).bin or b""))
+    (folder.parent / "note").touch()
+    (folder.parent / ".manifest.gz.01234567").touch()
+    (folder.parent / "0").mkdir()
+    (made,) = restore(yard, root)
+    assert made.failure is None
+    assert [path.name for path in folder.parent.iterdir() if path.name == "note"] == ["note"]
+
+
+def test_files_come_to_a_folder_that_is_not_there(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    (root / "a").write_bytes(b"a")
+    (unit,) = yard.apply(*yard.plan_of([Proposal(bytes(root), "files", (b"a",))]))
+    assert unit.state == "deleted", unit.reason
+    (made,) = restore(yard, unit.name, tmp_path)
+    assert made.failure is None
+    assert (tmp_path / "alpha" / "a").read_bytes() == b"a"
+
+
+def test_files_come_out_of_the_bin_to_directories_that_have_gone(yard: Yard) -> None:
+    root = yard.mount / "alpha"
+    (root / "deep").mkdir(parents=True)
+    (root / "deep" / "a").write_bytes(b"a")
+    (unit,) = yard.apply(*yard.plan_of([Proposal(bytes(root), "files", (b"deep/a",))]))
+    assert unit.state == "binned", unit.reason
+    (root / "deep").rmdir()
+    (made,) = restore(yard, unit.name)
+    assert made.failure is None
+    assert (root / "deep" / "a").read_bytes() == b"a"
+
+
 def test_a_tree_of_any_depth_goes_and_comes_back(tmp_path: Path, database: Database) -> None:
     """A restore that was killed has left one, too."""
     yard = Yard(tmp_path, database, keep_in_bin=0)

@@ -94,6 +94,22 @@ def take(
     return token
 
 
+def raise_to(connection: Connection, name: str, token: int) -> None:
+    """
+    Let a lease have this token, and all later ones larger, where it has a smaller one.
+
+    Whoever holds it under the smaller one loses it.
+    """
+    row, _ = _locked(connection, name)
+    if row is None:
+        connection.execute(
+            insert_new(connection, lease, "name"), {"name": name, "token": 0, **NOBODY}
+        )
+        row, _ = _locked(connection, name)
+    if row is not None and row.token < token:
+        _change(connection, name, token=token)
+
+
 def renew(connection: Connection, name: str, token: int, seconds: float) -> bool:
     """Keep a lease for so long from now on; False where it is lost, an expired one too."""
     row, now = _locked(connection, name)

@@ -93,9 +93,19 @@ class Taken(NamedTuple):
 # Runs.
 
 
-def register(connection: Connection, run: Run, file: Path, actor: Actor, now: datetime) -> int:
+def register(
+    connection: Connection,
+    run: Run,
+    file: Path,
+    actor: Actor,
+    now: datetime,
+    *,
+    complete: bool = False,
+) -> int:
     """
     Let the ledger know a run and its units; its run_id, the same one whenever it is done again.
+
+    complete: add the units, too, that an earlier registration has not had.
 
     What was skipped is in the run file alone. Told by the audit as what its planner has done.
     """
@@ -110,6 +120,8 @@ def register(connection: Connection, run: Run, file: Path, actor: Actor, now: da
         planner = Actor(run.planned_by, run.config_sha256)
         detail = f"{facts['file']}, registered by {actor.who}"
         audits.add(connection, "planned", planner, run.planned_at, run_id=run_id, detail=detail)
+    elif complete:
+        _add_units(connection, run, run_id, now)
     return int(run_id)
 
 
@@ -135,7 +147,10 @@ def _add_units(connection: Connection, run: Run, run_id: int, now: datetime) -> 
         name: names.volume_id(connection, Volume(name))
         for name in sorted({unit.volume for unit in run.units})
     }
-    rows = (_unit_facts(run, unit, now, run_id, volumes[unit.volume]) for unit in run.units)
+    mine = archive_unit.c.run_id == run_id
+    known = set(connection.scalars(sql.select(archive_unit.c.number).where(mine)))
+    lacking = (unit for unit in run.units if unit.number not in known)
+    rows = (_unit_facts(run, unit, now, run_id, volumes[unit.volume]) for unit in lacking)
     for some in slices(rows):
         connection.execute(sql.insert(archive_unit), some)
 
@@ -263,6 +278,14 @@ def runs(
         where.append(archive_run.c.ended.is_(None))
     select = sql.select(archive_run).where(*where).order_by(archive_run.c.run_id).limit(limit)
     return [_run(row) for row in connection.execute(select)]
+
+
+def last_started(connection: Connection) -> RunNow | None:
+    """The run that somebody has begun to apply last, for the first time."""
+    newest = archive_run.c.started.desc(), archive_run.c.run_id.desc()
+    started = sql.select(archive_run).where(archive_run.c.started.is_not(None))
+    row = connection.execute(started.order_by(*newest).limit(1)).first()
+    return None if row is None else _run(row)
 
 
 def unfinished(connection: Connection) -> list[RunNow]:

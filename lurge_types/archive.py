@@ -47,7 +47,7 @@ _AGAIN: frozenset[State] = frozenset({"claimed", "dirty", "failed", "skipped"})
 
 _ANY: Mapping[State, frozenset[State]] = {
     "planned": _AGAIN,
-    "failed": frozenset({"claimed"}),
+    "failed": frozenset({"claimed", "failed"}),
     "dirty": frozenset(),
     "skipped": frozenset(),
 }
@@ -199,6 +199,8 @@ class Header:
 
     unit: its name. root: its absolute path. target: where the copy is, None in a plan's manifest.
     entries, files, size_bytes: counted when it is written.
+    run: its content id, course, targets: its policy's, subject: the unit's; for whoever has lost
+    all else. A plan's manifest has none of these: it is written before the run has its name.
     """
 
     unit: str
@@ -210,6 +212,10 @@ class Header:
     entries: int = 0
     files: int = 0
     size_bytes: int = 0
+    run: str | None = None
+    course: Course | None = None
+    targets: tuple[str, ...] = ()
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

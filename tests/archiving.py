@@ -55,6 +55,7 @@ class Yard:
         table = {
             "target": f"file://{self.target}",
             "run_dir": str(folder / "runs"),
+            "checkpoint_files": [str(folder / f"checkpoint.{number}.json") for number in (1, 2)],
             "lease_seconds": 30.0,
             "guards": {"max_share": 1.0, "min_free": 0},
             **archive,

@@ -23,11 +23,11 @@ from datetime import datetime
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast, get_args
 
 from isal import igzip, igzip_lib
 
-from lurge_types.archive import Entry, Fingerprint, Header, Segment
+from lurge_types.archive import Course, Entry, Fingerprint, Header, Segment
 from utils.durable import sync_folder
 from utils.handles import PathRefused, see_below
 from utils.paths import raw, text
@@ -161,6 +161,10 @@ def format_header(header: Header) -> bytes:
         "root": text(header.root),
         "planned_at": header.planned_at.isoformat(),
         "target": header.target,
+        "run": header.run,
+        "course": header.course,
+        "targets": header.targets,
+        "subject": header.subject,
         "entries": header.entries,
         "files": header.files,
         "size_bytes": header.size_bytes,
@@ -186,7 +190,11 @@ def parse_header(line: bytes) -> Header:
             files=_number(form["files"]),
             size_bytes=_number(form["size_bytes"]),
             planned_at=datetime.fromisoformat(form["planned_at"]),
-            target=None if form["target"] is None else _str(form["target"]),
+            target=_str_or_none(form["target"]),
+            run=_str_or_none(form["run"]),
+            course=_course(form["course"]),
+            targets=tuple(map(_str, form["targets"])),
+            subject=_str_or_none(form["subject"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError, PathRefused) as error:
         raise ManifestBroken(f"line 1 tells of no unit: {_reason(error)}") from error
@@ -401,6 +409,16 @@ def _str(value: object) -> str:
     if isinstance(value, str):
         return value
     raise ValueError("a text is none")
+
+
+def _str_or_none(value: object) -> str | None:
+    return None if value is None else _str(value)
+
+
+def _course(value: object) -> Course | None:
+    if value is None or value in get_args(Course):
+        return cast("Course | None", value)
+    raise ValueError(f"{value!r} is no course of a run")
 
 
 def _root(form: object) -> bytes:

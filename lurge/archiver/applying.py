@@ -13,8 +13,9 @@ from pathlib import Path
 from db import ledger
 from db.leases import LeaseLost
 from db.ledger import UnitMoved
-from lurge.archiver import binning, guards
+from lurge.archiver import binning, checkpointing, guards
 from lurge.archiver.binning import BinRefused
+from lurge.archiver.checkpointing import Checkpoints, is_lost
 from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.reading import Changed, SourceFailed
@@ -57,6 +58,7 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
 
     Raises RunRefused, GuardTripped, NotAllowed where it is not approved, DatabaseFailed.
     """
+    _see_recovered(works, run)
     run_id = works.database.transaction(
         partial(ledger.register, run=run, file=file, actor=works.actor, now=now())
     )
@@ -66,10 +68,35 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
     begin = partial(ledger.begin_run, run_id=run_id, actor=works.actor, now=now())
     works.database.transaction(begin)
     row = works.database.read(partial(ledger.run_of, prefix=run.content_id))
-    _Applying(works, run, row, open_, allow).until_done()
+    keeper = Checkpoints(works)
+    _begin(keeper)
+    _Applying(works, run, row, open_, allow, keeper).until_done()
     finish = partial(ledger.finish_run, run_id=run_id, actor=works.actor, now=now())
     works.database.transaction(finish)
+    keeper.end()
     return list(_units(works, run_id, None))
+
+
+def _see_recovered(works: Works, run: Run) -> None:
+    """See that the ledger is not one that has lost what is known of a run. Raises RunRefused."""
+    try:
+        lost = is_lost(works, run.content_id)
+    except checkpointing.FAILURES as error:
+        raise RunRefused(f"{words(error)}: see to archive.checkpoint_files") from error
+    if lost:
+        raise RunRefused(
+            "it was begun before, by the last checkpoint, and the ledger does not know it: "
+            "archive recover first"
+        )
+
+
+def _begin(keeper: Checkpoints) -> None:
+    try:
+        keeper.begin()
+    except checkpointing.FAILURES as error:
+        raise RunRefused(
+            f"no checkpoint can be written: {words(error)}: see to archive.checkpoint_files"
+        ) from error
 
 
 def _open_states(run: Run) -> frozenset[State]:
@@ -114,6 +141,7 @@ class _Applying:
     row: RunNow
     open_states: frozenset[State]
     allow: Collection[str]
+    keeper: Checkpoints
     tried: set[int] = field(default_factory=set)
     failures: int = 0
 
@@ -149,6 +177,7 @@ class _Applying:
         except (LeaseLost, UnitMoved) as error:
             works.watch.event("lease_lost", unit, reason=str(error))
             return False
+        self.keeper.note()
         return True
 
     def _advance(self, unit: UnitNow, claim: Claim) -> None:

@@ -6,8 +6,9 @@ takes over finds what was renamed by then, and by removing the empty folder of a
 sure that its holder, should it wake up, renames nothing. What has come into the bin is compared
 with the manifest of what was copied. If anything differs it all goes back.
 
-    BIN/UNIT/origin.json        where it came from, and when it may be deleted
-    BIN/UNIT/manifest.gz        what is in it, with the fingerprints that it has there
+    BIN/UNIT/origin.json        where it came from, and when it may be deleted: there before it is
+    BIN/UNIT/manifest.gz        what is in it, with the fingerprints that it has there, once all of
+                                it has been compared
     BIN/UNIT/TOKEN/tree         the directory, or the folder of the files
 """
 
@@ -28,7 +29,7 @@ from lurge.archiver import tombstones
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.reading import Changed
 from lurge.archiver.works import BIN, bin_of, now
-from lurge_types.archive import WAYS, Binned, UnitNow
+from lurge_types.archive import WAYS, Binned, Course, Kind, UnitNow
 from lurge_types.config import Config
 from utils import manifests, trees
 from utils.differences import compared, differences
@@ -99,13 +100,18 @@ class OriginBroken(Exception):
 
 
 class Origin(NamedTuple):
-    """Where something in a bin came from, and when it may be deleted, in UTC without a zone."""
+    """
+    Where something in a bin came from, and when it may be deleted, in UTC without a zone.
+
+    run: its file. content_id: of that.
+    """
 
     unit: str
-    kind: str
+    kind: Kind
     root: bytes
     run: str
-    course: str
+    content_id: str
+    course: Course
     binned_at: datetime
     purge_after: datetime
 
@@ -218,12 +224,17 @@ def take_back(step: "Step", why: str) -> "Step":
 
 def _noted(step: "Step", place: Place, reason: str | None = None) -> "Step":
     """Note in the bin and in the ledger what is there, and leave a word in its place."""
-    unit, at = step.unit, now()
-    binned = Binned(place.folder, at, at + timedelta(days=step.run.policy.keep_in_bin))
+    unit, binned = step.unit, _binned(step, place)
     step.patience().tried(partial(_write_origin, step, place, binned))
     if step.run.policy.tombstone and reason is None:
         tombstones.leave(unit, binned)
     return step.moved("binned", binned=binned, reason=reason)
+
+
+def _binned(step: "Step", place: Place) -> Binned:
+    """What is put into the bin now."""
+    at = now()
+    return Binned(place.folder, at, at + timedelta(days=step.run.policy.keep_in_bin))
 
 
 def bins_of(config: Config, unit: UnitNow) -> list[bytes]:
@@ -253,11 +264,13 @@ def _filled(step: "Step", parent: int, begun: Place | None) -> Place:
         _make_bin(bin_)
         place = Place(bin_ + b"/%s/%d" % (step.unit.name.encode("ascii"), step.token))
         os.makedirs(place.folder, mode=0o700, exist_ok=True)
+        _write_origin(step, place, _binned(step, place))
         try:
             _rename(step, place, parent)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
+            clear_unit(place.unit)
             continue
         return place
     words = " and ".join(map(text, _bins(step)))
@@ -437,6 +450,7 @@ def _write_origin(step: "Step", place: Place, binned: Binned) -> None:
         "kind": step.unit.kind,
         "root": text(step.unit.root),
         "run": str(step.run.file),
+        "content_id": step.run.content_id,
         "course": step.unit.course,
         "binned_at": binned.at.isoformat(),
         "purge_after": binned.purge_after.isoformat(),
@@ -458,6 +472,7 @@ def read_origin(file: Path) -> Origin | None:
             kind=facts["kind"],
             root=raw(facts["root"]),
             run=facts["run"],
+            content_id=facts["content_id"],
             course=facts["course"],
             binned_at=datetime.fromisoformat(facts["binned_at"]),
             purge_after=datetime.fromisoformat(facts["purge_after"]),

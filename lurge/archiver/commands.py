@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -53,6 +54,7 @@ FILE = click.Path(path_type=Path)
 PLACE = click.Path(path_type=bytes)
 STANDARD_INPUT = "-"
 MOST_LISTED = 200
+WIDEST = 100_000
 
 NAME = re.compile(rb"([0-9a-f]{6,64})(-[0-9]{1,6})?").fullmatch
 """The beginning of a run's content id, or a unit's name."""
@@ -114,14 +116,22 @@ def of_candidates(command: Command) -> Command:
     return command
 
 
-anew = click.option(
-    "--force-run", "anew", is_flag=True, help="Plan anew, though there is a plan of the last hour."
-)
+def of_plans(command: Command) -> Command:
+    """What is asked of a plan."""
+    command = click.option(
+        "--recall", is_flag=True, help="Take units too with files that were released to an HSM."
+    )(command)
+    return click.option(
+        "--force-run",
+        "anew",
+        is_flag=True,
+        help="Plan anew, though there is a plan of the last hour.",
+    )(command)
 
 
 @click.group(invoke_without_command=True, short_help="Archive, verify, remove, restore.")
 @of_candidates
-@anew
+@of_plans
 @started
 @click.pass_context
 def archive(
@@ -133,6 +143,7 @@ def archive(
     classes: tuple[str, ...],
     groups: tuple[str, ...],
     anew: bool,
+    recall: bool,
 ) -> bool:
     """
     Copy directories to an archive, verify the copies, put the directories into a bin, and delete
@@ -158,7 +169,7 @@ def archive(
         )
     with at_work(start, config, defaults=defaults) as desk:
         asked = proposing.of_candidates(desk.works, volumes, classes, groups)
-        planned = _plan(desk, asked, anew=anew)
+        planned = _plan(desk, replace(asked, recall=recall), anew=anew)
         _tell_plan(planned, as_json=False)
         if not planned.run.units:
             return _is_fine(planned)
@@ -202,7 +213,7 @@ def plan() -> None:
 
 @plan.command("candidates", short_help="What the reports have found cold.")
 @of_candidates
-@anew
+@of_plans
 @with_json
 @started
 def plan_candidates(
@@ -213,6 +224,7 @@ def plan_candidates(
     classes: tuple[str, ...],
     groups: tuple[str, ...],
     anew: bool,
+    recall: bool,
     as_json: bool,
 ) -> bool:
     """
@@ -225,12 +237,12 @@ def plan_candidates(
     """
     with at_work(start, config, defaults=defaults, make=False) as desk:
         asked = proposing.of_candidates(desk.works, volumes, classes, groups)
-        return _planned(desk, asked, anew=anew, as_json=as_json)
+        return _planned(desk, replace(asked, recall=recall), anew=anew, as_json=as_json)
 
 
 @plan.command("vault", short_help="What people have marked.")
 @click.option("--volume", "volumes", multiple=True, help="On it; may be repeated.")
-@anew
+@of_plans
 @with_json
 @started
 def plan_vault(
@@ -239,6 +251,7 @@ def plan_vault(
     defaults: bool,
     volumes: tuple[str, ...],
     anew: bool,
+    recall: bool,
     as_json: bool,
 ) -> bool:
     """
@@ -251,15 +264,15 @@ def plan_vault(
     """
     with at_work(start, config, defaults=defaults, make=False) as desk:
         asked = proposing.of_vaults(desk.works, volumes)
-        return _planned(desk, asked, anew=anew, as_json=as_json)
+        return _planned(desk, replace(asked, recall=recall), anew=anew, as_json=as_json)
 
 
 @plan.command("projects", short_help="Projects that ended.")
-@anew
+@of_plans
 @with_json
 @started
 def plan_projects(
-    start: Start, config: Path | None, defaults: bool, anew: bool, as_json: bool
+    start: Start, config: Path | None, defaults: bool, anew: bool, recall: bool, as_json: bool
 ) -> bool:
     """
     Plan the directories of projects and tasks that ended long enough ago, by the site's own
@@ -270,12 +283,12 @@ def plan_projects(
     """
     with at_work(start, config, defaults=defaults, make=False) as desk:
         asked = proposing.of_projects(desk.works, config_file.projects_url())
-        return _planned(desk, asked, anew=anew, as_json=as_json)
+        return _planned(desk, replace(asked, recall=recall), anew=anew, as_json=as_json)
 
 
 @plan.command("paths", short_help="A list of directories.")
 @with_list
-@anew
+@of_plans
 @with_json
 @started
 def plan_paths(
@@ -285,6 +298,7 @@ def plan_paths(
     list_file: str,
     null: bool,
     anew: bool,
+    recall: bool,
     as_json: bool,
 ) -> bool:
     """
@@ -298,7 +312,7 @@ def plan_paths(
         _listed(list_file) as paths,
         proposing.of_paths(paths, "archive", null=null) as asked,
     ):
-        return _planned(desk, asked, anew=anew, as_json=as_json)
+        return _planned(desk, replace(asked, recall=recall), anew=anew, as_json=as_json)
 
 
 def _planned(desk: Desk, asked: Asked, *, anew: bool, as_json: bool) -> bool:
@@ -817,6 +831,9 @@ def _lines(lines: Iterable[str], *, stderr: bool = False) -> None:
 
 
 def _tables(tables: Iterable[Table], *, stderr: bool = False) -> None:
-    """Print tables, a line apart."""
+    """Print tables, a line apart; without a terminal no path is folded, however long it is."""
+    console = show.console(stderr=stderr)
+    if not console.is_terminal:
+        console.width = WIDEST
     for table in tables:
-        show.console(stderr=stderr).print(table, "")
+        console.print(table, "")

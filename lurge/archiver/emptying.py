@@ -12,6 +12,7 @@ from db import ledger
 from db.leases import LeaseLost
 from db.ledger import IN_BIN, UnitMoved
 from lurge.archiver import purging
+from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.steps import Step
@@ -52,20 +53,24 @@ def purge(works: Works, *, dry_run: bool = False, allow: Collection[str] = ()) -
     Raises GuardTripped where targets do not answer, time and again, DatabaseFailed.
     """
     failures = 0
+    keeper = Checkpoints(works)
     runs: dict[int, RunNow] = {}
     for unit in due(works):
         if dry_run:
             yield Purged(unit, "due", unit.reason)
             continue
         if works.stop.is_set():
-            return
+            break
         if unit.run_id not in runs:
             run = partial(ledger.run_of, prefix=unit.content_id)
             runs = {unit.run_id: works.database.read(run)}
         purged, failed = _purged(works, runs[unit.run_id], unit, allow)
         yield purged
+        keeper.note()
         failures = failures + 1 if failed else 0
         _see_answered(works, failures, allow)
+    if runs:
+        keeper.end()
 
 
 def due(works: Works) -> Iterator[UnitNow]:

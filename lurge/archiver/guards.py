@@ -81,6 +81,19 @@ def _removed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) 
     return None
 
 
+def kept_places(works: Works, policy: Policy) -> set[tuple[int, int]]:
+    """
+    Directories, by device and inode, that may not be in what is removed: a mount may lead to them.
+
+    What is only copied may hold them.
+    """
+    if policy.course == "copy":
+        return set()
+    targets = [url.removeprefix("file://") for url in policy.targets if url.startswith("file://")]
+    places = [*map(os.fsencode, targets), bytes(works.table.run_dir.absolute())]
+    return {found for place in places if (found := _identity(place))}
+
+
 def _in_target(policy: Policy, root: bytes) -> str | None:
     for url in policy.targets:
         if url.startswith("file://"):

@@ -9,13 +9,13 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from lurge.archiver.guards import Usual, mount_seen, placed_wrong, tripped
+from lurge.archiver.guards import Usual, kept_places, mount_seen, placed_wrong, tripped
 from lurge.archiver.released import Released
 from lurge.archiver.works import Works, now, volume_of, words
 from lurge_types.archive import (
@@ -33,6 +33,7 @@ from utils import manifests, runfiles, trees
 from utils.durable import sync_folder
 from utils.handles import TreeUnfit, open_root
 from utils.paths import text
+from utils.runfiles import RunFileWrong
 from utils.trees import Links
 
 UNFINISHED = ".planning-"
@@ -75,9 +76,14 @@ class _Found(NamedTuple):
 
 @dataclass
 class _Seen:
-    """What a manifest's entries amount to, while they go by; released: where that matters."""
+    """
+    What a manifest's entries amount to, while they go by.
+
+    released: where that matters. kept: directories that may not be among them.
+    """
 
     released: Released | None
+    kept: Collection[tuple[int, int]]
     entries: int = 0
     files: int = 0
     size_bytes: int = 0
@@ -87,8 +93,10 @@ class _Seen:
         self.links = Links()
 
     def going_by(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """The same entries, each counted."""
+        """The same entries, each counted. Raises Unfit."""
         for entry in self.links.watch(entries):
+            if entry.fingerprint.kind == "d" and entry.fingerprint[:2] in self.kept:
+                raise Unfit(f"holds {text(entry.path)}, which is a target, or where runs are kept")
             self.entries += 1
             self.files += entry.fingerprint.kind == "f"
             size = entry.fingerprint.size if entry.has_bytes else 0
@@ -149,7 +157,10 @@ def _before(works: Works, wanted: Wanted, made: datetime) -> tuple[Path, Run] | 
     files = works.table.run_dir.glob(f"*{runfiles.SUFFIX}")
     recent = [file for file in files if time.time() - file.stat().st_mtime < REUSED.total_seconds()]
     for file in sorted(recent, key=lambda each: each.stat().st_mtime, reverse=True):
-        run = runfiles.read(file)
+        try:
+            run = runfiles.read(file)
+        except RunFileWrong:
+            continue  # whoever asks for that very one is told of it
         policy = run.policy
         same = (run.selector, run.asked, policy.course, policy.recall, run.config_sha256) == (
             wanted.selector,
@@ -180,11 +191,13 @@ def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
         if isinstance(proposed, Skipped):
             skipped.append(proposed)
             continue
+        part = folder / f"{len(units) + 1:06}"
         try:
-            part = folder / f"{len(units) + 1:06}"
             found = _unit(works, policy, proposed, part, made)
         except (Unfit, TreeUnfit, FileNotFoundError) as error:
             skipped.append(Skipped(proposed.root, proposed.subject, words(error)))
+            if part.exists():
+                shutil.rmtree(part)
             continue
         units.append(found.unit)
         for gid, size in found.by_gid.items():
@@ -224,7 +237,8 @@ def _unit(works: Works, policy: Policy, proposed: Proposal, part: Path, made: da
         raise Unfit(refused)
     part.mkdir(exist_ok=True)
     leaves_alone = not policy.recall and policy.course != "discard"  # that reads nothing
-    seen = _Seen(Released(proposed.root) if leaves_alone else None)
+    released = Released(proposed.root) if leaves_alone else None
+    seen = _Seen(released, kept_places(works, policy))
     sha256, root = _write_manifest(proposed, volume.name, part, made, seen)
     if seen.released and (away := seen.released.reason()):
         raise Unfit(away)

@@ -35,7 +35,8 @@ class Asked:
     What is asked of a selector.
 
     words: of which a plan is known again. cut_off: units were due that ended on this day or before.
-    propose: asks it. missed: what it had nothing to tell of, once a plan was made.
+    propose: asks it. recall: as of `planning.Wanted`. missed: what it had nothing to tell of, once
+    a plan was made.
     """
 
     selector: Selector
@@ -43,6 +44,7 @@ class Asked:
     propose: Callable[[], Iterable[Proposed]]
     course: Course = "archive"
     cut_off: date | None = None
+    recall: bool = False
     missed: list[Missed] = field(default_factory=list)
 
 
@@ -88,7 +90,10 @@ def of_paths(file: IO[bytes], course: Course, *, null: bool) -> Iterator[Asked]:
 
 def wanted(works: Works, asked: Asked) -> Wanted:
     """What a plan is to be made of; the selector is asked when it is made."""
-    return Wanted(asked.selector, asked.words, asked.cut_off, asked.course, _due(works, asked))
+    proposals = _due(works, asked)
+    return Wanted(
+        asked.selector, asked.words, asked.cut_off, asked.course, proposals, recall=asked.recall
+    )
 
 
 def _due(works: Works, asked: Asked) -> Iterator[Proposal | Skipped]:

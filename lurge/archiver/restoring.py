@@ -18,6 +18,7 @@ from pathlib import Path
 from db import audits, ledger
 from lurge.archiver import tombstones
 from lurge.archiver.binning import Place, clear, take_out
+from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.pouring import in_order
@@ -131,6 +132,7 @@ def restore(
 
     Raises DatabaseFailed.
     """
+    keeper = Checkpoints(works)
     for one in found:
         seconds = works.table.lease_seconds
         with claimed(works.database, one.unit, STATES, works.holder, seconds) as taken:
@@ -141,6 +143,8 @@ def restore(
             run = works.database.read(partial(ledger.run_of, prefix=unit.content_id))
             step = Step(works, run, unit, None, claim)
             yield _restored(step, replace(one, unit=unit), to, overwrite=overwrite)
+        keeper.note()
+    keeper.end()
 
 
 def _failed(one: Found, to: bytes | None, why: str) -> Restored:

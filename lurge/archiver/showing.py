@@ -87,6 +87,8 @@ def plan_words(planned: Planned, today: date) -> Iterator[str]:
     yield f"{len(run.units):,} units, {files:,} files, {show.size(run.size_bytes)}"
     if policy.targets:
         yield f"to {' and '.join(policy.targets)}, verified by {policy.verify}"
+    if policy.recall:
+        yield "what was released to an HSM is brought back by that"
     yield _frees(policy, run.size_bytes, today)
     if run.cost_per_month is not None:
         yield f"costs {run.cost_per_month} a month where it is"

@@ -155,6 +155,10 @@ class Step:
             root=self.unit.root,
             planned_at=self.run.planned_at,
             target=target,
+            run=self.run.content_id,
+            course=self.unit.course,
+            targets=self.run.policy.targets,
+            subject=self.unit.subject,
         )
 
 

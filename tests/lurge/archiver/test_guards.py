@@ -1,0 +1,205 @@
+"""What is more than usual stops a run before it acts, until a person allows it, once."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archiving import Told, Yard
+from servers import nights
+from servers.disks import small_disk
+
+from db import usage
+from db.database import Database
+from lurge.archiver import applying
+from lurge.archiver.applying import RunRefused
+from lurge.archiver.guards import NAMES, GuardTripped
+from lurge.archiver.works import now
+from lurge_types.archive import UnitNow
+from lurge_types.scans import Volume
+from utils import runfiles
+
+KIB = 1 << 10
+WIDE = {"max_share": 1.0, "min_free": 0}
+
+
+@pytest.fixture
+def yard(tmp_path: Path, database: Database) -> Yard:
+    return Yard(tmp_path, database)
+
+
+@pytest.fixture
+def small(tmp_path: Path, database: Database) -> Iterator[Yard]:
+    """A volume of which it is known how much is used."""
+    with small_disk(tmp_path / "s1", 1 << 24):
+        yield Yard(tmp_path, database, guards={**WIDE, "max_share": 0.5})
+
+
+def tree(root: Path, size: int = 10 * KIB) -> Path:
+    root.mkdir(parents=True)
+    (root / "a").write_bytes(os.urandom(size))
+    return root
+
+
+def states(units: list[UnitNow]) -> list[str]:
+    return [unit.state for unit in units]
+
+
+def test_a_plan_for_much_of_a_volume_is_stopped(small: Yard) -> None:
+    tree(small.mount / "rest", 400 * KIB)
+    assert not small.plan(tree(small.mount / "some", 100 * KIB))[1].tripped
+    file, run = small.plan(tree(small.mount / "much", 800 * KIB))
+    (tripped,) = run.tripped
+    assert (tripped.guard, "of volume s1" in tripped.why) == ("share", True)
+    with pytest.raises(GuardTripped, match=r"of volume s1\. .*--allow share"):
+        small.apply(file, run)
+    with pytest.raises(GuardTripped):
+        small.apply(file, run, *(NAMES.keys() - {"share"}))
+    assert states(small.apply(file, run, "share")) == ["binned"]
+
+
+def test_a_plan_for_much_of_a_group_is_stopped(tmp_path: Path, database: Database) -> None:
+    """By what its newest report tells, of this volume."""
+    with small_disk(tmp_path / "s1", 1 << 24):
+        yard = Yard(tmp_path, database, guards={**WIDE, "max_share": 0.5})
+        tree(yard.mount / "rest", 2000 * KIB)
+        root = tree(yard.mount / "alpha", 100 * KIB)
+        os.chown(root / "a", -1, 4711) if os.geteuid() == 0 else None
+        gid = (root / "a").stat().st_gid
+        for days, volume, size in ((3, "s1", 1 << 30), (2, "other", 1 << 10), (1, "s1", 300 * KIB)):
+            report(database, volume, now() - timedelta(days=days), gid, size)
+        assert not yard.plan(root)[1].tripped
+        report(database, "s1", now(), gid, 150 * KIB)
+        file, run = yard.plan(root)
+        assert [(each.guard, f"of gid {gid} on s1" in each.why) for each in run.tripped] == [
+            ("share", True)
+        ]
+        assert states(yard.apply(file, run, "share")) == ["binned"]
+
+
+def report(database: Database, name: str, at: datetime, gid: int, size: int) -> None:
+    volume = Volume(name, None)
+    row = replace(nights.rows(1, volume)[0], group=nights.group(gid), used_bytes=size)
+    usage.store(database, nights.run(at.date(), volume), volume, [row], replace=False)
+
+
+def test_a_plan_for_much_more_than_the_last_run_is_stopped(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database, guards={**WIDE, "max_growth": 3})
+    first = yard.plan(tree(yard.mount / "one", 10 * KIB))
+    assert not first[1].tripped
+    much = tree(yard.mount / "much", 31 * KIB)
+    assert not yard.plan(much)[1].tripped, "nothing has ended"
+    yard.apply(*first)
+    assert not yard.plan(tree(yard.mount / "three", 30 * KIB))[1].tripped
+    assert not yard.plan(much, course="copy")[1].tripped, "another kind"
+    file, run = yard.plan(much)
+    with pytest.raises(GuardTripped, match="--allow growth"):
+        yard.apply(file, run)
+    assert states(yard.apply(file, run, "growth")) == ["binned"]
+    assert not yard.plan(yard.mount / "three")[1].tripped
+
+
+def other_disk(yard: Yard) -> AbstractContextManager[object]:
+    return small_disk(yard.mount, 1 << 20)
+
+
+def marked(content: bytes | None) -> Callable[[Yard], AbstractContextManager[object]]:
+    def mark(yard: Yard) -> AbstractContextManager[object]:
+        marker = yard.mount / "marker"
+        marker.unlink() if content is None else marker.write_bytes(content)
+        return nullcontext()
+
+    return mark
+
+
+MOUNTS = {"another": other_disk, "no marker": marked(None), "another marker": marked(b"other")}
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_a_mount_that_is_not_the_one_of_the_plan_stops_a_run(
+    tmp_path: Path, database: Database, mount: str
+) -> None:
+    yard = Yard(tmp_path, database, guards={**WIDE, "marker": "marker"})
+    (yard.mount / "marker").write_bytes(b"s1")
+    file, run = yard.plan(tree(yard.mount / "alpha"))
+    with MOUNTS[mount](yard), pytest.raises(GuardTripped, match="--allow mount"):
+        yard.apply(file, run, *(NAMES.keys() - {"mount"}))
+    (yard.mount / "marker").write_bytes(b"s1")
+    assert states(yard.apply(file, run)) == ["binned"]
+
+
+def test_a_mount_may_be_allowed_and_then_its_units_are_not_there(yard: Yard) -> None:
+    file, run = yard.plan(tree(yard.mount / "alpha"))
+    with other_disk(yard):
+        assert states(yard.apply(file, run, "mount", "stale")) == ["dirty"]
+    assert (yard.mount / "alpha" / "a").exists()
+
+
+def test_no_plan_is_made_without_its_marker(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, guards={**WIDE, "marker": "marker"})
+    root = tree(yard.mount / "alpha")
+    with pytest.raises(FileNotFoundError):
+        yard.plan(root)
+
+
+def test_units_that_have_changed_make_a_plan_stale(yard: Yard) -> None:
+    roots = [tree(yard.mount / name) for name in ("alpha", "beta", "gamma")]
+    file, run = yard.plan(*roots)
+    (roots[0] / "new").touch()
+    shutil.rmtree(roots[1])
+    with pytest.raises(GuardTripped, match=r"2 units have changed .*--allow stale"):
+        yard.apply(file, run)
+    assert states(yard.apply(file, run, "stale")) == ["dirty", "dirty", "binned"]
+
+
+def test_a_run_stops_after_so_many_failures_in_a_row(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, guards={**WIDE, "max_failures": 2})
+    file, run = yard.plan(*(tree(yard.mount / f"{number}") for number in range(5)))
+    lost = [runfiles.plan_manifest(file, number) for number in (1, 3, 4)]
+    for manifest in lost:
+        manifest.rename(manifest.with_suffix(".lost"))
+    with pytest.raises(GuardTripped, match=r"2 units in a row have failed.*--allow failures"):
+        yard.apply(file, run)
+    assert (yard.mount / "4" / "a").exists()
+    assert states(yard.apply(file, run, "failures")) == [
+        "failed",
+        "binned",
+        "failed",
+        "failed",
+        "binned",
+    ]
+    for manifest in lost:
+        manifest.with_suffix(".lost").rename(manifest)
+    assert states(yard.apply(file, run)) == ["binned"] * 5
+
+
+class Killed(Told):
+    """Ends all when a unit has come into the bin."""
+
+    def event(self, event: str, unit: UnitNow | None = None, **facts: object) -> None:
+        super().event(event, unit, **facts)
+        if event == "binned":
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_has_begun_goes_on_and_another_expires(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if its units have changed since, and it was more than usual."""
+    begun = yard.plan(*(tree(yard.mount / name) for name in ("alpha", "beta")))
+    other = yard.plan(tree(yard.mount / "gamma"))
+    with pytest.raises(KeyboardInterrupt):
+        yard.apply(*begun, watch=Killed())
+    later: Any = lambda: now() + timedelta(days=8)  # noqa: E731 - a clock
+    monkeypatch.setattr(applying, "now", later)
+    assert states(yard.apply(*begun)) == ["binned", "binned"]
+    with pytest.raises(RunRefused, match=r"expired on .* plan again"):
+        yard.apply(*other, *NAMES)
+    assert (yard.mount / "gamma" / "a").exists()

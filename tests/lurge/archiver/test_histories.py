@@ -67,6 +67,8 @@ GONE = IN_BIN | {"deleted"}
 LARGE = (5 << 20) + 1
 """More than the smallest segment."""
 
+TABLES = (archive_audit, archive_copy, archive_unit, archive_run, lease)
+
 REFUSED = (GuardTripped, RunRefused, PlanFailed, RestoreRefused)
 """What an act may end with: it was not done."""
 
@@ -121,15 +123,17 @@ class History(RuleBasedStateMachine):
     """
     A volume with users and an archiver.
 
+    database: opens it for a process that is forked.
     homes: of each digest of what users have written and not destroyed, the paths at which they
     have it, whether it is there or archived.
     """
 
-    def __init__(self, folder: Path, database: Callable[[], Database]) -> None:
+    def __init__(self, folder: Path, yards: Database, database: Callable[[], Database]) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="history-", dir=folder))
         self.outside = self.folder / "outside"
         self.outside.mkdir()
+        self.yards = yards
         self.database = database
         self.homes: dict[str, set[bytes]] = {}
         self.seen: dict[bytes, Seen] = {}
@@ -156,7 +160,7 @@ class History(RuleBasedStateMachine):
             target.mkdir()
         self.yard = Yard(
             self.folder,
-            self.database(),
+            self.yards,
             target=[f"file://{target}" for target in self.targets],
             copies=copies,
             layout=layout,
@@ -802,30 +806,29 @@ def run_histories(machine: Callable[[], History], count: int) -> None:
 
 
 def test_whatever_happens_no_byte_is_lost(fast: Path) -> None:
-    empty = fast / "empty.db"
+    file, empty = fast / "lurge.db", fast / "empty.db"
     with closing(Database(f"sqlite:///{empty}")) as made:
         made.init()
-    made.close()
+    # It opens the file anew for each transaction, and keeps what it knows of statements.
+    database = Database(f"sqlite:///{file}")
 
     def machine() -> History:
-        file = fast / "lurge.db"
         for left in fast.glob("lurge.db*"):
             left.unlink()
         shutil.copyfile(empty, file)
-        return History(fast, lambda: Database(f"sqlite:///{file}"))
+        return History(fast, database, lambda: database)
 
     run_histories(machine, HISTORIES)
 
 
 @on_mariadb
-def test_with_a_server_no_byte_is_lost_either(fast: Path, place: Place, connect: Connect) -> None:
-    admin = connect(place.admin)
-    admin.init()
-    tables = (archive_audit, archive_copy, archive_unit, archive_run, lease)
-
+def test_with_a_server_no_byte_is_lost_either(
+    fast: Path, place: Place, database: Database, connect: Connect
+) -> None:
     def machine() -> History:
-        for table in tables:
-            admin.transaction(lambda connection, table=table: connection.execute(sql.delete(table)))  # type: ignore[misc]
-        return History(fast, lambda: connect(place.table))
+        for table in TABLES:
+            delete = sql.delete(table)
+            database.transaction(lambda connection, delete=delete: connection.execute(delete))  # type: ignore[misc]
+        return History(fast, database, lambda: connect(place.table))
 
     run_histories(machine, max(HISTORIES // 10, 1))

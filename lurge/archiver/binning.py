@@ -32,7 +32,7 @@ from lurge.archiver.reading import Changed
 from lurge.archiver.works import BIN, bin_of
 from lurge_types.archive import WAYS, Binned, Course, Kind, UnitNow
 from lurge_types.config import Config
-from utils import manifests, trees
+from utils import manifests, mounts, trees
 from utils.differences import compared, differences
 from utils.durable import sync_folder, write_whole
 from utils.handles import Chain, Opener, components, open_root
@@ -378,6 +378,8 @@ def _see_unchanged(step: "Step", parent: int) -> None:
         raise Changed(f"{text(step.unit.root)} is no longer there") from error
     if step.planned and trees.fingerprint(found) != step.planned.root_fingerprint:
         raise Changed(f"{text(step.unit.root)} has changed since it was planned")
+    if place := mounts.within(step.unit.root):
+        raise Changed(f"{place} is a mount: it would be renamed with {text(step.unit.root)}")
 
 
 def _compare(step: "Step", place: Place) -> None:

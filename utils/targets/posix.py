@@ -8,6 +8,7 @@ was stored since the last `sync` may be missing, or be there and hold something 
 
 import ctypes
 import errno
+import mmap
 import os
 import re
 import secrets
@@ -48,6 +49,8 @@ MOST_PARTS = 1_000_000
 
 BEHIND_BYTES = 8 << 20
 """After so many bytes that were read they are forgotten: they shall not crowd out what is used."""
+
+PAGE_BYTES = mmap.PAGESIZE
 
 TRIES = 10
 """How often a folder is made that others remove meanwhile because it is empty."""
@@ -207,7 +210,7 @@ class Posix:
         try:
             with self._named(key):
                 has = os.fstat(handle).st_size
-                os.posix_fadvise(handle, start, size, os.POSIX_FADV_DONTNEED)
+                _forget(handle, start, start + size)
             if has < start + size:
                 raise TargetFailed(f"{self.url}: {key} has {has:,} bytes, not {start + size:,}")
             yield from self._read(key, handle, start, start + size)
@@ -338,7 +341,7 @@ class Posix:
                     raise TargetFailed(f"{self.url}: {key} has become shorter while it was read")
                 at += len(read)
                 if at - behind >= BEHIND_BYTES:
-                    os.posix_fadvise(handle, behind, at - behind, os.POSIX_FADV_DONTNEED)
+                    _forget(handle, behind, at)
                     behind = at
             yield read
 
@@ -443,6 +446,15 @@ def _open_part(part: str, folder: int, _: str) -> int | None:
         return os.open(part, GOING_ON, dir_fd=folder)
     except FileNotFoundError:
         return None
+
+
+def _forget(handle: int, start: int, end: int) -> None:
+    """
+    Let the system forget these bytes of a file, and what is on the same pages, which is not
+    forgotten in part.
+    """
+    start -= start % PAGE_BYTES
+    os.posix_fadvise(handle, start, end + -end % PAGE_BYTES - start, os.POSIX_FADV_DONTNEED)
 
 
 def _fill(handle: int, body: Iterable[bytes], size: int, at: int = 0) -> None:

@@ -901,6 +901,17 @@ def test_what_is_read_is_forgotten_before_with_all_of_its_pages(
     assert forgotten[1][1] >= 20 * MIB + end
 
 
+def test_an_object_whose_file_has_both_names_is_stored(posix: Posix, tmp_path: Path) -> None:
+    """As a server of NFS leaves it that was asked to link it twice, since an answer was lost."""
+    begun = posix.begin("a/b", 4)
+    parts = [posix.put_part(begun, number + 1, 2 * number, iter([b"xy"]), 2) for number in range(2)]
+    (making,) = (tmp_path / "target" / "a").iterdir()
+    os.link(making, tmp_path / "target" / "a" / "b")
+    posix.finish(begun, parts)
+    assert read(posix, "a/b") == b"xyxy"
+    assert not making.exists()
+
+
 def test_what_has_no_folder_above_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(TargetFailed, match="No such file"):
         Posix(f"file://{tmp_path}/mount/target")

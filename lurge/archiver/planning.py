@@ -172,7 +172,7 @@ def _before(works: Works, wanted: Wanted, made: datetime) -> tuple[Path, Run] | 
             works.actor.config_sha256,
         )
         is_new = timedelta(0) <= made - run.planned_at < REUSED
-        if same and is_new and not _has_begun(works, run):
+        if same and is_new and run.units and not _has_begun(works, run):
             return file, run
     return None
 

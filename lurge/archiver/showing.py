@@ -97,7 +97,8 @@ def plan_words(planned: Planned, today: date) -> Iterator[str]:
     for guard in run.tripped:
         yield f"guard {guard.guard}: {guard.why}: look at it; to go on: --allow {guard.guard}"
     yield f"run file: {planned.file}" + (" (of the last hour)" if planned.is_old else "")
-    yield f"may be applied until {run.expires:%Y-%m-%d %H:%M} UTC: {applying(planned)}"
+    if run.units:
+        yield f"may be applied until {run.expires:%Y-%m-%d %H:%M} UTC: {applying(planned)}"
 
 
 def applying(planned: Planned) -> str:

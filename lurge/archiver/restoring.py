@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -40,6 +41,7 @@ from utils.trees import fingerprint
 RESTORABLE = frozenset({"binned", "deleted", "restored"})
 PART = b".lurge-restore-"
 AHEAD = 8
+LONG_AGO = datetime.min  # noqa: DTZ901 - as databases have it
 
 FAILURES = (
     TargetFailed,
@@ -104,9 +106,10 @@ def find(works: Works, what: str) -> list[Found]:
 
 
 def _units(works: Works, **which: object) -> list[UnitNow]:
-    """The units that can be restored."""
+    """The units that can be restored, the newest last: what is recovered is registered late."""
     found = works.database.read(lambda connection: list(ledger.each_unit(connection, **which)))
-    return [unit for unit in found if unit.state in RESTORABLE and unit.state != "restored"]
+    can = [unit for unit in found if unit.state in RESTORABLE and unit.state != "restored"]
+    return sorted(can, key=lambda unit: (unit.binned_at or LONG_AGO, unit.unit_id))
 
 
 def _holding(works: Works, path: bytes) -> list[Found]:

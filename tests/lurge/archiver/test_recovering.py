@@ -431,6 +431,19 @@ def test_the_newest_of_several_units_of_a_path_is_the_newest_again(yard: Yard, l
     assert (root / "a").read_bytes() == b"2"
 
 
+def test_what_is_recovered_late_is_not_newer_for_that(yard: Yard, lose: Lose) -> None:
+    root = yard.mount / "alpha"
+    tree(root)
+    yard.apply(*yard.plan(root))
+    lose(yard)
+    tree(root)
+    (root / "a").write_bytes(b"newer")
+    yard.apply(*yard.plan(root))
+    assert [each.state for each in recover(yard)] == ["binned"]
+    restore(yard, root)
+    assert (root / "a").read_bytes() == b"newer"
+
+
 def test_an_approval_is_not_lost(tmp_path: Path, database: Database, lose: Lose) -> None:
     yard = Yard(tmp_path, database, approval="required")
     file, run = yard.plan(tree(yard.mount / "alpha"))

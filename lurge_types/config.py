@@ -755,7 +755,7 @@ class GuardsTable(Table):
     What stops a run before it acts.
 
     max_share: of the bytes of a volume or a group. max_growth: times the bytes of the last run.
-    max_failures: units in a row. min_free: left at the target and in the bin's filesystem.
+    max_failures: units in a row. min_free: left at the target.
     marker: a file below each mount that tells that it is the one that was meant.
     """
 

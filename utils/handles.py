@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from utils.paths import text
 
@@ -22,6 +22,9 @@ CLOSED = os.O_NOFOLLOW | os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | CLOSED
 THROUGH = os.O_PATH | os.O_DIRECTORY | CLOSED
 """Of a directory on the way, which need not be readable."""
+
+FDINFO_BYTES = 4096
+"""More than Linux tells of an open directory."""
 
 FILE = os.O_RDONLY | os.O_NONBLOCK | CLOSED
 """Does not wait for the other end of a pipe that was put in a file's place."""
@@ -118,14 +121,16 @@ class Chain:
 
     root: a handle of the tree's top, which stays the caller's. For one thread.
 
-    A directory that is opened a second time is compared with what it was the first time.
+    A directory that is opened a second time is compared with what it was the first time. None that
+    something is mounted on is entered, be it of the same filesystem.
     """
 
     def __init__(self, root: int) -> None:
         self._root = root
+        self._mount = _identity(root).mount
         self._names: list[bytes] = []
         self._handles: list[int] = []
-        self._known: list[tuple[int, int]] = []
+        self._known: list[_Identity] = []
 
     def handle(self) -> int:
         """Of the directory that is reached. Raises PathRefused, TreeChanged, OSError."""
@@ -136,11 +141,16 @@ class Chain:
         return self._handles[-1]
 
     def down(self, name: bytes) -> int:
-        """Go to a directory in this one. Raises PathRefused, TreeChanged, OSError."""
+        """Go to a directory in this one. Raises PathRefused, TreeChanged, TreeUnfit, OSError."""
         handle = _enter(name, self.handle(), self._names)
+        try:
+            known = self._see_unmounted(name, handle)
+        except BaseException:
+            os.close(handle)
+            raise
         self._names.append(name)
         self._handles.append(handle)
-        self._known.append(_identity(handle))
+        self._known.append(known)
         self._close(len(self._names) - HANDLES - 1)
         return handle
 
@@ -168,6 +178,13 @@ class Chain:
         while self._names:
             self.up()
 
+    def _see_unmounted(self, name: bytes, handle: int) -> "_Identity":
+        known = _identity(handle)
+        if known.mount != self._mount:
+            path = b"/".join([*self._names, name])
+            raise TreeUnfit(f"{text(path)} is a mount: unmount it, or archive what is beside it")
+        return known
+
     def _close(self, level: int) -> None:
         if level >= 0 and self._handles[level] >= 0:
             os.close(self._handles[level])
@@ -183,9 +200,27 @@ class Chain:
             self._close(level - HANDLES)
 
 
-def _identity(handle: int) -> tuple[int, int]:
+class _Identity(NamedTuple):
+    """By what an open directory is known; mount: the mount that it was reached by."""
+
+    device: int
+    inode: int
+    mount: int
+
+
+def _identity(handle: int) -> _Identity:
     status = os.fstat(handle)
-    return status.st_dev, status.st_ino
+    return _Identity(status.st_dev, status.st_ino, _mount(handle))
+
+
+def _mount(handle: int) -> int:
+    """The number of the mount that something was opened by: `man 5 proc_pid_fdinfo`."""
+    told = os.open(f"/proc/self/fdinfo/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lines = os.read(told, FDINFO_BYTES)
+    finally:
+        os.close(told)
+    return int(lines.partition(b"mnt_id:")[2].split(maxsplit=1)[0])
 
 
 class Opener:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.paths import text
+from utils.paths import raw, text
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 """Its format: `man 5 proc_pid_mountinfo`."""
@@ -41,6 +41,13 @@ def mounts(lines: bytes | None = None) -> list[Mount]:
         place = before.split(b" ")[4]
         found.append(Mount(text(_unescaped(place)), behind.split(b" ")[0]))
     return found
+
+
+def within(path: bytes) -> str | None:
+    """Where something is mounted on a directory or below it, if so; on its path lies no link."""
+    below = path.rstrip(b"/") + b"/"
+    places = (mount.place for mount in mounts())
+    return next((each for each in places if (raw(each) + b"/").startswith(below)), None)
 
 
 def _unescaped(place: bytes) -> bytes:

@@ -25,15 +25,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from db.dialects import clock
 from lurge.archiver import tombstones
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.reading import Changed
-from lurge.archiver.works import BIN, bin_of, now
+from lurge.archiver.works import BIN, bin_of
 from lurge_types.archive import WAYS, Binned, Course, Kind, UnitNow
 from lurge_types.config import Config
-from utils import manifests, trees
+from utils import manifests, mounts, trees
 from utils.differences import compared, differences
-from utils.durable import write_whole
+from utils.durable import sync_folder, write_whole
 from utils.handles import Chain, Opener, components, open_root
 from utils.paths import raw, text
 from utils.removing import remove_folders
@@ -233,7 +234,7 @@ def _noted(step: "Step", place: Place, reason: str | None = None) -> "Step":
 
 def _binned(step: "Step", place: Place) -> Binned:
     """What is put into the bin now."""
-    at = now()
+    at = step.works.database.read(clock)
     return Binned(place.folder, at, at + timedelta(days=step.run.policy.keep_in_bin))
 
 
@@ -265,16 +266,24 @@ def _filled(step: "Step", parent: int, begun: Place | None) -> Place:
         place = Place(bin_ + b"/%s/%d" % (step.unit.name.encode("ascii"), step.token))
         os.makedirs(place.folder, mode=0o700, exist_ok=True)
         _write_origin(step, place, _binned(step, place))
+        sync_folder(Path(os.fsdecode(bin_)))
         try:
             _rename(step, place, parent)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            clear_unit(place.unit)
+            _unmove(step, place, parent)
             continue
         return place
     words = " and ".join(map(text, _bins(step)))
     raise BinRefused(f"{text(step.unit.root)} cannot be renamed into {words}: set archive.bin")
+
+
+def _unmove(step: "Step", place: Place, parent: int) -> None:
+    """Put files back of which others cannot be renamed into a bin, and leave nothing there."""
+    if place.is_filled():
+        take_out(step, place, parent)
+    clear(place)
 
 
 def _make_bin(bin_: bytes) -> None:
@@ -285,6 +294,7 @@ def _make_bin(bin_: bytes) -> None:
     """
     with suppress(FileExistsError):
         os.mkdir(bin_, 0o700)
+        sync_folder(Path(os.fsdecode(os.path.dirname(bin_))))
     with opened(bin_) as handle:
         found = os.fstat(handle)
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -299,7 +309,8 @@ def _rename(step: "Step", place: Place, parent: int) -> None:
     with opened(place.folder) as folder:
         if step.unit.kind == "directory":
             step.claim.check()  # after the folder is there, which who takes over will remove
-            rename_new(os.path.basename(step.unit.root), TREE, from_=parent, to=folder)
+            name = os.path.basename(step.unit.root)
+            rename_new(name, TREE, from_=parent, to=folder, into_ours=True)
         else:
             _rename_files(step, folder)
         os.fsync(folder)
@@ -318,7 +329,7 @@ def _rename_files(step: "Step", folder: int) -> None:
             make_way(tree, entry.path, 0o700)
             step.claim.check()
             with suppress(FileExistsError):
-                move(entry.path, root, tree)
+                move(entry.path, root, tree, into_ours=True)
 
 
 def make_way(root: int, path: bytes, mode: int = 0o777) -> None:
@@ -333,9 +344,11 @@ def make_way(root: int, path: bytes, mode: int = 0o777) -> None:
         chain.close()
 
 
-def move(path: bytes, root: int, other: int) -> None:
+def move(path: bytes, root: int, other: int, *, into_ours: bool = False) -> None:
     """
     Rename what lies below a directory, if it is there, to the same path below another.
+
+    into_ours: see `rename_new`.
 
     Raises FileExistsError, PathRefused, OSError.
     """
@@ -346,7 +359,7 @@ def move(path: bytes, root: int, other: int) -> None:
         except GONE:
             return
         to, _ = there.place(path)
-        rename_new(name, name, from_=from_, to=to)
+        rename_new(name, name, from_=from_, to=to, into_ours=into_ours)
 
 
 def _see_unchanged(step: "Step", parent: int) -> None:
@@ -365,6 +378,8 @@ def _see_unchanged(step: "Step", parent: int) -> None:
         raise Changed(f"{text(step.unit.root)} is no longer there") from error
     if step.planned and trees.fingerprint(found) != step.planned.root_fingerprint:
         raise Changed(f"{text(step.unit.root)} has changed since it was planned")
+    if place := mounts.within(step.unit.root):
+        raise Changed(f"{place} is a mount: it would be renamed with {text(step.unit.root)}")
 
 
 def _compare(step: "Step", place: Place) -> None:

@@ -31,6 +31,7 @@ from lurge_types.config import ArchiveTable, Config
 from lurge_types.targets import Target, TargetFailed
 from utils import show
 from utils.accounts import accountable
+from utils.checkpoints import CheckpointBroken
 from utils.log import open_log
 from utils.manifests import ManifestBroken
 from utils.runfiles import RunFileWrong
@@ -46,6 +47,7 @@ FAILED = (
     LeaseLost,
     UnitMoved,
     ManifestBroken,
+    CheckpointBroken,
     Stopped,
 )
 

@@ -9,6 +9,7 @@ from typing import Literal
 from rich.table import Table
 
 from db import ledger
+from db.dialects import clock
 from db.leases import LeaseLost
 from db.ledger import IN_BIN, UnitMoved
 from lurge.archiver import purging
@@ -16,7 +17,7 @@ from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.steps import Step
-from lurge.archiver.works import Works, now, words
+from lurge.archiver.works import Works, words
 from lurge_types.archive import RunNow, UnitNow
 from lurge_types.targets import TargetFailed, TargetTrouble
 from utils import show
@@ -75,7 +76,7 @@ def purge(works: Works, *, dry_run: bool = False, allow: Collection[str] = ()) -
 
 def due(works: Works) -> Iterator[UnitNow]:
     """The units whose time is over, page by page."""
-    after, since = 0, now()
+    after, since = 0, works.database.read(clock)
     while page := works.database.read(partial(ledger.due, now=since, after=after)):
         yield from page
         after = page[-1].unit_id
@@ -106,7 +107,8 @@ def _tried(
     works: Works, run: RunNow, unit: UnitNow, claim: Claim, *, allow: Collection[str]
 ) -> tuple[Purged, bool]:
     """The same of a unit that is claimed."""
-    if unit.state == "binned" and (unit.purge_after is None or unit.purge_after > now()):
+    time = works.database.read(clock)  # the one by which it was put there, whatever the host's is
+    if unit.state == "binned" and (unit.purge_after is None or unit.purge_after > time):
         return Purged(unit, "held", HELD), False
     step = Step(works, run, unit, None, claim)
     failed = False

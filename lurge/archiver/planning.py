@@ -12,9 +12,11 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from db import ledger
 from lurge.archiver.guards import Usual, kept_places, mount_seen, placed_wrong, tripped
 from lurge.archiver.released import Released
 from lurge.archiver.works import Works, now, volume_of, words
@@ -169,9 +171,16 @@ def _before(works: Works, wanted: Wanted, made: datetime) -> tuple[Path, Run] | 
             wanted.recall,
             works.actor.config_sha256,
         )
-        if same and timedelta(0) <= made - run.planned_at < REUSED:
+        is_new = timedelta(0) <= made - run.planned_at < REUSED
+        if same and is_new and not _has_begun(works, run):
             return file, run
     return None
+
+
+def _has_begun(works: Works, run: Run) -> bool:
+    """Whether somebody has applied a run."""
+    known = works.database.read(partial(ledger.runs, prefix=run.content_id))
+    return any(each.started is not None for each in known)
 
 
 def sweep(folder: Path) -> None:

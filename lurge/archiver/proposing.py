@@ -118,6 +118,8 @@ def _due(works: Works, asked: Asked) -> Iterator[Proposal | Skipped]:
 
 def _is_open(works: Works, run: RunNow) -> bool:
     """Whether a run may still be applied: it has not expired, or something of it was done."""
+    if not run.file.exists():  # then nobody can; what is in its bins comes back by a restore
+        return False
     if run.expires > now():
         return True
     begun = partial(ledger.units, run_id=run.run_id, states=STATES - {"planned"}, limit=1)

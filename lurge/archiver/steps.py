@@ -9,7 +9,7 @@ and finds what it has done before: in the journals, at the targets, in the bin.
 import os
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from lurge.archiver.claims import Claim
 from lurge.archiver.job import Job
 from lurge.archiver.reading import Changed
 from lurge.archiver.sending import Body, Patience, store
-from lurge.archiver.verifying import bad_files, manifest_is_there
+from lurge.archiver.verifying import MOST_BAD, bad_files, manifest_is_there
 from lurge.archiver.works import Works, now
 from lurge_types.archive import (
     Binned,
@@ -38,7 +38,7 @@ from lurge_types.archive import (
 )
 from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
 from utils import journals, manifests, runfiles
-from utils.durable import sync_folder
+from utils.durable import sync_filesystem, sync_folder
 from utils.handles import open_root
 from utils.journals import Copied, Journal, Order
 from utils.object_keys import of_manifest
@@ -206,6 +206,8 @@ def _claim(step: Step) -> Step:
 def _copy(step: Step) -> Step:
     """Copy what is missing, then say in a manifest at each target what is where."""
     with _job(step) as job:
+        # Then what programs write into mapped memory from now on gets a new time.
+        sync_filesystem(job.handle)
         step.works.watch.begin("copy", step.unit.size_bytes)
         copying.copy(job, step.manifest, _rounds(step))
         made = [_describe(step, job, number) for number in range(len(job.targets))]
@@ -230,8 +232,14 @@ def _verify(step: Step) -> Step:
             if not manifest_is_there(job, target, copy):
                 return _again(step, f"{copy.target}: {copy.key} is not what was sent")
             bad |= bad_files(job, target, manifest)
+    if len(bad) > MOST_BAD:
+        _forget(step, _numbers(step))
+        raise TargetFailed(
+            f"more than {MOST_BAD} of its files are not what was sent: see what has happened to "
+            "the target, then apply the run again, and all of it is sent again"
+        )
     if bad:
-        _forget(step, bad)
+        _forget(step, sorted(bad))
         return _again(step, f"{len(bad)} files are not what was sent")
     for _, copy, _ in known:
         step.noted(copies.verify, copy=copy, how=how, now=now())
@@ -300,10 +308,15 @@ def _again(step: Step, why: str) -> Step:
     return step.moved("claimed")
 
 
-def _forget(step: Step, bad: Collection[int]) -> None:
-    """Write in a journal of a round of its own that copies are lost."""
+def _numbers(step: Step) -> Iterator[int]:
+    """Those of all files."""
+    return (number for number, entry in enumerate(step.entries()) if entry.has_bytes)
+
+
+def _forget(step: Step, bad: Iterable[int]) -> None:
+    """Write in a journal of a round of its own that copies are lost. bad: ascending."""
     with closing(Journal(step.folder, Order(step.token, _rounds(step)))) as journal:
-        for number in sorted(bad):
+        for number in bad:
             journal.copied(Copied(number, (), ()))
         journal.sync()
 

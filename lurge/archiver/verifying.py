@@ -25,17 +25,14 @@ MOST_BAD = 1000
 """So many files of a unit are sent again; where there are more, somebody should look."""
 
 
-class CopyBad(TargetFailed):
-    """A copy is not what was sent, in more than can be mended: what to do."""
-
-
 def bad_files(job: Job, target: Target, manifest: Path) -> set[int]:
     """
-    The numbers of the files whose copies at a target are not whole.
+    The numbers of the files whose copies at a target are not whole; of some more than `MOST_BAD` no
+    further ones are looked for.
 
     manifest: of the copy.
 
-    Raises TargetFailed, CopyBad, LeaseLost, Stopped, OSError.
+    Raises TargetFailed, LeaseLost, Stopped, OSError.
     """
     how = partial(_bad_of, job, target)
     threads = ThreadPoolExecutor(job.workers)
@@ -45,22 +42,14 @@ def bad_files(job: Job, target: Target, manifest: Path) -> set[int]:
             files = batches(manifests.read(file)[1])
             for found in in_order(threads, how, files, AHEAD * job.workers):
                 bad |= found
-                see_mendable(job, target, bad)
+                if len(bad) > MOST_BAD:
+                    return bad
     except BaseException:
         job.patience.stop.set()
         raise
     finally:
         threads.shutdown()
     return bad
-
-
-def see_mendable(job: Job, target: Target, bad: set[int]) -> None:
-    """Raises CopyBad where too many copies are."""
-    if len(bad) > MOST_BAD:
-        raise CopyBad(
-            f"{target.url}: more than {MOST_BAD} copies of files of {job.name} are missing or "
-            "changed: see what has happened to the target, then run again"
-        )
 
 
 def manifest_is_there(job: Job, target: Target, copy: Copy) -> bool:

@@ -72,5 +72,10 @@ def quota_disk(folder: Path, limit_bytes: int) -> Iterator[Path]:
         image.unlink()
 
 
+def bind(folder: Path, there: Path) -> None:
+    """Show a folder in the place of another, until `unmounted_after`. Raises CalledProcessError."""
+    _do("mount", "--bind", str(folder), str(there))
+
+
 def _do(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)

@@ -350,6 +350,15 @@ def test_a_tree_that_crosses_a_filesystem_is_unfit(tree: Path) -> None:
     assert refusal(tree, OWN_MOUNTS, mounting).startswith("a/b is on another filesystem: ")
 
 
+@pytest.mark.parametrize("there", ["tree/a", "elsewhere"])
+def test_a_mount_of_the_same_filesystem_makes_a_tree_unfit(tree: Path, there: str) -> None:
+    """Also one that shows what is there already, as any who mounts with `--rbind` may have."""
+    folder = tree if there.startswith("tree") else tree.parent / there
+    folder.mkdir(exist_ok=True)
+    mounting = f"mount --bind '{folder}' '{tree}/a/b'"
+    assert refusal(tree, OWN_MOUNTS, mounting).startswith("a/b is a mount: ")
+
+
 @pytest.mark.parametrize(("mode", "where"), [(0o000, "a "), (0o300, "a "), (0o400, "a/b ")])
 def test_a_directory_that_cannot_be_read_makes_its_tree_unfit(
     tree: Path, mode: int, where: str

@@ -6,17 +6,17 @@ place by a rename that replaces nothing. Nothing is synced by itself: after a lo
 was stored since the last `sync` may be missing, or be there and hold something else.
 """
 
-import ctypes
 import errno
+import mmap
 import os
 import re
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lurge_types.targets import (
     CHUNK_BYTES,
@@ -31,6 +31,8 @@ from lurge_types.targets import (
     UploadLost,
     is_key,
 )
+from utils.durable import sync_filesystem
+from utils.renaming import rename_new
 from utils.targets.bodies import counted, unchanged
 from utils.targets.folders import FOLDER_MODE, OPENING, Folder, Folders
 
@@ -42,12 +44,13 @@ GOING_ON = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Something else than a file must not be waited for.
 READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-RENAME_NOREPLACE = 1
 LARGEST_FILE = (1 << 63) - 1
 MOST_PARTS = 1_000_000
 
 BEHIND_BYTES = 8 << 20
 """After so many bytes that were read they are forgotten: they shall not crowd out what is used."""
+
+PAGE_BYTES = mmap.PAGESIZE
 
 TRIES = 10
 """How often a folder is made that others remove meanwhile because it is empty."""
@@ -71,7 +74,6 @@ MAY_PASS = (
     errno.ECONNRESET,
     errno.ECONNABORTED,
 )
-NO_RENAME = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 STAYS_FULL = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY)
 """Why a folder is not removed: it is used, or has gone already."""
 
@@ -207,7 +209,7 @@ class Posix:
         try:
             with self._named(key):
                 has = os.fstat(handle).st_size
-                os.posix_fadvise(handle, start, size, os.POSIX_FADV_DONTNEED)
+                _forget(handle, start, start + size)
             if has < start + size:
                 raise TargetFailed(f"{self.url}: {key} has {has:,} bytes, not {start + size:,}")
             yield from self._read(key, handle, start, start + size)
@@ -241,8 +243,11 @@ class Posix:
         The system tells once that it could not write something, to whoever had the filesystem open
         before; whose it was it does not tell. So it is remembered, and told ever after.
         """
-        if not self._unsynced and _libc().syncfs(self._root.handle):
-            self._unsynced = os.strerror(ctypes.get_errno())
+        if not self._unsynced:
+            try:
+                sync_filesystem(self._root.handle)
+            except OSError as error:
+                self._unsynced = error.strerror
         if self._unsynced:
             raise TargetFailed(
                 f"{self.url}: {self._unsynced}: what was stored since the last sync may be lost: "
@@ -338,7 +343,7 @@ class Posix:
                     raise TargetFailed(f"{self.url}: {key} has become shorter while it was read")
                 at += len(read)
                 if at - behind >= BEHIND_BYTES:
-                    os.posix_fadvise(handle, behind, at - behind, os.POSIX_FADV_DONTNEED)
+                    _forget(handle, behind, at)
                     behind = at
             yield read
 
@@ -445,6 +450,15 @@ def _open_part(part: str, folder: int, _: str) -> int | None:
         return None
 
 
+def _forget(handle: int, start: int, end: int) -> None:
+    """
+    Let the system forget these bytes of a file, and what is on the same pages, which is not
+    forgotten in part.
+    """
+    start -= start % PAGE_BYTES
+    os.posix_fadvise(handle, start, end + -end % PAGE_BYTES - start, os.POSIX_FADV_DONTNEED)
+
+
 def _fill(handle: int, body: Iterable[bytes], size: int, at: int = 0) -> None:
     """Write a body into an open file, and close it: some filesystems tell of full disks then."""
     try:
@@ -463,39 +477,19 @@ def _fill(handle: int, body: Iterable[bytes], size: int, at: int = 0) -> None:
 def _settle(folder: int, part: str, name: str) -> None:
     """Give a file in the making its name. Raises Occupied."""
     try:
-        _rename(folder, part, name)
+        rename_new(part.encode(), name.encode(), from_=folder, to=folder)
     except OSError as error:
-        if error.errno in IN_THE_WAY:
-            raise _occupied(name) from error
-        raise
-
-
-def _rename(folder: int, old: str, new: str) -> None:
-    """Rename within a folder, replacing nothing. Raises OSError."""
-    if not _libc().renameat2(folder, old.encode(), folder, new.encode(), RENAME_NOREPLACE):
-        return
-    number = ctypes.get_errno()
-    if number not in NO_RENAME:
-        raise OSError(number, os.strerror(number))
-    # NFS and others know no such rename.
-    _link(folder, old, new)
-    os.unlink(old, dir_fd=folder)
-
-
-def _link(folder: int, old: str, new: str) -> None:
-    """Give a file a second name. Raises OSError."""
-    try:
-        os.link(old, new, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        # A server of NFS may have done it, and been asked again because its answer was lost.
-        there = _look(folder, new)
-        if there is None or not os.path.samestat(
-            there, os.stat(old, dir_fd=folder, follow_symlinks=False)
-        ):
+        if error.errno not in IN_THE_WAY:
             raise
+        # A server of NFS may have given it its name before, and the answer was lost.
+        if error.errno != errno.EEXIST or not _is_same(folder, part, name):
+            raise _occupied(name) from error
+        os.unlink(part, dir_fd=folder)
 
 
-@cache
-def _libc() -> Any:
-    """The C library: Python has no syncfs, and no rename that replaces nothing."""
-    return ctypes.CDLL(None, use_errno=True)
+def _is_same(folder: int, one: str, other: str) -> bool:
+    """Whether two names are of one file. Raises OSError."""
+    there = _look(folder, other)
+    return there is not None and os.path.samestat(
+        there, os.stat(one, dir_fd=folder, follow_symlinks=False)
+    )

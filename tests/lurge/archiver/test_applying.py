@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import readable
 from archiving import Yard
+from servers.disks import bind, unmounted_after
 
 from db.database import Database
+from lurge.archiver import binning
 from lurge.archiver.guards import GuardTripped
 from lurge_types.archive import Course, Proposal, Run, UnitNow
 from utils import manifests
@@ -313,3 +315,41 @@ def test_a_copy_that_was_lost_before_it_is_verified_is_sent_again(
     (unit,) = yard.apply(*yard.plan(root), watch=At(yard.told, "copied", lose))
     assert unit.state == "binned", unit.reason
     assert readable.hashed(b"some bytes") in readable.at_target(bytes(yard.target))
+
+
+@pytest.mark.parametrize("when", ["planned", "applied", "renamed", "compared"])
+def test_what_is_mounted_in_a_unit_stays(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Though it is of the same filesystem, and whenever it was mounted."""
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root, other = yard.mount / "alpha", tmp_path / "other"
+    for each in (root / "m", other):
+        each.mkdir(parents=True)
+        (each / "a").write_bytes(b"some bytes")
+    compare, fill = binning._compare, binning._filled
+
+    def compared(step: Any, place: Any) -> None:
+        bind(other, Path(os.fsdecode(place.tree), "m"))
+        compare(step, place)
+
+    def filled(*facts: Any) -> Any:
+        bind(other, root / "m")
+        return fill(*facts)
+
+    with unmounted_after(root / "m"):
+        if when == "planned":
+            bind(other, root / "m")
+        file, run = yard.plan(root)
+        if when == "applied":
+            bind(other, root / "m")
+        elif when == "renamed":
+            monkeypatch.setattr(binning, "_filled", filled)
+        elif when == "compared":
+            monkeypatch.setattr(binning, "_compare", compared)
+        units = yard.apply(file, run)
+    if when == "planned":
+        assert [each.reason.partition(":")[0] for each in run.skipped] == ["m is a mount"]
+    else:
+        assert [each.state for each in units] == ["dirty"]
+    assert (root / "m" / "a").read_bytes() == (other / "a").read_bytes() == b"some bytes"

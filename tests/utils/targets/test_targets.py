@@ -877,6 +877,41 @@ def test_more_folders_than_are_kept_open_are_no_problem(posix: Posix) -> None:
     assert read(posix, deep) == b"x"
 
 
+@pytest.mark.parametrize(("start", "size"), [(0, MIB), (1, 2), (5000, 9000), (9 * MIB, MIB)])
+@pytest.mark.parametrize("end", [0, 1])
+def test_what_is_read_is_forgotten_before_with_all_of_its_pages(
+    posix: Posix, monkeypatch: pytest.MonkeyPatch, start: int, size: int, end: int
+) -> None:
+    """Linux keeps a page of which a part only is to be forgotten."""
+    forgotten, forget = [], os.posix_fadvise
+
+    def advise(handle: int, start: int, size: int, advice: int) -> None:
+        forgotten.append((start, start + size))
+        forget(handle, start, size, advice)
+
+    put(posix, "pack", bytes(20 * MIB + end))
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    read(posix, "pack", start, size)
+    read(posix, "pack", 1, 20 * MIB + end - 1)
+    page = os.sysconf("SC_PAGE_SIZE")
+    assert len(forgotten) > 2, "also while much is read"
+    assert all(at % page == 0 for each in forgotten for at in each)
+    assert forgotten[0][0] <= start < start + size <= forgotten[0][1] < start + size + page
+    assert forgotten[1][0] == 0
+    assert forgotten[1][1] >= 20 * MIB + end
+
+
+def test_an_object_whose_file_has_both_names_is_stored(posix: Posix, tmp_path: Path) -> None:
+    """As a server of NFS leaves it that was asked to link it twice, since an answer was lost."""
+    begun = posix.begin("a/b", 4)
+    parts = [posix.put_part(begun, number + 1, 2 * number, iter([b"xy"]), 2) for number in range(2)]
+    (making,) = (tmp_path / "target" / "a").iterdir()
+    os.link(making, tmp_path / "target" / "a" / "b")
+    posix.finish(begun, parts)
+    assert read(posix, "a/b") == b"xyxy"
+    assert not making.exists()
+
+
 def test_what_has_no_folder_above_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(TargetFailed, match="No such file"):
         Posix(f"file://{tmp_path}/mount/target")

@@ -12,6 +12,7 @@ LURGE_HISTORIES: how many. LURGE_SEED: makes them the same again; it is printed.
 many acts a history has at most. LURGE_SHRINK=0: a history that fails is not made shorter.
 """
 
+import itertools
 import os
 import secrets
 import shutil
@@ -88,15 +89,16 @@ class Broken:
 
 
 CALLS = ("openat", "renameat2", "rename", "unlink", "unlinkat", "mkdir", "fsync", "pwrite64")
-MISHAPS: st.SearchStrategy[Death | Broken | None] = st.one_of(
-    st.none(),
-    st.builds(Death, st.just("moment"), st.integers(1, 160), st.just("")),
-    st.builds(Death, st.just("moment"), st.integers(1, 60), st.just("")),
-    st.builds(Broken, st.sampled_from(["interrupt", "trouble"]), st.integers(1, 40)),
-)
+NOTHING = st.none()
+MOMENTS = st.builds(Death, st.just("moment"), st.integers(1, 160), st.just(""))
 KILLS = st.builds(
     Death, st.sampled_from(["before", "after"]), st.integers(1, 12), st.sampled_from(CALLS)
 )
+BREAKS = st.builds(Broken, st.sampled_from(["interrupt", "trouble"]), st.integers(1, 40))
+MISHAPS: st.SearchStrategy[Death | Broken | None] = st.sampled_from(
+    [NOTHING] * 4 + [MOMENTS] * 5 + [BREAKS] * 2 + [KILLS]
+).flatmap(lambda which: which)
+"""strace takes as long as ten acts: it is asked for few."""
 
 
 class Breaking:
@@ -150,7 +152,7 @@ class History(RuleBasedStateMachine):
     @initialize(
         copies=st.sampled_from([1, 2]),
         layout=st.sampled_from(["tree", "packs"]),
-        keep=st.sampled_from([30, 0]),
+        keep=st.sampled_from([30, 30, 0]),
         tombstone=st.booleans(),
         verify=st.sampled_from(["read-back", "digest"]),
     )
@@ -283,6 +285,8 @@ class History(RuleBasedStateMachine):
     def link(self, which: int, way: bytes, outside: bool) -> None:
         if not (path := self._some(which, "f")):
             return
+        for other in self.outside.iterdir():
+            other.unlink()
         if outside:
             self.written += 1
             os.link(path, bytes(self.outside) + b"/%d" % self.written)
@@ -292,11 +296,6 @@ class History(RuleBasedStateMachine):
             os.makedirs(os.path.dirname(new), exist_ok=True)
             os.link(path, new)
             self._know(self.seen[path].what, new)
-
-    @rule()
-    def unlink_outside(self) -> None:
-        for path in self.outside.iterdir():
-            path.unlink()
 
     @rule(which=FEW, kind=st.sampled_from("fd"))
     def swap(self, which: int, kind: str) -> None:
@@ -394,11 +393,6 @@ class History(RuleBasedStateMachine):
     def apply(self, which: int, mishap: Death | Broken | None, stale: bool) -> None:
         self._apply(self.files[-1 - which % len(self.files)], mishap, stale=stale)
 
-    @precondition(lambda self: self.files)
-    @rule(which=FEW, kill=KILLS)
-    def apply_until_killed(self, which: int, kill: Death) -> None:
-        self._apply(self.files[-1 - which % len(self.files)], kill)
-
     @precondition(lambda self: self.seen)
     @rule(
         which=FEW,
@@ -441,6 +435,9 @@ class History(RuleBasedStateMachine):
 
     @rule(mishap=MISHAPS)
     def purge(self, mishap: Death | Broken | None) -> None:
+        self._purge(mishap)
+
+    def _purge(self, mishap: Death | Broken | None) -> None:
         """When so much time has passed."""
         before = self.seen
         discarded = self._discarded()
@@ -496,12 +493,6 @@ class History(RuleBasedStateMachine):
         units = [unit for unit in self._units() if unit.state in GONE]
         if units:
             self._restore(units[which % len(units)], part, to, overwrite, mishap)
-
-    @rule(which=FEW, kill=KILLS)
-    def restore_until_killed(self, which: int, kill: Death) -> None:
-        units = [unit for unit in self._units() if unit.state in GONE]
-        if units:
-            self._restore(units[which % len(units)], None, "place", False, kill)
 
     def _restore(
         self,
@@ -578,9 +569,13 @@ class History(RuleBasedStateMachine):
         assert found
         self._see_same(before)
 
-    @rule(which=st.integers(0, 30), at=st.integers(0, 1), cut=st.booleans())
-    def lose(self, which: int, at: int, cut: bool) -> None:
-        """An object at a target is lost, or cut short, of which all is readable elsewhere."""
+    @rule(which=st.integers(0, 30), at=st.integers(0, 1), cut=st.booleans(), later=st.booleans())
+    def lose(self, which: int, at: int, cut: bool, later: bool) -> None:
+        """
+        An object at a target is lost, or cut short, of which all is readable elsewhere.
+
+        later: so much later that what is in the bin is to be deleted.
+        """
         folder = bytes(self.targets[at % len(self.targets)])
         objects = sorted(readable.files(folder))
         if not objects:
@@ -594,6 +589,10 @@ class History(RuleBasedStateMachine):
             os.unlink(kept)
             if cut:
                 Path(os.fsdecode(path)).touch()
+        if later:
+            self.seen = readable.tree(self.mount)
+            self.all_is_readable()
+            self._purge(None)
 
     # What must be so.
 
@@ -799,8 +798,15 @@ def run_histories(machine: Callable[[], History], count: int) -> None:
         phases=[Phase.generate, Phase.shrink] if SHRINK else [Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
+    done = itertools.count(1)
+
+    def next_one() -> History:
+        if (number := next(done)) % 100 == 0:
+            print(f"{number} begun", flush=True)
+        return machine()
+
     run_state_machine_as_test(
-        hypothesis.seed(SEED)(machine),  # type: ignore[arg-type]  # makes them, as a class does
+        hypothesis.seed(SEED)(next_one),  # type: ignore[arg-type]  # makes them, as a class does
         settings=settings,
     )
 

@@ -212,6 +212,8 @@ def take_back(step: "Step", why: str) -> "Step":
         place.manifest.unlink(missing_ok=True)
         try:
             with opened(os.path.dirname(step.unit.root)) as parent:
+                step.claim.check()
+                tombstones.remove(step.unit, parent)
                 take_out(step, place, parent)
         except (FileExistsError, *GONE) as error:
             gone = "gone" if isinstance(error, GONE) else "taken"

@@ -1,7 +1,9 @@
 """What was archived comes back as it was: from the bin, from a copy, whole or in part."""
 
 import os
+import resource
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,10 +12,10 @@ import pytest
 from archiving import Yard
 
 from db.database import Database
-from lurge.archiver import restoring
+from lurge.archiver import restoring, tombstones
 from lurge.archiver.handles import opened
 from lurge.archiver.restoring import Restored, RestoreRefused
-from lurge_types.archive import Proposal, UnitNow
+from lurge_types.archive import Binned, Proposal, UnitNow
 from utils import trees
 
 
@@ -233,3 +235,24 @@ def test_files_of_any_depth_go_into_the_bin_and_come_back(yard: Yard) -> None:
         assert list(trees.entries(handle))[-1].path == deep
     assert not list((yard.mount / ".lurge-bin").iterdir())
     oddities.remove(root)
+
+
+def test_a_word_that_there_is_no_room_for_is_not_begun(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, tombstone=True)
+    root = yard.mount / "alpha"
+    oddities.make(root, 3)
+    unit = archived(yard, root)
+    root.unlink()
+    binned = Binned(unit.bin or b"", unit.updated, unit.updated)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            tombstones.leave(unit, binned)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in yard.mount.iterdir()] == [".lurge-bin"]
+    tombstones.leave(unit, binned)
+    assert unit.name in root.read_text()

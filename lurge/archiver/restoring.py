@@ -7,24 +7,26 @@ a whole in the end. Nothing that is there is replaced unless that is allowed.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from db import audits, ledger
+from db import audits, copies, ledger
 from lurge.archiver import tombstones
 from lurge.archiver.binning import Place, clear, take_out
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.handles import opened, opened_in
+from lurge.archiver.listing import has_inner
 from lurge.archiver.pouring import in_order
-from lurge.archiver.steps import Step
+from lurge.archiver.steps import Step, fetched
 from lurge.archiver.works import Works, lies_in, now, words
-from lurge_types.archive import STATES, Entry, UnitNow
+from lurge_types.archive import STATES, WAYS, Copy, Entry, State, UnitNow
 from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
 from utils import manifests, runfiles
 from utils.differences import Differs
@@ -37,7 +39,17 @@ from utils.renaming import rename_new
 from utils.runfiles import RunFileWrong
 from utils.trees import fingerprint
 
-RESTORABLE = frozenset({"binned", "deleted", "restored"})
+RANKS: Mapping[State, int] = {
+    "binned": 0,
+    "deleted": 1,
+    "deleting": 2,
+    "restored": 2,
+    "verified": 2,
+    "dirty": 3,
+    "failed": 3,
+}
+"""In which states there may be something to restore; what lacks in its place comes first."""
+
 PART = b".lurge-restore-"
 AHEAD = 8
 
@@ -88,8 +100,9 @@ def find(works: Works, what: str) -> list[Found]:
     """
     What a path, in text form, or the beginning of a unit's name or run's content id means.
 
-    A path in a unit is part of it; all units below a path are meant by it. Of several units of one
-    path the newest counts that can be restored.
+    A path in a unit is part of it; all units below a path are meant by it. Of several directories
+    of one path that counts which is in the bin, else deleted, else in its place; of these the
+    newest.
 
     Raises RestoreRefused where nothing is meant.
     """
@@ -97,31 +110,71 @@ def find(works: Works, what: str) -> list[Found]:
         path = raw(what).rstrip(b"/")
         found = _holding(works, path) or _below(works, path)
     else:
-        found = [Found(unit, b"") for unit in _units(works, name=what)]
+        found = [Found(unit, b"") for unit in _lacking(_units(works, name=what))]
     if not found:
         raise RestoreRefused(f"{what}: the archive has nothing of it: see `archive list`")
     return found
 
 
-def _units(works: Works, **which: object) -> list[UnitNow]:
+def _units(works: Works, **which: Any) -> list[UnitNow]:
     """The units that can be restored."""
+    which |= {"states": RANKS}
     found = works.database.read(lambda connection: list(ledger.each_unit(connection, **which)))
-    return [unit for unit in found if unit.state in RESTORABLE and unit.state != "restored"]
+    known: dict[int, list[Copy]] = {}
+    for ids in ledger.slices(unit.unit_id for unit in found):
+        known |= works.database.read(partial(copies.of, unit_ids=ids))
+    return [unit for unit in found if _is_anywhere(unit, known.get(unit.unit_id, ()))]
+
+
+def _is_anywhere(unit: UnitNow, known: Iterable[Copy]) -> bool:
+    """Whether a unit is in a bin, or has a copy that is verified, or was until it was lost."""
+    return unit.state in ledger.IN_BIN or any(one.verified_at or one.lost_at for one in known)
+
+
+def _lacking(units: list[UnitNow]) -> list[UnitNow]:
+    """Without those that were restored and are there, unless nothing else is meant."""
+    lacking = [one for one in units if one.state != "restored" or not os.path.lexists(one.root)]
+    return lacking or units
+
+
+def _rank(unit: UnitNow) -> tuple[int, int]:
+    return RANKS[unit.state], -unit.unit_id
 
 
 def _holding(works: Works, path: bytes) -> list[Found]:
-    """The newest unit that a path lies in, the innermost of these."""
+    """
+    The first unit that has a path in it, the innermost of these; all that may have it, where none
+    is known to.
+    """
     way = path
     while way:
-        if units := _units(works, root=way):
-            return [Found(units[-1], path[len(way) + 1 :])]
+        inner = path[len(way) + 1 :]
+        units = sorted(_units(works, root=way), key=_rank)
+        if units and not inner:
+            return [Found(units[0], b"")] if units[0].kind == "directory" else []
+        may: list[UnitNow] = []
+        for unit in units:
+            match has_inner(works, unit, inner):
+                case True:
+                    return [Found(unit, inner)]
+                case None:
+                    may.append(unit)
+        if may:
+            return [Found(unit, inner) for unit in may]
         way = way.rpartition(b"/")[0]
     return []
 
 
 def _below(works: Works, path: bytes) -> list[Found]:
-    newest = {unit.root: unit for unit in _units(works, below=path)}
-    return [Found(unit, b"") for _, unit in sorted(newest.items())]
+    """The first directory of each path, and all units of files, which may have one root."""
+    met: set[bytes] = set()
+    found = []
+    for unit in sorted(_lacking(_units(works, below=path)), key=lambda one: (one.root, _rank(one))):
+        if unit.kind == "files" or unit.root not in met:
+            found.append(Found(unit, b""))
+        if unit.kind == "directory":
+            met.add(unit.root)
+    return found
 
 
 def restore(
@@ -165,8 +218,10 @@ def _goal(one: Found, to: bytes | None) -> bytes:
 
 def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
     unit = step.unit
-    if unit.state not in RESTORABLE:
-        return _failed(one, to, f"is {unit.state}: apply its run, or purge, then try again")
+    if unit.state not in RANKS:
+        return _failed(one, to, f"is {unit.state}: apply its run, then try again")
+    if to is None and not one.inner and "restored" not in WAYS[unit.course][unit.state]:
+        return _failed(one, to, f"is {unit.state}: restore it to another folder, or a part of it")
     try:
         if unit.state == "binned" and to is None and not one.inner:
             place = Place(unit.bin or b"")
@@ -218,16 +273,26 @@ def _is_back(step: Step) -> bool:
 
 def _from_copy(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
     """Make a unit, or a part of it, again, from the first of its copies that is whole."""
-    known = [copy for copy in step.copies() if not copy[1].lost_at]
+    known = _copies(step)
     if not known:
         raise RestoreRefused("has no copy at any target: it can only be taken out of the bin")
     failures = []
-    for target, copy, manifest in known:
+    for number, copy in known:
         try:
+            target = step.works.target(copy.target)
+            manifest = fetched(target, copy, step.copy_manifest(number), step.patience())
             return _made(step, one, to, (target, manifest), overwrite=overwrite)
-        except (TargetFailed, ContentWrong) as error:
+        except (TargetFailed, ContentWrong, manifests.ManifestBroken) as error:
             failures.append(f"{copy.target}: {words(error)}")
     raise RestoreRefused("; ".join(failures))
+
+
+def _copies(step: Step) -> list[tuple[int, Copy]]:
+    """The copies, by the numbers of their targets; last those that are not whole: most may be."""
+    known = step.works.database.read(partial(copies.of_unit, unit_id=step.unit.unit_id))
+    urls = enumerate(step.run.policy.targets)
+    found = [(number, known[url]) for number, url in urls if url in known]
+    return sorted(found, key=lambda each: each[1].lost_at is not None)
 
 
 def _made(
@@ -324,8 +389,11 @@ def _is_directory(name: bytes, parent: int) -> bool:
 def _whole(source: _Source, parent: int, name: bytes) -> int:
     """Make a directory under another name, and give it its own when it is whole."""
     step = source.step
-    part = PART + step.unit.name.encode("ascii")
-    _sweep(part, parent)
+    start = PART + step.unit.name.encode("ascii") + b"."
+    step.claim.check()
+    for old in _earlier(start, step.token, parent):
+        _sweep(old, parent)
+    part = start + b"%d" % step.token
     os.mkdir(part, 0o700, dir_fd=parent)
     try:
         with opened_in(parent, part) as made:
@@ -339,6 +407,14 @@ def _whole(source: _Source, parent: int, name: bytes) -> int:
         _sweep(part, parent)
     os.fsync(parent)
     return size
+
+
+def _earlier(start: bytes, token: int, parent: int) -> list[bytes]:
+    """What earlier workers have left; whoever has lost the lease since removes only its own."""
+    with os.scandir(parent) as found:
+        names = (os.fsencode(each.name) for each in found)
+        ends = [name[len(start) :] for name in names if name.startswith(start)]
+    return [start + end for end in ends if end.isdigit() and int(end) < token]
 
 
 def _sweep(part: bytes, parent: int) -> None:

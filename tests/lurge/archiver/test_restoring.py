@@ -5,14 +5,16 @@ import resource
 import shutil
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import oddities
 import pytest
 from archiving import Yard
 
+from db import copies, ledger
 from db.database import Database
-from lurge.archiver import restoring, tombstones
+from lurge.archiver import checking, restoring, tombstones
 from lurge.archiver.handles import opened
 from lurge.archiver.restoring import Restored, RestoreRefused
 from lurge_types.archive import Binned, Proposal, UnitNow
@@ -214,7 +216,7 @@ def test_a_tree_of_any_depth_goes_and_comes_back(tmp_path: Path, database: Datab
     (unit,) = yard.apply(*yard.plan(root))
     assert unit.state == "deleted", unit.reason
     assert not root.exists()
-    oddities.chain(yard.mount / f".lurge-restore-{unit.name}", 3000, b"d")
+    oddities.chain(yard.mount / f".lurge-restore-{unit.name}.0", 3000, b"d")
     (made,) = restore(yard, root)
     assert (made.failure, made.remarks) == (None, ())
     with opened(bytes(root)) as handle:
@@ -256,3 +258,54 @@ def test_a_word_that_there_is_no_room_for_is_not_begun(tmp_path: Path, database:
     assert [path.name for path in yard.mount.iterdir()] == [".lurge-bin"]
     tombstones.leave(unit, binned)
     assert unit.name in root.read_text()
+
+
+def test_each_night_of_one_vault_comes_back(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "abc":
+        (root / name).write_text(name)
+        yard.apply(*yard.plan_of([Proposal(bytes(root), "files", (name.encode(),))]))
+    assert not list(root.iterdir())
+    (made,) = restore(yard, root / "a")
+    assert made.failure is None
+    (root / "a").unlink()
+    assert [made.failure for made in restore(yard, root)] == [None] * 3
+    assert sorted(path.name for path in root.iterdir()) == ["a", "b", "c"]
+
+
+def test_what_the_archive_only_copied_and_what_it_gave_back_can_be_restored(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database)
+    root = yard.mount / "alpha"
+    oddities.make(root, 5)
+    (unit,) = yard.apply(*yard.plan(root, course="copy"))
+    assert unit.state == "verified"
+    for _ in range(2):
+        shutil.rmtree(root)
+        (made,) = restore(yard, root)
+        assert made.failure is None
+        assert root.is_dir()
+
+
+def test_what_is_left_of_a_lost_copy_is_restored(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "ab":
+        (root / name).write_text(name)
+    yard.apply(*yard.plan(root))
+    (data,) = yard.target.glob("data/**/a")
+    data.rename(tmp_path / "aside")
+    assert [each.kind for each in checking.check(yard.works(), checking.begin(), 100)] == ["lost"]
+    (made,) = restore(yard, root / "b", tmp_path)
+    assert made.failure is None
+    (tmp_path / "aside").rename(data)
+    assert [each.kind for each in checking.check(yard.works(), checking.begin())] == ["found"]
+    assert not list(checking.check(yard.works(), checking.begin(), 100))
+    (unit,) = yard.database.read(ledger.units)
+    (copy,) = yard.database.read(partial(copies.of, unit_ids=[unit.unit_id]))[unit.unit_id]
+    assert copy.verified_at
+    assert not copy.lost_at

@@ -9,29 +9,31 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from db import audits, copies, ledger
 from lurge.archiver import tombstones
-from lurge.archiver.binning import Place, clear, take_out
+from lurge.archiver.binning import GONE, Place, clear, take_out
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.listing import has_inner
 from lurge.archiver.pouring import in_order
+from lurge.archiver.purging import UNLIKE, entries
 from lurge.archiver.steps import Step, fetched
 from lurge.archiver.works import Works, lies_in, now, words
 from lurge_types.archive import STATES, WAYS, Copy, Entry, State, UnitNow
 from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
 from utils import manifests, runfiles
-from utils.differences import Differs
+from utils.differences import Differs, changed
 from utils.durable import sync_filesystem
-from utils.handles import TreeUnfit
+from utils.handles import Opener, TreeUnfit
 from utils.paths import raw, text
 from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
 from utils.removing import remove_tree
@@ -52,6 +54,7 @@ RANKS: Mapping[State, int] = {
 
 PART = b".lurge-restore-"
 AHEAD = 8
+SHOWN = 3
 
 FAILURES = (
     TargetFailed,
@@ -224,20 +227,75 @@ def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> R
         return _failed(one, to, f"is {unit.state}: restore it to another folder, or a part of it")
     try:
         if unit.state == "binned" and to is None and not one.inner:
-            place = Place(unit.bin or b"")
-            if place.is_filled():
-                return _from_bin(step, one, place)
-            if _is_back(step):  # somebody was killed who had restored it
-                return _is_restored(step, one, place)
+            return _binned(step, one, overwrite=overwrite)
         return _from_copy(step, one, to, overwrite=overwrite)
     except (RestoreRefused, *FAILURES) as error:
         return _failed(one, to, words(error))
+
+
+def _binned(step: Step, one: Found, *, overwrite: bool) -> Restored:
+    """Restore what the ledger has in the bin: from there if it is there as it was put there."""
+    place = Place(step.unit.bin or b"")
+    if not place.is_filled():
+        if _is_back(step):  # somebody was killed who had restored it
+            return _is_restored(step, one, place)
+        return _from_copy(step, one, None, overwrite=overwrite)
+    try:
+        lacking = list(islice(_bin_lacks(step, place), SHOWN))
+    except UNLIKE as error:
+        lacking = [words(error)]
+    if lacking:
+        return _beside_bin(step, one, place, "; ".join(lacking), overwrite=overwrite)
+    return _from_bin(step, one, place)
+
+
+def _bin_lacks(step: Step, place: Place) -> Iterator[str]:
+    """
+    What has gone from the bin, or is not what was put there, in words; of files, what is back in
+    its place has not gone. Nothing is told of what was never compared.
+    """
+    if not place.manifest.exists():
+        return
+    is_files = step.unit.kind == "files"
+    with ExitStack() as stack:
+        opener = stack.enter_context(Opener(stack.enter_context(opened(place.tree))))
+        device = opener.stat(b"").st_dev
+        sides = [opener]
+        if is_files:
+            with suppress(*GONE):
+                root = stack.enter_context(opened(step.unit.root))
+                sides.append(stack.enter_context(Opener(root)))
+        for entry in entries(place.manifest):
+            found = next(filter(None, (_stat(side, entry.path) for side in sides)), None)
+            if found is None:
+                yield f"{text(entry.path) or '.'}: missing"
+            elif facts := changed(entry, found, device=device, renamed=True, deleting=True):
+                yield f"{text(entry.path) or '.'}: different ({', '.join(facts)})"
+
+
+def _stat(opener: Opener, path: bytes) -> os.stat_result | None:
+    try:
+        return opener.stat(path)
+    except GONE:
+        return None
+
+
+def _beside_bin(step: Step, one: Found, place: Place, lacking: str, *, overwrite: bool) -> Restored:
+    """Restore from a copy what is not in the bin as it was put there."""
+    where = f"in the bin, {lacking}: what is left is in {text(place.tree)}"
+    if not _copies(step):
+        raise RestoreRefused(f"{where}, and there is no copy: move out by hand what is wanted")
+    made = _from_copy(step, one, None, overwrite=overwrite)
+    return replace(made, remarks=(where, *made.remarks))
 
 
 def _from_bin(step: Step, one: Found, place: Place) -> Restored:
     """Rename a unit back into its place."""
     with opened(os.path.dirname(step.unit.root)) as parent:
         tombstones.remove(step.unit, parent)
+        if step.unit.kind == "files":
+            with suppress(FileExistsError):
+                os.mkdir(os.path.basename(step.unit.root), dir_fd=parent)
         try:
             take_out(step, place, parent)
         except FileExistsError as error:
@@ -427,13 +485,15 @@ def _fill(source: _Source, root: int, *, overwrite: bool = False) -> int:
     """Make entries below a directory, durably; how many bytes they have."""
     step = source.step
     size = 0
-    fetch = partial(_fetch, step, source.target)
+    there = None if overwrite else root
+    fetch = partial(_fetch, step, source.target, there)
     threads = ThreadPoolExecutor(step.works.table.workers)
     try:
         with Remaking(root, source.tell, overwrite=overwrite) as remaking:
             for entry, content in in_order(threads, fetch, source.entries, AHEAD):
                 step.claim.check()
-                remaking.make(entry, content)
+                if content is not None:
+                    remaking.make(entry, content)
                 size += entry.fingerprint.size if entry.has_bytes else 0
                 step.works.watch.advance(entry.fingerprint.size if entry.has_bytes else 0)
     finally:
@@ -442,8 +502,16 @@ def _fill(source: _Source, root: int, *, overwrite: bool = False) -> int:
     return size
 
 
-def _fetch(step: Step, target: Target, entry: Entry) -> tuple[Entry, Iterable[bytes]]:
-    """An entry with its bytes: those of a small file, of a large one as they are asked for."""
+def _fetch(
+    step: Step, target: Target, there: int | None, entry: Entry
+) -> tuple[Entry, Iterable[bytes] | None]:
+    """
+    An entry with its bytes: those of a small file, of a large one as they are asked for.
+
+    there: where it is to be; None instead of its bytes where that has been made before.
+    """
+    if there is not None and _is_made(there, entry):
+        return entry, None
     if not entry.has_bytes:
         return entry, ()
     size = entry.fingerprint.size
@@ -454,6 +522,44 @@ def _fetch(step: Step, target: Target, entry: Entry) -> tuple[Entry, Iterable[by
         return list(target.get(entry.key or "", entry.offset, size))
 
     return entry, step.patience().tried(whole)
+
+
+def _is_made(root: int, entry: Entry) -> bool:
+    """Whether what is to be made is there, such as after a copy that was not whole."""
+    if entry.fingerprint.kind == "d":
+        return False
+    with Opener(root) as opener:
+        try:
+            above, name = opener.place(entry.path)
+            found = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if not _is_like(found, entry):
+                return False
+            if entry.same_as is not None:
+                return os.path.samestat(opener.stat(entry.same_as), found)
+        except GONE:
+            return False
+        if entry.fingerprint.kind == "l":
+            return os.readlink(name, dir_fd=above) == entry.link
+        return not entry.has_bytes or _has_bytes(opener, entry)
+
+
+def _is_like(found: os.stat_result, entry: Entry) -> bool:
+    now, known = fingerprint(found), entry.fingerprint
+    is_ = now.kind, now.size, now.mtime_ns, found.st_rdev
+    return is_ == (known.kind, known.size, known.mtime_ns, entry.rdev)
+
+
+def _has_bytes(opener: Opener, entry: Entry) -> bool:
+    """Whether a file that is there has the bytes of an entry; False where none are known."""
+    with os.fdopen(opener.open(entry.path), "rb") as file:
+        for segment in entry.segments:
+            digest, left = sha256(), segment.size
+            while chunk := file.read(min(left, CHUNK_BYTES)):
+                digest.update(chunk)
+                left -= len(chunk)
+            if digest.hexdigest() != segment.sha256:
+                return False
+    return bool(entry.segments)
 
 
 def _note(step: Step, goal: bytes, *, whole: bool) -> None:

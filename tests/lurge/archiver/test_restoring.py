@@ -17,7 +17,7 @@ from db.database import Database
 from lurge.archiver import checking, restoring, tombstones
 from lurge.archiver.handles import opened
 from lurge.archiver.restoring import Restored, RestoreRefused
-from lurge_types.archive import Binned, Proposal, UnitNow
+from lurge_types.archive import Binned, Course, Proposal, UnitNow
 from utils import trees
 
 
@@ -309,3 +309,65 @@ def test_what_is_left_of_a_lost_copy_is_restored(tmp_path: Path, database: Datab
     (copy,) = yard.database.read(partial(copies.of, unit_ids=[unit.unit_id]))[unit.unit_id]
     assert copy.verified_at
     assert not copy.lost_at
+
+
+def test_files_of_which_one_copy_is_not_whole_come_from_both(
+    tmp_path: Path, database: Database
+) -> None:
+    targets = [f"file://{tmp_path}/target", f"file://{tmp_path}/other"]
+    yard = Yard(tmp_path, database, target=targets, copies=2, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "abc":
+        (root / name).write_text(name)
+    os.link(root / "a", root / "aa")
+    (root / "b.link").symlink_to("a")
+    members = (b"a", b"aa", b"b", b"b.link", b"c")
+    (unit,) = yard.apply(*yard.plan_of([Proposal(bytes(root), "files", members)]))
+    assert unit.state == "deleted", unit.reason
+    next(yard.target.glob("data/**/c")).write_text("x")
+    for _ in range(2):
+        (made,) = restore(yard, unit.name)
+        assert made.failure is None
+    assert "".join((root / name).read_text() for name in ("a", "aa", "b", "b.link", "c")) == "aabac"
+
+
+@pytest.mark.parametrize("course", ["archive", "discard"])
+def test_a_bin_that_lacks_something_is_not_given_for_the_whole(
+    tmp_path: Path, database: Database, course: Course
+) -> None:
+    yard = Yard(tmp_path, database)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "ab":
+        (root / name).write_text(name)
+    (unit,) = yard.apply(*yard.plan(root, course=course))
+    (Path(os.fsdecode(unit.bin or b""), "tree") / "a").unlink()
+    (made,) = restore(yard, unit.name)
+    if course == "discard":
+        assert "a: missing" in (made.failure or "")
+        assert not root.exists()
+    else:
+        assert "a: missing" in made.remarks[0]
+        assert (root / "a").read_text() == "a"
+
+
+def test_files_that_were_half_way_out_of_the_bin_come_out(
+    tmp_path: Path, database: Database
+) -> None:
+    """Of one only the second name was to go, as where a rename is a link and an unlink."""
+    yard = Yard(tmp_path, database)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "abc":
+        (root / name).write_text(name)
+    os.link(root / "a", root / "aa")
+    proposal = Proposal(bytes(root), "files", (b"a", b"aa", b"b", b"c"))
+    (unit,) = yard.apply(*yard.plan_of([proposal], "discard"))
+    tree = Path(os.fsdecode(unit.bin or b""), "tree")
+    (tree / "a").rename(root / "a")
+    os.link(tree / "b", root / "b")
+    (made,) = restore(yard, unit.name)
+    assert (made.failure, made.how) == (None, "bin")
+    assert "".join((root / name).read_text() for name in ("a", "aa", "b", "c")) == "aabc"
+    assert not list((yard.mount / ".lurge-bin").iterdir())

@@ -19,7 +19,7 @@ from typing import Any
 
 from db import audits, copies, ledger
 from lurge.archiver import tombstones
-from lurge.archiver.binning import GONE, Place, clear, take_out
+from lurge.archiver.binning import GONE, Place, clear, make_way, take_out
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.handles import opened, opened_in
@@ -419,6 +419,10 @@ def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
     if first is None:
         raise RestoreRefused(f"holds nothing called {text(one.inner)}")
     name = os.path.basename(goal)
+    if one.unit.kind == "files" and goal == _path(one):
+        _make_folder(source, one.unit.root)
+        with opened(one.unit.root) as root:
+            make_way(root, one.inner)
     with opened(os.path.dirname(goal)) as parent:
         if first.fingerprint.kind != "d":
             alone = iter([replace(first, path=name, same_as=None)])

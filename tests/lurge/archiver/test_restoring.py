@@ -273,6 +273,10 @@ def test_each_night_of_one_vault_comes_back(tmp_path: Path, database: Database) 
     (root / "a").unlink()
     assert [made.failure for made in restore(yard, root)] == [None] * 3
     assert sorted(path.name for path in root.iterdir()) == ["a", "b", "c"]
+    shutil.rmtree(root)
+    (made,) = restore(yard, root / "b")
+    assert made.failure is None
+    assert (root / "b").read_text() == "b"
 
 
 def test_what_the_archive_only_copied_and_what_it_gave_back_can_be_restored(

@@ -84,6 +84,17 @@ def lose(  # noqa: PLR0917 - what was lost, how, when, and who tells
         audits.add(connection, "lost", actor, now, **ids, detail=f"{why}: {_words(copy)}")
 
 
+def regain(  # noqa: PLR0917 - what was found, how, when, and who tells
+    connection: Connection, one: UnitNow, copy: Copy, how: str, now: datetime, actor: Actor
+) -> None:
+    """Note that a copy that was thought lost is whole: all of it was read back just now."""
+    values = {"verified_at": now, "verified_how": how, "lost_at": None}
+    still = *_this(one.unit_id, copy), archive_copy.c.lost_at == copy.lost_at
+    if connection.execute(sql.update(archive_copy).where(*still).values(values)).rowcount:
+        ids = {"run_id": one.run_id, "unit_id": one.unit_id}
+        audits.add(connection, "verified", actor, now, **ids, detail=f"found: {_words(copy)}")
+
+
 def of(connection: Connection, unit_ids: Sequence[int]) -> Mapping[int, list[Copy]]:
     """The copies of units that have any, those too that are lost, in the order they were added."""
     found: dict[int, list[Copy]] = defaultdict(list)

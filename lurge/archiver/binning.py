@@ -212,6 +212,8 @@ def take_back(step: "Step", why: str) -> "Step":
         place.manifest.unlink(missing_ok=True)
         try:
             with opened(os.path.dirname(step.unit.root)) as parent:
+                step.claim.check()
+                tombstones.remove(step.unit, parent)
                 take_out(step, place, parent)
         except (FileExistsError, *GONE) as error:
             gone = "gone" if isinstance(error, GONE) else "taken"
@@ -412,9 +414,22 @@ def take_out(step: "Step", place: Place, parent: int) -> None:
             with opened(step.unit.root) as root, opened_in(folder, TREE) as tree:
                 for path in _files(place, step):
                     make_way(root, path)
-                    move(path, tree, root)
+                    _move_back(path, tree, root)
         os.fsync(folder)
         os.fsync(parent)
+
+
+def _move_back(path: bytes, tree: int, root: int) -> None:
+    """Rename a file out of the bin; where one inode has both names, only the bin's goes."""
+    try:
+        move(path, tree, root)
+    except FileExistsError:
+        with Opener(tree) as here, Opener(root) as there:
+            from_, name = here.place(path)
+            found = os.stat(name, dir_fd=from_, follow_symlinks=False)
+            if not os.path.samestat(found, there.stat(path)):
+                raise
+            os.unlink(name, dir_fd=from_)
 
 
 def _files(place: Place, step: "Step") -> list[bytes]:

@@ -2,7 +2,8 @@
 Whether what the ledger says is so: at the targets, in the bins, and in the places of units.
 
 A check changes but one thing: a copy that is not whole is noted as lost, unless its target has
-nothing at all, as one has that is not mounted. What somebody works on meanwhile is left out.
+nothing at all, as one has that is not mounted; once all of it is read and whole, as verified. What
+somebody works on meanwhile is left out.
 """
 
 import json

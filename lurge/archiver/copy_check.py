@@ -32,6 +32,7 @@ from utils.paths import text
 AHEAD = 4
 SHOWN = 5
 ALL = 1 << 64
+READ = "read-back"
 
 
 @dataclass
@@ -113,7 +114,10 @@ class Copies:
                 if faults is not None and faults.count:
                     bad.append((url, str(faults)))
                 elif faults is not None and copy.lost_at:
-                    yield _found(unit, copy)
+                    if self.share >= 1:
+                        self._regain(unit, copy)
+                    else:
+                        yield _found(unit, copy)
         good = [url for url in by_target if url not in self.away | {at for at, _ in bad}]
         self.checked.lost += len(bad)
         for url, why in bad:
@@ -126,6 +130,13 @@ class Copies:
         note = partial(copies.lose, one=unit, copy=copy, why=why, now=now(), actor=actor)
         self.works.database.transaction(note)
         self.works.watch.event("lost", unit, reason=why)
+
+    def _regain(self, unit: UnitNow, copy: Copy) -> None:
+        """Note that a copy is not lost, as all of it was read."""
+        actor = self.works.actor
+        note = partial(copies.regain, one=unit, copy=copy, how=READ, now=now(), actor=actor)
+        self.works.database.transaction(note)
+        self.works.watch.event("found", unit, target=copy.target)
 
     def _faults(
         self, unit: UnitNow, run: RunNow, copy: Copy, number: int

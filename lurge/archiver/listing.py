@@ -78,9 +78,9 @@ def _holding(works: Works, path: bytes, **which: Any) -> Iterator[Listed]:
     """The units that have a path in them, or may have."""
     for each in _pages(works, roots=list(ways_up(path)), **which):
         inner = path[len(each.unit.root.rstrip(b"/")) + 1 :]
-        has_inner = _has(works, each.unit, inner)
-        if has_inner is not False:
-            yield Listed(each.unit, each.copies, inner, has_inner)
+        has = has_inner(works, each.unit, inner)
+        if has is not False:
+            yield Listed(each.unit, each.copies, inner, has)
 
 
 def ways_up(path: bytes) -> Iterator[bytes]:
@@ -95,7 +95,7 @@ def ways_up(path: bytes) -> Iterator[bytes]:
         yield path
 
 
-def _has(works: Works, unit: UnitNow, inner: bytes) -> bool | None:
+def has_inner(works: Works, unit: UnitNow, inner: bytes) -> bool | None:
     """Whether a unit has something of a path in it, by the manifest of its plan if that is here."""
     run: RunNow = works.database.read(partial(ledger.run_of, prefix=unit.content_id))
     wanted = order(inner)

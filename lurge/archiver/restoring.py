@@ -7,30 +7,34 @@ a whole in the end. Nothing that is there is replaced unless that is allowed.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
+from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
-from db import audits, ledger
+from db import audits, copies, ledger
 from lurge.archiver import tombstones
-from lurge.archiver.binning import Place, clear, take_out
+from lurge.archiver.binning import GONE, Place, clear, make_way, take_out
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.handles import opened, opened_in
+from lurge.archiver.listing import has_inner
 from lurge.archiver.pouring import in_order
-from lurge.archiver.steps import Step
+from lurge.archiver.purging import UNLIKE, entries
+from lurge.archiver.steps import Step, fetched
 from lurge.archiver.works import Works, lies_in, now, words
-from lurge_types.archive import STATES, Entry, UnitNow
+from lurge_types.archive import STATES, WAYS, Copy, Entry, State, UnitNow
 from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
 from utils import manifests, runfiles
-from utils.differences import Differs
+from utils.differences import Differs, changed
 from utils.durable import sync_filesystem
-from utils.handles import TreeUnfit
+from utils.handles import Opener, TreeUnfit
 from utils.paths import raw, text
 from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
 from utils.removing import remove_tree
@@ -38,10 +42,21 @@ from utils.renaming import rename_new
 from utils.runfiles import RunFileWrong
 from utils.trees import fingerprint
 
-RESTORABLE = frozenset({"binned", "deleted", "restored"})
+RANKS: Mapping[State, int] = {
+    "binned": 0,
+    "deleted": 1,
+    "deleting": 2,
+    "restored": 2,
+    "verified": 2,
+    "dirty": 3,
+    "failed": 3,
+}
+"""In which states there may be something to restore; what lacks in its place comes first."""
+
 PART = b".lurge-restore-"
 AHEAD = 8
-LONG_AGO = datetime.min  # noqa: DTZ901 - as databases have it
+SHOWN = 3
+EARLIEST, LATEST = datetime.min, datetime.max  # noqa: DTZ901 - as databases have them
 
 FAILURES = (
     TargetFailed,
@@ -90,8 +105,9 @@ def find(works: Works, what: str) -> list[Found]:
     """
     What a path, in text form, or the beginning of a unit's name or run's content id means.
 
-    A path in a unit is part of it; all units below a path are meant by it. Of several units of one
-    path the newest counts that can be restored.
+    A path in a unit is part of it; all units below a path are meant by it. Of several directories
+    of one path that counts which is in the bin, else deleted, else in its place; of these the
+    newest.
 
     Raises RestoreRefused where nothing is meant.
     """
@@ -99,32 +115,73 @@ def find(works: Works, what: str) -> list[Found]:
         path = raw(what).rstrip(b"/")
         found = _holding(works, path) or _below(works, path)
     else:
-        found = [Found(unit, b"") for unit in _units(works, name=what)]
+        found = [Found(unit, b"") for unit in _lacking(_units(works, name=what))]
     if not found:
         raise RestoreRefused(f"{what}: the archive has nothing of it: see `archive list`")
     return found
 
 
-def _units(works: Works, **which: object) -> list[UnitNow]:
-    """The units that can be restored, the newest last: what is recovered is registered late."""
+def _units(works: Works, **which: Any) -> list[UnitNow]:
+    """The units that can be restored."""
+    which |= {"states": RANKS}
     found = works.database.read(lambda connection: list(ledger.each_unit(connection, **which)))
-    can = [unit for unit in found if unit.state in RESTORABLE and unit.state != "restored"]
-    return sorted(can, key=lambda unit: (unit.binned_at or LONG_AGO, unit.unit_id))
+    known: dict[int, list[Copy]] = {}
+    for ids in ledger.slices(unit.unit_id for unit in found):
+        known |= works.database.read(partial(copies.of, unit_ids=ids))
+    return [unit for unit in found if _is_anywhere(unit, known.get(unit.unit_id, ()))]
+
+
+def _is_anywhere(unit: UnitNow, known: Iterable[Copy]) -> bool:
+    """Whether a unit is in a bin, or has a copy that is verified, or was until it was lost."""
+    return unit.state in ledger.IN_BIN or any(one.verified_at or one.lost_at for one in known)
+
+
+def _lacking(units: list[UnitNow]) -> list[UnitNow]:
+    """Without those that were restored and are there, unless nothing else is meant."""
+    lacking = [one for one in units if one.state != "restored" or not os.path.lexists(one.root)]
+    return lacking or units
+
+
+def _rank(unit: UnitNow) -> tuple[int, timedelta, int]:
+    """What lacks in its place first, then the newest; what is recovered is registered late."""
+    age = LATEST - (unit.binned_at or EARLIEST)
+    return RANKS[unit.state], age, -unit.unit_id
 
 
 def _holding(works: Works, path: bytes) -> list[Found]:
-    """The newest unit that a path lies in, the innermost of these."""
+    """
+    The first unit that has a path in it, the innermost of these; all that may have it, where none
+    is known to.
+    """
     way = path
     while way:
-        if units := _units(works, root=way):
-            return [Found(units[-1], path[len(way) + 1 :])]
+        inner = path[len(way) + 1 :]
+        units = sorted(_units(works, root=way), key=_rank)
+        if units and not inner:
+            return [Found(units[0], b"")] if units[0].kind == "directory" else []
+        may: list[UnitNow] = []
+        for unit in units:
+            match has_inner(works, unit, inner):
+                case True:
+                    return [Found(unit, inner)]
+                case None:
+                    may.append(unit)
+        if may:
+            return [Found(unit, inner) for unit in may]
         way = way.rpartition(b"/")[0]
     return []
 
 
 def _below(works: Works, path: bytes) -> list[Found]:
-    newest = {unit.root: unit for unit in _units(works, below=path)}
-    return [Found(unit, b"") for _, unit in sorted(newest.items())]
+    """The first directory of each path, and all units of files, which may have one root."""
+    met: set[bytes] = set()
+    found = []
+    for unit in sorted(_lacking(_units(works, below=path)), key=lambda one: (one.root, _rank(one))):
+        if unit.kind == "files" or unit.root not in met:
+            found.append(Found(unit, b""))
+        if unit.kind == "directory":
+            met.add(unit.root)
+    return found
 
 
 def restore(
@@ -168,24 +225,81 @@ def _goal(one: Found, to: bytes | None) -> bytes:
 
 def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
     unit = step.unit
-    if unit.state not in RESTORABLE:
-        return _failed(one, to, f"is {unit.state}: apply its run, or purge, then try again")
+    if unit.state not in RANKS:
+        return _failed(one, to, f"is {unit.state}: apply its run, then try again")
+    if to is None and not one.inner and "restored" not in WAYS[unit.course][unit.state]:
+        return _failed(one, to, f"is {unit.state}: restore it to another folder, or a part of it")
     try:
         if unit.state == "binned" and to is None and not one.inner:
-            place = Place(unit.bin or b"")
-            if place.is_filled():
-                return _from_bin(step, one, place)
-            if _is_back(step):  # somebody was killed who had restored it
-                return _is_restored(step, one, place)
+            return _binned(step, one, overwrite=overwrite)
         return _from_copy(step, one, to, overwrite=overwrite)
     except (RestoreRefused, *FAILURES) as error:
         return _failed(one, to, words(error))
+
+
+def _binned(step: Step, one: Found, *, overwrite: bool) -> Restored:
+    """Restore what the ledger has in the bin: from there if it is there as it was put there."""
+    place = Place(step.unit.bin or b"")
+    if not place.is_filled():
+        if _is_back(step):  # somebody was killed who had restored it
+            return _is_restored(step, one, place)
+        return _from_copy(step, one, None, overwrite=overwrite)
+    try:
+        lacking = list(islice(_bin_lacks(step, place), SHOWN))
+    except UNLIKE as error:
+        lacking = [words(error)]
+    if lacking:
+        return _beside_bin(step, one, place, "; ".join(lacking), overwrite=overwrite)
+    return _from_bin(step, one, place)
+
+
+def _bin_lacks(step: Step, place: Place) -> Iterator[str]:
+    """
+    What has gone from the bin, or is not what was put there, in words; of files, what is back in
+    its place has not gone. Nothing is told of what was never compared.
+    """
+    if not place.manifest.exists():
+        return
+    is_files = step.unit.kind == "files"
+    with ExitStack() as stack:
+        opener = stack.enter_context(Opener(stack.enter_context(opened(place.tree))))
+        device = opener.stat(b"").st_dev
+        sides = [opener]
+        if is_files:
+            with suppress(*GONE):
+                root = stack.enter_context(opened(step.unit.root))
+                sides.append(stack.enter_context(Opener(root)))
+        for entry in entries(place.manifest):
+            found = next(filter(None, (_stat(side, entry.path) for side in sides)), None)
+            if found is None:
+                yield f"{text(entry.path) or '.'}: missing"
+            elif facts := changed(entry, found, device=device, renamed=True, deleting=True):
+                yield f"{text(entry.path) or '.'}: different ({', '.join(facts)})"
+
+
+def _stat(opener: Opener, path: bytes) -> os.stat_result | None:
+    try:
+        return opener.stat(path)
+    except GONE:
+        return None
+
+
+def _beside_bin(step: Step, one: Found, place: Place, lacking: str, *, overwrite: bool) -> Restored:
+    """Restore from a copy what is not in the bin as it was put there."""
+    where = f"in the bin, {lacking}: what is left is in {text(place.tree)}"
+    if not _copies(step):
+        raise RestoreRefused(f"{where}, and there is no copy: move out by hand what is wanted")
+    made = _from_copy(step, one, None, overwrite=overwrite)
+    return replace(made, remarks=(where, *made.remarks))
 
 
 def _from_bin(step: Step, one: Found, place: Place) -> Restored:
     """Rename a unit back into its place."""
     with opened(os.path.dirname(step.unit.root)) as parent:
         tombstones.remove(step.unit, parent)
+        if step.unit.kind == "files":
+            with suppress(FileExistsError):
+                os.mkdir(os.path.basename(step.unit.root), dir_fd=parent)
         try:
             take_out(step, place, parent)
         except FileExistsError as error:
@@ -221,16 +335,26 @@ def _is_back(step: Step) -> bool:
 
 def _from_copy(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
     """Make a unit, or a part of it, again, from the first of its copies that is whole."""
-    known = [copy for copy in step.copies() if not copy[1].lost_at]
+    known = _copies(step)
     if not known:
         raise RestoreRefused("has no copy at any target: it can only be taken out of the bin")
     failures = []
-    for target, copy, manifest in known:
+    for number, copy in known:
         try:
+            target = step.works.target(copy.target)
+            manifest = fetched(target, copy, step.copy_manifest(number), step.patience())
             return _made(step, one, to, (target, manifest), overwrite=overwrite)
-        except (TargetFailed, ContentWrong) as error:
+        except (TargetFailed, ContentWrong, manifests.ManifestBroken) as error:
             failures.append(f"{copy.target}: {words(error)}")
     raise RestoreRefused("; ".join(failures))
+
+
+def _copies(step: Step) -> list[tuple[int, Copy]]:
+    """The copies, by the numbers of their targets; last those that are not whole: most may be."""
+    known = step.works.database.read(partial(copies.of_unit, unit_id=step.unit.unit_id))
+    urls = enumerate(step.run.policy.targets)
+    found = [(number, known[url]) for number, url in urls if url in known]
+    return sorted(found, key=lambda each: each[1].lost_at is not None)
 
 
 def _made(
@@ -299,6 +423,10 @@ def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
     if first is None:
         raise RestoreRefused(f"holds nothing called {text(one.inner)}")
     name = os.path.basename(goal)
+    if one.unit.kind == "files" and goal == _path(one):
+        _make_folder(source, one.unit.root)
+        with opened(one.unit.root) as root:
+            make_way(root, one.inner)
     with opened(os.path.dirname(goal)) as parent:
         if first.fingerprint.kind != "d":
             alone = iter([replace(first, path=name, same_as=None)])
@@ -327,8 +455,11 @@ def _is_directory(name: bytes, parent: int) -> bool:
 def _whole(source: _Source, parent: int, name: bytes) -> int:
     """Make a directory under another name, and give it its own when it is whole."""
     step = source.step
-    part = PART + step.unit.name.encode("ascii")
-    _sweep(part, parent)
+    start = PART + step.unit.name.encode("ascii") + b"."
+    step.claim.check()
+    for old in _earlier(start, step.token, parent):
+        _sweep(old, parent)
+    part = start + b"%d" % step.token
     os.mkdir(part, 0o700, dir_fd=parent)
     try:
         with opened_in(parent, part) as made:
@@ -344,6 +475,14 @@ def _whole(source: _Source, parent: int, name: bytes) -> int:
     return size
 
 
+def _earlier(start: bytes, token: int, parent: int) -> list[bytes]:
+    """What earlier workers have left; whoever has lost the lease since removes only its own."""
+    with os.scandir(parent) as found:
+        names = (os.fsencode(each.name) for each in found)
+        ends = [name[len(start) :] for name in names if name.startswith(start)]
+    return [start + end for end in ends if end.isdigit() and int(end) < token]
+
+
 def _sweep(part: bytes, parent: int) -> None:
     """Delete what is left of a directory that was being made: the archive has all of it."""
     with suppress(FileNotFoundError):
@@ -354,13 +493,15 @@ def _fill(source: _Source, root: int, *, overwrite: bool = False) -> int:
     """Make entries below a directory, durably; how many bytes they have."""
     step = source.step
     size = 0
-    fetch = partial(_fetch, step, source.target)
+    there = None if overwrite else root
+    fetch = partial(_fetch, step, source.target, there)
     threads = ThreadPoolExecutor(step.works.table.workers)
     try:
         with Remaking(root, source.tell, overwrite=overwrite) as remaking:
             for entry, content in in_order(threads, fetch, source.entries, AHEAD):
                 step.claim.check()
-                remaking.make(entry, content)
+                if content is not None:
+                    remaking.make(entry, content)
                 size += entry.fingerprint.size if entry.has_bytes else 0
                 step.works.watch.advance(entry.fingerprint.size if entry.has_bytes else 0)
     finally:
@@ -369,8 +510,16 @@ def _fill(source: _Source, root: int, *, overwrite: bool = False) -> int:
     return size
 
 
-def _fetch(step: Step, target: Target, entry: Entry) -> tuple[Entry, Iterable[bytes]]:
-    """An entry with its bytes: those of a small file, of a large one as they are asked for."""
+def _fetch(
+    step: Step, target: Target, there: int | None, entry: Entry
+) -> tuple[Entry, Iterable[bytes] | None]:
+    """
+    An entry with its bytes: those of a small file, of a large one as they are asked for.
+
+    there: where it is to be; None instead of its bytes where that has been made before.
+    """
+    if there is not None and _is_made(there, entry):
+        return entry, None
     if not entry.has_bytes:
         return entry, ()
     size = entry.fingerprint.size
@@ -381,6 +530,44 @@ def _fetch(step: Step, target: Target, entry: Entry) -> tuple[Entry, Iterable[by
         return list(target.get(entry.key or "", entry.offset, size))
 
     return entry, step.patience().tried(whole)
+
+
+def _is_made(root: int, entry: Entry) -> bool:
+    """Whether what is to be made is there, such as after a copy that was not whole."""
+    if entry.fingerprint.kind == "d":
+        return False
+    with Opener(root) as opener:
+        try:
+            above, name = opener.place(entry.path)
+            found = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if not _is_like(found, entry):
+                return False
+            if entry.same_as is not None:
+                return os.path.samestat(opener.stat(entry.same_as), found)
+        except GONE:
+            return False
+        if entry.fingerprint.kind == "l":
+            return os.readlink(name, dir_fd=above) == entry.link
+        return not entry.has_bytes or _has_bytes(opener, entry)
+
+
+def _is_like(found: os.stat_result, entry: Entry) -> bool:
+    now, known = fingerprint(found), entry.fingerprint
+    is_ = now.kind, now.size, now.mtime_ns, found.st_rdev
+    return is_ == (known.kind, known.size, known.mtime_ns, entry.rdev)
+
+
+def _has_bytes(opener: Opener, entry: Entry) -> bool:
+    """Whether a file that is there has the bytes of an entry; False where none are known."""
+    with os.fdopen(opener.open(entry.path), "rb") as file:
+        for segment in entry.segments:
+            digest, left = sha256(), segment.size
+            while chunk := file.read(min(left, CHUNK_BYTES)):
+                digest.update(chunk)
+                left -= len(chunk)
+            if digest.hexdigest() != segment.sha256:
+                return False
+    return bool(entry.segments)
 
 
 def _note(step: Step, goal: bytes, *, whole: bool) -> None:

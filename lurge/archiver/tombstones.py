@@ -1,34 +1,48 @@
 """A word in the place of a directory that was archived: where it is now, and how to get it back."""
 
 import os
+import secrets
 import stat
 from contextlib import suppress
 
 from lurge.archiver.handles import opened
 from lurge_types.archive import Binned, UnitNow
 from utils.paths import text
+from utils.renaming import rename_new
 
 FIRST = "This directory was archived by Lurge as unit "
 LONGEST = 4096
 MODE = 0o444
+PART = b".lurge-word-"
 
 
 def leave(unit: UnitNow, binned: Binned) -> None:
-    """Write it, unless something is there. Raises OSError."""
+    """Write it, whole or not at all, unless something is there. Raises OSError."""
     place, name = os.path.split(unit.root)
     words = (
         f"{FIRST}{unit.name}\n"
         f"on {binned.at:%Y-%m-%d}: {unit.files:,} files, {unit.size_bytes:,} bytes.\n"
         f"To get it back: lurge archive restore '{text(unit.root)}'\n"
     )
-    with opened(place) as folder, suppress(FileExistsError):
-        handle = os.open(
-            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE, dir_fd=folder
-        )
-        with os.fdopen(handle, "wb") as file:
-            file.write(words.encode("ascii", "backslashreplace"))
-            file.flush()
-            os.fsync(handle)
+    with opened(place) as folder:
+        part = PART + secrets.token_hex(8).encode("ascii")
+        try:
+            _write(part, folder, words.encode("ascii", "backslashreplace"))
+            with suppress(FileExistsError):
+                rename_new(part, name, from_=folder, to=folder)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=folder)
+        os.fsync(folder)
+
+
+def _write(name: bytes, folder: int, words: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    handle = os.open(name, flags, MODE, dir_fd=folder)
+    with os.fdopen(handle, "wb") as file:
+        file.write(words)
+        file.flush()
+        os.fsync(handle)
 
 
 def remove(unit: UnitNow, folder: int) -> None:

@@ -11,10 +11,11 @@ import readable
 from archiving import Yard
 from servers.disks import bind, unmounted_after
 
+from db import ledger
 from db.database import Database
-from lurge.archiver import binning
+from lurge.archiver import binning, tombstones
 from lurge.archiver.guards import GuardTripped
-from lurge_types.archive import Course, Proposal, Run, UnitNow
+from lurge_types.archive import Binned, Course, Proposal, Run, UnitNow
 from utils import manifests
 
 
@@ -248,6 +249,26 @@ def test_what_has_changed_and_no_place_waits_in_the_bin(yard: Yard, stage: str) 
     if stage == "claimed":
         assert unit.state == "dirty"
         assert (root / "a").read_bytes() == b"written by who had it open"
+
+
+def test_the_word_in_its_place_makes_way_for_what_is_taken_back(
+    tmp_path: Path, database: Database
+) -> None:
+    """Its worker was killed before the ledger knew that it is in the bin."""
+    yard = Yard(tmp_path, database, tombstone=True)
+    root = yard.mount / "alpha"
+    make_tree(root)
+    file, run = yard.plan(root)
+    place = killed(yard, file, run, "verified")
+    place.mkdir(0o700, parents=True)
+    (yard.mount / ".lurge-bin").chmod(0o700)
+    root.rename(place / "tree")
+    (place / "tree" / "a").write_bytes(b"written by who had it open")
+    (unit,) = yard.database.read(ledger.units)
+    tombstones.leave(unit, Binned(bytes(place), unit.updated, unit.updated))
+    (unit,) = yard.apply(file, run)
+    assert unit.state == "dirty", unit.reason
+    assert (root / "a").read_bytes() == b"written by who had it open"
 
 
 FILES_GONE: dict[str, Callable[[Path], object]] = {

@@ -1,19 +1,23 @@
 """What was archived comes back as it was: from the bin, from a copy, whole or in part."""
 
 import os
+import resource
 import shutil
+import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import oddities
 import pytest
 from archiving import Yard
 
+from db import copies, ledger
 from db.database import Database
-from lurge.archiver import restoring
+from lurge.archiver import checking, restoring, tombstones
 from lurge.archiver.handles import opened
 from lurge.archiver.restoring import Restored, RestoreRefused
-from lurge_types.archive import Proposal, UnitNow
+from lurge_types.archive import Binned, Course, Proposal, UnitNow
 from utils import trees
 
 
@@ -212,7 +216,7 @@ def test_a_tree_of_any_depth_goes_and_comes_back(tmp_path: Path, database: Datab
     (unit,) = yard.apply(*yard.plan(root))
     assert unit.state == "deleted", unit.reason
     assert not root.exists()
-    oddities.chain(yard.mount / f".lurge-restore-{unit.name}", 3000, b"d")
+    oddities.chain(yard.mount / f".lurge-restore-{unit.name}.0", 3000, b"d")
     (made,) = restore(yard, root)
     assert (made.failure, made.remarks) == (None, ())
     with opened(bytes(root)) as handle:
@@ -233,3 +237,141 @@ def test_files_of_any_depth_go_into_the_bin_and_come_back(yard: Yard) -> None:
         assert list(trees.entries(handle))[-1].path == deep
     assert not list((yard.mount / ".lurge-bin").iterdir())
     oddities.remove(root)
+
+
+def test_a_word_that_there_is_no_room_for_is_not_begun(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, tombstone=True)
+    root = yard.mount / "alpha"
+    oddities.make(root, 3)
+    unit = archived(yard, root)
+    root.unlink()
+    binned = Binned(unit.bin or b"", unit.updated, unit.updated)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            tombstones.leave(unit, binned)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in yard.mount.iterdir()] == [".lurge-bin"]
+    tombstones.leave(unit, binned)
+    assert unit.name in root.read_text()
+
+
+def test_each_night_of_one_vault_comes_back(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "abc":
+        (root / name).write_text(name)
+        yard.apply(*yard.plan_of([Proposal(bytes(root), "files", (name.encode(),))]))
+    assert not list(root.iterdir())
+    (made,) = restore(yard, root / "a")
+    assert made.failure is None
+    (root / "a").unlink()
+    assert [made.failure for made in restore(yard, root)] == [None] * 3
+    assert sorted(path.name for path in root.iterdir()) == ["a", "b", "c"]
+    shutil.rmtree(root)
+    (made,) = restore(yard, root / "b")
+    assert made.failure is None
+    assert (root / "b").read_text() == "b"
+
+
+def test_what_the_archive_only_copied_and_what_it_gave_back_can_be_restored(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database)
+    root = yard.mount / "alpha"
+    oddities.make(root, 5)
+    (unit,) = yard.apply(*yard.plan(root, course="copy"))
+    assert unit.state == "verified"
+    for _ in range(2):
+        shutil.rmtree(root)
+        (made,) = restore(yard, root)
+        assert made.failure is None
+        assert root.is_dir()
+
+
+def test_what_is_left_of_a_lost_copy_is_restored(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "ab":
+        (root / name).write_text(name)
+    yard.apply(*yard.plan(root))
+    (data,) = yard.target.glob("data/**/a")
+    data.rename(tmp_path / "aside")
+    assert [each.kind for each in checking.check(yard.works(), checking.begin(), 100)] == ["lost"]
+    (made,) = restore(yard, root / "b", tmp_path)
+    assert made.failure is None
+    (tmp_path / "aside").rename(data)
+    assert [each.kind for each in checking.check(yard.works(), checking.begin())] == ["found"]
+    assert not list(checking.check(yard.works(), checking.begin(), 100))
+    (unit,) = yard.database.read(ledger.units)
+    (copy,) = yard.database.read(partial(copies.of, unit_ids=[unit.unit_id]))[unit.unit_id]
+    assert copy.verified_at
+    assert not copy.lost_at
+
+
+def test_files_of_which_one_copy_is_not_whole_come_from_both(
+    tmp_path: Path, database: Database
+) -> None:
+    targets = [f"file://{tmp_path}/target", f"file://{tmp_path}/other"]
+    yard = Yard(tmp_path, database, target=targets, copies=2, keep_in_bin=0)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "abc":
+        (root / name).write_text(name)
+    os.link(root / "a", root / "aa")
+    (root / "b.link").symlink_to("a")
+    members = (b"a", b"aa", b"b", b"b.link", b"c")
+    (unit,) = yard.apply(*yard.plan_of([Proposal(bytes(root), "files", members)]))
+    assert unit.state == "deleted", unit.reason
+    next(yard.target.glob("data/**/c")).write_text("x")
+    for _ in range(2):
+        (made,) = restore(yard, unit.name)
+        assert made.failure is None
+    assert "".join((root / name).read_text() for name in ("a", "aa", "b", "b.link", "c")) == "aabac"
+
+
+@pytest.mark.parametrize("course", ["archive", "discard"])
+def test_a_bin_that_lacks_something_is_not_given_for_the_whole(
+    tmp_path: Path, database: Database, course: Course
+) -> None:
+    yard = Yard(tmp_path, database)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "ab":
+        (root / name).write_text(name)
+    (unit,) = yard.apply(*yard.plan(root, course=course))
+    (Path(os.fsdecode(unit.bin or b""), "tree") / "a").unlink()
+    (made,) = restore(yard, unit.name)
+    if course == "discard":
+        assert "a: missing" in (made.failure or "")
+        assert not root.exists()
+    else:
+        assert "a: missing" in made.remarks[0]
+        assert (root / "a").read_text() == "a"
+
+
+def test_files_that_were_half_way_out_of_the_bin_come_out(
+    tmp_path: Path, database: Database
+) -> None:
+    """Of one only the second name was to go, as where a rename is a link and an unlink."""
+    yard = Yard(tmp_path, database)
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "abc":
+        (root / name).write_text(name)
+    os.link(root / "a", root / "aa")
+    proposal = Proposal(bytes(root), "files", (b"a", b"aa", b"b", b"c"))
+    (unit,) = yard.apply(*yard.plan_of([proposal], "discard"))
+    tree = Path(os.fsdecode(unit.bin or b""), "tree")
+    (tree / "a").rename(root / "a")
+    os.link(tree / "b", root / "b")
+    (made,) = restore(yard, unit.name)
+    assert (made.failure, made.how) == (None, "bin")
+    assert "".join((root / name).read_text() for name in ("a", "aa", "b", "c")) == "aabc"
+    assert not list((yard.mount / ".lurge-bin").iterdir())

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from db import ledger, usage
+from db.database import sqlite_file
 from lurge.archiver.works import BIN, Works, bin_of, lies_in, now
 from lurge_types.archive import Course, MountSeen, Policy, Run, Tripped, Unit
 from utils import show
@@ -75,10 +76,21 @@ def _removed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) 
             root, os.fsencode(url.removeprefix("file://"))
         ):
             return f"it and the target {url} are the same place, or one lies in the other"
-    run_dir = bytes(works.table.run_dir.absolute())
-    if _same_place(root, run_dir):
-        return f"holds {text(run_dir)}, where the archiver keeps its runs"
+    for place, what in _own(works):
+        if _same_place(root, place):
+            return f"holds {text(place)}, {what}, or lies in it"
     return None
+
+
+def _own(works: Works) -> Iterator[tuple[bytes, str]]:
+    """What the archiver itself writes to, besides targets and bins."""
+    table = works.table
+    yield bytes(table.run_dir.absolute()), "where the archiver keeps its runs"
+    yield bytes(table.log_dir.absolute()), "where the archiver writes its log"
+    for file in table.checkpoint_files:
+        yield bytes(file.absolute()), "a checkpoint of the archiver"
+    if file := sqlite_file(works.database.name):
+        yield bytes(file.absolute()), "the database"
 
 
 def kept_places(works: Works, policy: Policy) -> set[tuple[int, int]]:

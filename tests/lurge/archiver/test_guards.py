@@ -203,3 +203,34 @@ def test_a_run_that_has_begun_goes_on_and_another_expires(
     with pytest.raises(RunRefused, match=r"expired on .* plan again"):
         yard.apply(*other, *NAMES)
     assert (yard.mount / "gamma" / "a").exists()
+
+
+OWN: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "run_dir": lambda root: {"run_dir": str(root / "runs")},
+    "log_dir": lambda root: {"log_dir": str(root / "log")},
+    "checkpoint": lambda root: {"checkpoint_files": [str(root / "a.json"), str(root / "b.json")]},
+}
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_a_unit_that_holds_what_the_archiver_writes_is_left_out(
+    tmp_path: Path, database: Database, own: str
+) -> None:
+    root = tmp_path / "s1" / "alpha"
+    yard = Yard(tmp_path, database, **OWN[own](root / "deep"))
+    _, run = yard.plan(tree(root))
+    assert [each.reason.partition(" ")[0] for each in run.skipped] == ["holds"]
+    assert len(yard.plan(root, course="copy")[1].units) == 1
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_unit_that_holds_the_database_is_left_out(tmp_path: Path, linked: bool) -> None:
+    root = tree(tmp_path / "s1" / "alpha")
+    file = tmp_path / "link" if linked else root / "db"
+    if linked:
+        file.symlink_to(root / "db")
+    database = Database(f"sqlite:///{file}", retry_seconds=5)
+    database.check()
+    _, run = Yard(tmp_path, database).plan(root)
+    (skipped,) = run.skipped
+    assert skipped.reason == f"holds {file}, the database, or lies in it"

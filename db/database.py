@@ -44,11 +44,16 @@ class SchemaMissing(DatabaseFailed):
 
 def is_empty_file(url: str) -> bool:
     """Whether this is an SQLite database whose file has nothing in it, or is not there."""
+    file = sqlite_file(url)
+    return file is not None and (not file.exists() or not file.stat().st_size)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite database, None for another."""
     address = sql.make_url(url)
     if address.drivername != "sqlite" or not address.database:
-        return False
-    file = Path(address.database)
-    return not file.exists() or not file.stat().st_size
+        return None
+    return Path(address.database)
 
 
 class Database:

@@ -3,11 +3,14 @@
 import os
 import socket
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 SILENT = timedelta(hours=1)
 """A writer that nobody has heard of for so long is taken for dead, wherever it is."""
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 DEAD = frozenset("ZXx")
 """States of a process that has ended and only waits for its parent to ask how."""
@@ -17,7 +20,9 @@ class Writer(NamedTuple):
     """
     A process, known from all others.
 
-    host: with the namespace that the process's number is from; a container has its own.
+    host: with the namespace that the process's number is from, a container has its own, and what
+    the system calls its run since it was booted: the first namespaces of all hosts have one number,
+    and hosts may share a name. Who wrote before the last boot, or without that, is heard of or not.
     process: its number, and when it started in ticks since the system did: numbers come again.
     """
 
@@ -27,7 +32,7 @@ class Writer(NamedTuple):
 
 def me() -> Writer:
     """This process."""
-    host = f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    host = f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()} {_boot()}"
     return Writer(host, f"{os.getpid()} {_started(os.getpid())}")
 
 
@@ -39,6 +44,12 @@ def lives(writer: Writer, touched: datetime, now: datetime) -> bool:
         return True
     number, _, started = writer.process.partition(" ")
     return _started(int(number)) == started
+
+
+@cache
+def _boot() -> str:
+    """What tells the run of a system, since it was booted, from all others: see random(4)."""
+    return BOOT.read_text("ascii").strip()
 
 
 def _started(number: int) -> str | None:

@@ -242,9 +242,10 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class MountSeen:
     """
-    Where a volume was when it was planned.
+    Where a volume was when it was planned, or a target that is a directory.
 
-    marker_sha256: of the file that marks the mount, None where none is configured.
+    volume: its name, or the target's URL. marker_sha256: of the file that marks the mount, None
+    where none is configured, and of a target that has none.
     """
 
     volume: str

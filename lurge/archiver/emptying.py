@@ -49,7 +49,7 @@ def purge(works: Works, *, dry_run: bool = False, allow: Collection[str] = ()) -
     Delete what is due, also what a purge that was killed has begun; each unit as it is done.
 
     dry_run: only tell which. allow: names of guards: `mount` for what is no longer in a bin that
-    nobody knows, `failures`.
+    nobody knows, or whose target is on another filesystem than was planned, `failures`.
 
     Raises GuardTripped where targets do not answer, time and again, DatabaseFailed.
     """

@@ -6,7 +6,7 @@ may allow one for one run, by its name, but for those that would lose data.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from db import ledger, usage
+from db.database import sqlite_file
 from lurge.archiver.works import BIN, Works, bin_of, lies_in, now
 from lurge_types.archive import Course, MountSeen, Policy, Run, Tripped, Unit
 from utils import show
@@ -28,6 +29,9 @@ NAMES = {
     "failures": "too many units in a row have failed",
 }
 """What may be allowed."""
+
+PLACE = "file://"
+"""How the URL of a target begins that is a directory."""
 
 LARGEST_MARKER = 1 << 20
 SHOWN = 5
@@ -71,14 +75,23 @@ def _removed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) 
     if lies_in(bin_, root) or lies_in(root, bin_):
         return f"holds the bin {text(bin_)}, or lies in it"
     for url in policy.targets:
-        if url.startswith("file://") and _same_place(
-            root, os.fsencode(url.removeprefix("file://"))
-        ):
+        if _is_directory(url) and _same_place(root, os.fsencode(url.removeprefix(PLACE))):
             return f"it and the target {url} are the same place, or one lies in the other"
-    run_dir = bytes(works.table.run_dir.absolute())
-    if _same_place(root, run_dir):
-        return f"holds {text(run_dir)}, where the archiver keeps its runs"
+    for place, what in _own(works):
+        if _same_place(root, place):
+            return f"holds {text(place)}, {what}, or lies in it"
     return None
+
+
+def _own(works: Works) -> Iterator[tuple[bytes, str]]:
+    """What the archiver itself writes to, besides targets and bins."""
+    table = works.table
+    yield bytes(table.run_dir.absolute()), "where the archiver keeps its runs"
+    yield bytes(table.log_dir.absolute()), "where the archiver writes its log"
+    for file in table.checkpoint_files:
+        yield bytes(file.absolute()), "a checkpoint of the archiver"
+    if database := sqlite_file(works.database.name):
+        yield bytes(database.absolute()), "the database"
 
 
 def kept_places(works: Works, policy: Policy) -> set[tuple[int, int]]:
@@ -89,15 +102,15 @@ def kept_places(works: Works, policy: Policy) -> set[tuple[int, int]]:
     """
     if policy.course == "copy":
         return set()
-    targets = [url.removeprefix("file://") for url in policy.targets if url.startswith("file://")]
+    targets = [url.removeprefix(PLACE) for url in policy.targets if _is_directory(url)]
     places = [*map(os.fsencode, targets), bytes(works.table.run_dir.absolute())]
     return {found for place in places if (found := _identity(place))}
 
 
 def _in_target(policy: Policy, root: bytes) -> str | None:
     for url in policy.targets:
-        if url.startswith("file://"):
-            target = _identity(os.fsencode(url.removeprefix("file://")))
+        if _is_directory(url):
+            target = _identity(os.fsencode(url.removeprefix(PLACE)))
             if target in _way(root):
                 return f"it is, or lies in, the target {url}"
     return None
@@ -122,13 +135,40 @@ def _identity(path: bytes) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def mount_seen(works: Works, name: str) -> MountSeen:
-    """A volume's mount as it is now. Raises OSError."""
-    mount = next(raw(table.mount) for table in works.config.volume if table.name == name)
+def mounts_seen(works: Works, policy: Policy, units: Iterable[Unit]) -> Iterator[MountSeen]:
+    """The mounts of the volumes that units are of, and of the targets, as now. Raises OSError."""
+    volumes = sorted({unit.volume for unit in units})
+    for name in [*volumes, *filter(_is_directory, policy.targets)] if volumes else ():
+        yield _seen(works, name)
+
+
+def _is_directory(target: str) -> bool:
+    return target.startswith(PLACE)
+
+
+def _seen(works: Works, name: str) -> MountSeen:
+    """
+    The mount of a volume or a target as it is now.
+
+    Raises OSError, StopIteration for a volume that is not configured.
+    """
     marker = works.table.guards.marker
+    if _is_directory(name):
+        return _target_seen(name, marker)
+    mount = next(raw(table.mount) for table in works.config.volume if table.name == name)
     return MountSeen(
         name, mount, os.stat(mount).st_dev, None if marker is None else _marker(mount, marker)
     )
+
+
+def _target_seen(url: str, marker: str | None) -> MountSeen:
+    """The same of a target, which may have no marker. If it is to be made, what is above counts."""
+    place = Path(url.removeprefix(PLACE))
+    there = place if place.exists() else place.parent
+    found = None
+    if marker is not None and (place / marker).exists():
+        found = _marker(bytes(place), marker)
+    return MountSeen(url, bytes(place), there.stat().st_dev, found)
 
 
 def _marker(mount: bytes, name: str) -> str:
@@ -137,20 +177,39 @@ def _marker(mount: bytes, name: str) -> str:
         return sha256(file.read(LARGEST_MARKER)).hexdigest()
 
 
-def other_mounts(works: Works, run: Run) -> Iterator[Tripped]:
-    """Volumes that are not mounted as the plan saw them."""
-    for seen in run.mounts:
+def other_mounts(works: Works, mounts: Iterable[MountSeen]) -> Iterator[Tripped]:
+    """Volumes and targets that are not mounted as the plan saw them."""
+    for seen in mounts:
         try:
-            there = mount_seen(works, seen.volume)
+            there = _seen(works, seen.volume)
         except OSError as error:
             why = f"{seen.volume}: {error.filename}: {error.strerror}"
         except StopIteration:
             why = f"{seen.volume} is no longer configured"
         else:
-            if there == seen:
+            if _is_same(seen, there):
                 continue
             why = f"{seen.volume}: another filesystem is at {text(seen.path)} than was planned on"
         yield Tripped("mount", why)
+
+
+def _is_same(seen: MountSeen, there: MountSeen) -> bool:
+    """
+    Whether a mount is that which was seen.
+
+    That of a target by its marker alone, if it has one: a unit may be in the bin for months, and
+    after a reboot the device of the same filesystem may have another number.
+    """
+    if not _is_directory(seen.volume):
+        return there == seen
+    if seen.marker_sha256 is not None:
+        return there.marker_sha256 == seen.marker_sha256
+    return there.device == seen.device
+
+
+def other_targets(works: Works, mounts: Iterable[MountSeen]) -> Iterator[Tripped]:
+    """Targets that are not mounted as the plan saw them."""
+    return other_mounts(works, (each for each in mounts if _is_directory(each.volume)))
 
 
 def tripped(works: Works, usual: Usual, units: Sequence[Unit]) -> Iterator[Tripped]:
@@ -198,8 +257,8 @@ def see_usual(run: Run, allow: Collection[str]) -> None:
 
 
 def see_mounts(works: Works, run: Run, allow: Collection[str]) -> None:
-    """Raises GuardTripped where a volume is not mounted as the plan saw it."""
-    for each in other_mounts(works, run):
+    """Raises GuardTripped where a volume or a target is not mounted as the plan saw it."""
+    for each in other_mounts(works, run.mounts):
         if each.guard not in allow:
             raise GuardTripped(each.guard, each.why)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from db import ledger
-from lurge.archiver.guards import Usual, kept_places, mount_seen, placed_wrong, tripped
+from lurge.archiver.guards import Usual, kept_places, mounts_seen, placed_wrong, tripped
 from lurge.archiver.released import Released
 from lurge.archiver.works import Works, now, volume_of, words
 from lurge_types.archive import (
@@ -225,7 +225,7 @@ def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
         config_sha256=works.actor.config_sha256,
         expires=made + timedelta(days=works.table.expires_after),
         policy=policy,
-        mounts=tuple(mount_seen(works, name) for name in sorted({unit.volume for unit in units})),
+        mounts=tuple(mounts_seen(works, policy, units)),
         units=tuple(units),
         skipped=tuple(skipped),
         tripped=tuple(tripped(works, Usual(wanted.selector, wanted.course, by_gid), units)),

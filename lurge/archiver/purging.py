@@ -13,6 +13,7 @@ import errno
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ from lurge.archiver.handles import opened
 from lurge.archiver.looking import absent
 from lurge.archiver.verifying import is_whole
 from lurge.archiver.works import words
-from lurge_types.archive import Copy, Entry, Kind, Segment
+from lurge_types.archive import Copy, Entry, Kind, MountSeen, Segment
 from lurge_types.targets import Target
 from utils import manifests, runfiles, trees
 from utils.differences import Difference, changed, differences
@@ -64,7 +65,9 @@ def purge(step: "Step", allow: Collection[str] = ()) -> "Step":
     where it cannot be told what the copies are.
     """
     place = place_of(step.unit)
-    if why := _copies_lack(step, place) or _bin_lacks(step, place, allow):
+    if why := (
+        _elsewhere(step, allow) or _copies_lack(step, place) or _bin_lacks(step, place, allow)
+    ):
         return staying(step, why)
     if step.unit.state == "binned":
         try:
@@ -119,6 +122,27 @@ def without_ways(found: Iterator[Entry], wanted: Iterator[Entry]) -> Iterator[En
         leads = next_ is not None and next_.path != entry.path and _lies_in(next_.path, entry.path)
         if not (leads and entry.fingerprint.kind == "d"):
             yield entry
+
+
+def _elsewhere(step: "Step", allow: Collection[str]) -> str | None:
+    """Why its targets are not those that it was copied to, as far as its run file is there."""
+    if "mount" in allow:
+        return None
+    try:
+        seen = _mounts_of(step.run.file, step.run.content_id)
+    except (RunFileWrong, OSError):
+        return None  # all copies are looked at in any case
+    other = next(guards.other_targets(step.works, seen), None)
+    return None if other is None else str(GuardTripped(other.guard, other.why))
+
+
+@lru_cache(maxsize=1)  # units of a run follow each other, and its file may be large
+def _mounts_of(file: Path, content_id: str) -> tuple[MountSeen, ...]:
+    """What a run saw where. Raises RunFileWrong, OSError."""
+    run = runfiles.read(file)
+    if run.content_id != content_id:
+        raise RunFileWrong(f"{file} is that of another run")
+    return run.mounts
 
 
 def _copies_lack(step: "Step", place: Place) -> str | None:

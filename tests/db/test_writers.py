@@ -1,6 +1,7 @@
 """A writer lives while its process does, or as long as it was heard of lately."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,6 +13,9 @@ from db import writers
 from db.writers import SILENT, Writer
 
 NOW = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - as databases have it
+LONGEST_NAME = 64
+"""Of a host, in Linux."""
+
 LATELY = NOW - timedelta(minutes=1)
 
 TELL = """
@@ -69,6 +73,15 @@ def test_a_process_of_another_host_lives_while_it_is_heard_of() -> None:
     assert not writers.lives(elsewhere, NOW - SILENT - timedelta(seconds=1), NOW)
 
 
+@pytest.mark.parametrize("boot", [" 0e53f36c-7f4b-4b5b-8a6c-2d6a4c1b9f10", ""])
+def test_hosts_of_one_name_are_told_apart(boot: str) -> None:
+    """Those that have a writer's number have no process of it; rows of before have no boot."""
+    name, namespace, _ = writers.me().host.rsplit(" ", 2)
+    elsewhere = Writer(f"{name} {namespace}{boot}", "1 1")
+    assert writers.lives(elsewhere, LATELY, NOW)
+    assert not writers.lives(elsewhere, NOW - 2 * SILENT, NOW)
+
+
 def test_a_process_that_is_silent_is_taken_for_dead() -> None:
     assert not writers.lives(writers.me(), NOW - 2 * SILENT, NOW)
 
@@ -76,4 +89,4 @@ def test_a_process_that_is_silent_is_taken_for_dead() -> None:
 def test_what_is_stored_of_a_writer_is_short() -> None:
     host, process = writers.me()
     assert len(process) <= 64
-    assert len(host) <= 255
+    assert len(host) - len(socket.gethostname()) + LONGEST_NAME <= 255

@@ -113,6 +113,13 @@ class Posix:
         try:
             with suppress(FileExistsError):
                 Path(path).mkdir(FOLDER_MODE)
+        except FileNotFoundError as error:
+            raise TargetFailed(
+                f"{url}: {Path(path).parent} is not there: mount its filesystem, or make it"
+            ) from error
+        except OSError as error:
+            raise self._failed(None, error) from error
+        try:
             # It alone may be a link: whoever configured it knows.
             self._root = Folder(os.open(path, OPENING & ~os.O_NOFOLLOW))
         except OSError as error:

@@ -16,8 +16,9 @@ from servers.disks import small_disk
 
 from db import usage
 from db.database import Database
-from lurge.archiver import applying
+from lurge.archiver import applying, emptying
 from lurge.archiver.applying import RunRefused
+from lurge.archiver.emptying import Purged
 from lurge.archiver.guards import NAMES, GuardTripped
 from lurge.archiver.works import now
 from lurge_types.archive import UnitNow
@@ -135,6 +136,43 @@ def test_a_mount_that_is_not_the_one_of_the_plan_stops_a_run(
     assert states(yard.apply(file, run)) == ["binned"]
 
 
+@pytest.mark.parametrize("marker", [None, "marker"])
+def test_a_target_that_is_not_mounted_stops_a_run_and_a_purge(
+    tmp_path: Path, database: Database, marker: str | None
+) -> None:
+    """What would be written in its place, and found there again, is in none of the archives."""
+    yard = Yard(tmp_path, database, keep_in_bin=0, guards={**WIDE, "marker": marker})
+    (yard.mount / "marker").write_bytes(b"s1")
+    root = tree(yard.mount / "alpha")
+    with small_disk(yard.target, 1 << 24):
+        (yard.target / "marker").write_bytes(b"target")
+        file, run = yard.plan(root)
+    with pytest.raises(GuardTripped, match=r"target: .*--allow mount"):
+        yard.apply(file, run, *(NAMES.keys() - {"mount"}))
+    assert root.exists()
+    yard.target.joinpath("marker").write_bytes(b"target")
+    if marker:  # the same filesystem, whatever number its device has now
+        assert states(yard.apply(file, run)) == ["deleted"]
+    else:
+        assert states(yard.apply(file, run, "mount")) == ["binned"]
+        assert "another filesystem" in (next(purge(yard)).reason or "")
+        assert states([each.unit for each in purge(yard, "mount")]) == ["deleted"]
+
+
+def purge(yard: Yard, *allow: str) -> Iterator[Purged]:
+    return emptying.purge(yard.works(), allow=allow)
+
+
+def test_a_target_that_is_to_be_made_is_known_by_where(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, target=f"file://{tmp_path}/target/new")
+    plan = yard.plan(tree(yard.mount / "alpha"))
+    assert [each.volume for each in plan[1].mounts] == ["s1", f"file://{tmp_path}/target/new"]
+    assert states(yard.apply(*plan)) == ["binned"]
+    yard = Yard(tmp_path, database, target=f"file://{tmp_path}/absent/new")
+    with pytest.raises(FileNotFoundError):
+        yard.plan(tree(yard.mount / "beta"))
+
+
 def test_a_mount_may_be_allowed_and_then_its_units_are_not_there(yard: Yard) -> None:
     file, run = yard.plan(tree(yard.mount / "alpha"))
     with other_disk(yard):
@@ -203,3 +241,34 @@ def test_a_run_that_has_begun_goes_on_and_another_expires(
     with pytest.raises(RunRefused, match=r"expired on .* plan again"):
         yard.apply(*other, *NAMES)
     assert (yard.mount / "gamma" / "a").exists()
+
+
+OWN: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "run_dir": lambda root: {"run_dir": str(root / "runs")},
+    "log_dir": lambda root: {"log_dir": str(root / "log")},
+    "checkpoint": lambda root: {"checkpoint_files": [str(root / "a.json"), str(root / "b.json")]},
+}
+
+
+@pytest.mark.parametrize("own", OWN)
+def test_a_unit_that_holds_what_the_archiver_writes_is_left_out(
+    tmp_path: Path, database: Database, own: str
+) -> None:
+    root = tmp_path / "s1" / "alpha"
+    yard = Yard(tmp_path, database, **OWN[own](root / "deep"))
+    _, run = yard.plan(tree(root))
+    assert [each.reason.partition(" ")[0] for each in run.skipped] == ["holds"]
+    assert len(yard.plan(root, course="copy")[1].units) == 1
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_unit_that_holds_the_database_is_left_out(tmp_path: Path, linked: bool) -> None:
+    root = tree(tmp_path / "s1" / "alpha")
+    file = tmp_path / "link" if linked else root / "db"
+    if linked:
+        file.symlink_to(root / "db")
+    database = Database(f"sqlite:///{file}", retry_seconds=5)
+    database.check()
+    _, run = Yard(tmp_path, database).plan(root)
+    (skipped,) = run.skipped
+    assert skipped.reason == f"holds {file}, the database, or lies in it"

@@ -913,5 +913,6 @@ def test_an_object_whose_file_has_both_names_is_stored(posix: Posix, tmp_path: P
 
 
 def test_what_has_no_folder_above_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(TargetFailed, match="No such file"):
+    with pytest.raises(TargetFailed, match="mount is not there: mount its filesystem"):
         Posix(f"file://{tmp_path}/mount/target")
+    assert not (tmp_path / "mount").exists()

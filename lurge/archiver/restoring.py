@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
 from utils import manifests, runfiles
 from utils.differences import Differs
 from utils.durable import sync_filesystem
-from utils.handles import TreeUnfit
+from utils.handles import Opener, TreeUnfit
 from utils.paths import raw, text
 from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
 from utils.removing import remove_tree
@@ -240,12 +241,60 @@ def _made(
     def tell(path: bytes, what: str) -> None:
         told.append(f"{text(path) or '.'} {what}")
 
+    whole = to is None and not one.inner
+    if whole and _is_there(goal, manifest):  # who made it was killed before it could be noted
+        _note(step, goal, whole=True)
+        return Restored(step.unit.name, _path(one), goal, target.url, 0, None, ())
     step.works.watch.begin("restore", step.unit.size_bytes)
     with manifest.open("rb") as file:
         source = _Source(step, target, _wanted(manifests.read(file)[1], one.inner), tell)
         size = _make(source, one, goal, overwrite=overwrite)
-    _note(step, goal, whole=to is None and not one.inner)
+    _note(step, goal, whole=whole)
     return Restored(step.unit.name, _path(one), goal, target.url, size, None, tuple(told))
+
+
+def _is_there(root: bytes, manifest: Path) -> bool:
+    """Whether all of a unit is in its place, with its bytes. Raises OSError, ManifestBroken."""
+    try:
+        with opened(root) as handle, Opener(handle) as opener, manifest.open("rb") as file:
+            return all(_is_made(opener, entry) for entry in manifests.read(file)[1])
+    except (FileNotFoundError, NotADirectoryError, TreeUnfit):
+        return False
+
+
+def _is_made(opener: Opener, entry: Entry) -> bool:
+    """Whether an entry is there as it would be made. Raises TreeUnfit, OSError."""
+    try:
+        found = opener.stat(entry.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    known = entry.fingerprint
+    there = fingerprint(found)
+    if (there.kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (
+        known.kind,
+        entry.mode,
+        entry.uid,
+        entry.gid,
+    ):
+        return False
+    if known.kind == "l":
+        above, name = opener.place(entry.path)
+        return os.readlink(name, dir_fd=above) == entry.link
+    if there.mtime_ns != known.mtime_ns:
+        return False
+    return known.kind != "f" or (there.size == known.size and _has_bytes(opener, entry))
+
+
+def _has_bytes(opener: Opener, entry: Entry) -> bool:
+    with os.fdopen(opener.open(entry.path), "rb") as file:
+        for segment in entry.segments:
+            digest, left = sha256(), segment.size
+            while left and (chunk := file.read(min(left, CHUNK_BYTES))):
+                digest.update(chunk)
+                left -= len(chunk)
+            if digest.hexdigest() != segment.sha256:
+                return False
+    return True
 
 
 def _wanted(entries: Iterable[Entry], inner: bytes) -> Iterator[Entry]:
@@ -290,8 +339,10 @@ def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
     """Make what was found, where it is to be; how many bytes it has."""
     if one.unit.kind == "files" and not one.inner:
         _make_folder(source, goal)
-        with opened(goal) as there:
-            return _fill(source, there, overwrite=overwrite)
+        with opened(goal) as there, Opener(there) as opener:
+            missing = (entry for entry in source.entries if not _is_made(opener, entry))
+            left = source if overwrite else replace(source, entries=missing)
+            return _fill(left, there, overwrite=overwrite)
     first = next(source.entries, None)
     if first is None:
         raise RestoreRefused(f"holds nothing called {text(one.inner)}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from reliability import pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401 - hooks
 from servers.databases import Connect, Place
 from servers.faults import FaultFilesystem, fault_filesystem
 from servers.mariadb import Mariadb, private_mariadb

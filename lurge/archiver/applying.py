@@ -74,7 +74,10 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
     finish = partial(ledger.finish_run, run_id=run_id, actor=works.actor, now=now())
     works.database.transaction(finish)
     keeper.end()
-    return list(_units(works, run_id, None))
+    units = list(_units(works, run_id, None))
+    for unit in units:
+        binning.sweep(works, unit)
+    return units
 
 
 def _see_recovered(works: Works, run: Run) -> None:

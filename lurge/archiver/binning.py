@@ -29,7 +29,7 @@ from db.dialects import clock
 from lurge.archiver import tombstones
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.reading import Changed
-from lurge.archiver.works import BIN, bin_of
+from lurge.archiver.works import BIN, Works, bin_of, words
 from lurge_types.archive import WAYS, Binned, Course, Kind, UnitNow
 from lurge_types.config import Config
 from utils import manifests, mounts, trees
@@ -55,6 +55,9 @@ LARGEST_ORIGIN = 1 << 20
 
 GONE = (FileNotFoundError, NotADirectoryError)
 NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
+
+OUT_OF_BIN = frozenset({"deleted", "restored", "dirty"})
+"""In which states nothing of a unit is in a bin any more."""
 
 
 class BinRefused(Exception):
@@ -277,8 +280,8 @@ def _filled(step: "Step", parent: int, begun: Place | None) -> Place:
             _unmove(step, place, parent)
             continue
         return place
-    words = " and ".join(map(text, _bins(step)))
-    raise BinRefused(f"{text(step.unit.root)} cannot be renamed into {words}: set archive.bin")
+    bins = " and ".join(map(text, _bins(step)))
+    raise BinRefused(f"{text(step.unit.root)} cannot be renamed into {bins}: set archive.bin")
 
 
 def _unmove(step: "Step", place: Place, parent: int) -> None:
@@ -469,8 +472,21 @@ def clear_unit(folder: Path) -> None:
         return
     if all(OURS(name) or _is_empty_place(way, name) for name in names):
         for name in sorted(names, key=lambda name: name == ORIGIN.encode("ascii")):
-            (os.unlink if OURS(name) else os.rmdir)(way + b"/" + name)
-        os.rmdir(way)
+            with suppress(FileNotFoundError):  # somebody else does the same
+                (os.unlink if OURS(name) else os.rmdir)(way + b"/" + name)
+        with suppress(FileNotFoundError):
+            os.rmdir(way)
+
+
+def sweep(works: Works, unit: UnitNow) -> None:
+    """Remove what a killed worker has left of a unit in bins that it is not in, or tell why not."""
+    if unit.state not in OUT_OF_BIN:
+        return
+    for bin_ in bins_of(works.config, unit):
+        try:
+            clear_unit(Path(os.fsdecode(bin_), unit.name))
+        except OSError as error:
+            works.watch.event("left_over", unit, reason=words(error))
 
 
 def _write_origin(step: "Step", place: Place, binned: Binned) -> None:

@@ -1,6 +1,8 @@
 """What has been in the bin for long enough is deleted, unit by unit; what must not be, stays."""
 
 import json
+import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +14,12 @@ from db import ledger
 from db.dialects import clock
 from db.leases import LeaseLost
 from db.ledger import IN_BIN, UnitMoved
-from lurge.archiver import purging
+from lurge.archiver import binning, purging
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.steps import Step
-from lurge.archiver.works import Works, words
+from lurge.archiver.works import Works, bin_of, words
 from lurge_types.archive import RunNow, UnitNow
 from lurge_types.targets import TargetFailed, TargetTrouble
 from utils import show
@@ -26,6 +28,8 @@ from utils.paths import text
 
 FAILED = (TargetFailed, ManifestBroken, OSError)
 """Errors by which it cannot be told what the copies are."""
+
+IS_UNIT = re.compile(rb"[0-9a-f]{12}-[0-9]{6,}").fullmatch
 
 HELD = "another works on it, or has moved it"
 
@@ -72,6 +76,25 @@ def purge(works: Works, *, dry_run: bool = False, allow: Collection[str] = ()) -
         _see_answered(works, failures, allow)
     if runs:
         keeper.end()
+    if not dry_run:
+        sweep(works)
+
+
+def sweep(works: Works) -> None:
+    """Remove from the volumes' bins what was left of units that are in none. Raises OSError."""
+    for table in works.config.volume:
+        for name in _names(bin_of(works.config, table.name)):
+            for unit in works.database.read(partial(ledger.units, name=name)):
+                binning.sweep(works, unit)
+
+
+def _names(bin_: bytes) -> list[str]:
+    """Of units that a bin has anything of."""
+    try:
+        names = os.listdir(bin_)
+    except FileNotFoundError:
+        return []
+    return sorted(os.fsdecode(name) for name in names if IS_UNIT(name))
 
 
 def due(works: Works) -> Iterator[UnitNow]:

@@ -13,7 +13,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.listing import has_inner
 from lurge.archiver.pouring import in_order
 from lurge.archiver.purging import UNLIKE, entries
+from lurge.archiver.standing import all_stands, stands
 from lurge.archiver.steps import Step, fetched
 from lurge.archiver.works import Works, lies_in, now, words
 from lurge_types.archive import STATES, WAYS, Copy, Entry, State, UnitNow
@@ -367,11 +367,15 @@ def _made(
     def tell(path: bytes, what: str) -> None:
         told.append(f"{text(path) or '.'} {what}")
 
+    whole = to is None and not one.inner
+    if whole and all_stands(goal, manifest):  # who made it was killed before it could be noted
+        _note(step, goal, whole=True)
+        return Restored(step.unit.name, _path(one), goal, target.url, 0, None, ())
     step.works.watch.begin("restore", step.unit.size_bytes)
     with manifest.open("rb") as file:
         source = _Source(step, target, _wanted(manifests.read(file)[1], one.inner), tell)
         size = _make(source, one, goal, overwrite=overwrite)
-    _note(step, goal, whole=to is None and not one.inner)
+    _note(step, goal, whole=whole)
     return Restored(step.unit.name, _path(one), goal, target.url, size, None, tuple(told))
 
 
@@ -518,8 +522,10 @@ def _fetch(
 
     there: where it is to be; None instead of its bytes where that has been made before.
     """
-    if there is not None and _is_made(there, entry):
-        return entry, None
+    if there is not None and entry.fingerprint.kind != "d":
+        with Opener(there) as opener:
+            if stands(opener, entry):
+                return entry, None
     if not entry.has_bytes:
         return entry, ()
     size = entry.fingerprint.size
@@ -530,44 +536,6 @@ def _fetch(
         return list(target.get(entry.key or "", entry.offset, size))
 
     return entry, step.patience().tried(whole)
-
-
-def _is_made(root: int, entry: Entry) -> bool:
-    """Whether what is to be made is there, such as after a copy that was not whole."""
-    if entry.fingerprint.kind == "d":
-        return False
-    with Opener(root) as opener:
-        try:
-            above, name = opener.place(entry.path)
-            found = os.stat(name, dir_fd=above, follow_symlinks=False)
-            if not _is_like(found, entry):
-                return False
-            if entry.same_as is not None:
-                return os.path.samestat(opener.stat(entry.same_as), found)
-        except GONE:
-            return False
-        if entry.fingerprint.kind == "l":
-            return os.readlink(name, dir_fd=above) == entry.link
-        return not entry.has_bytes or _has_bytes(opener, entry)
-
-
-def _is_like(found: os.stat_result, entry: Entry) -> bool:
-    now, known = fingerprint(found), entry.fingerprint
-    is_ = now.kind, now.size, now.mtime_ns, found.st_rdev
-    return is_ == (known.kind, known.size, known.mtime_ns, entry.rdev)
-
-
-def _has_bytes(opener: Opener, entry: Entry) -> bool:
-    """Whether a file that is there has the bytes of an entry; False where none are known."""
-    with os.fdopen(opener.open(entry.path), "rb") as file:
-        for segment in entry.segments:
-            digest, left = sha256(), segment.size
-            while chunk := file.read(min(left, CHUNK_BYTES)):
-                digest.update(chunk)
-                left -= len(chunk)
-            if digest.hexdigest() != segment.sha256:
-                return False
-    return bool(entry.segments)
 
 
 def _note(step: Step, goal: bytes, *, whole: bool) -> None:

@@ -1,0 +1,92 @@
+"""At each step of a unit's way, whatever happens: nothing is lost, and the next run ends it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matrix
+import pytest
+from matrix import COURSES, KILLED, KNOWN, REFUSED, Course, Crew, Site
+from reliability import LEFT
+from servers import moments
+from servers.moments import Tamper
+
+from db.database import Database
+
+pytestmark = pytest.mark.skipif(not moments.POSSIBLE, reason="x86-64 registers are read")
+
+Cases = Callable[[str, str], None]
+Sites = Callable[[str, Course], Site]
+
+
+@pytest.fixture(scope="session")
+def crew() -> Iterator[Crew]:
+    with matrix.crew() as crew:
+        yield crew
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables, to be copied."""
+    file = tmp_path_factory.mktemp("template") / "lurge.db"
+    database = Database(f"sqlite:///{file}")
+    database.init()
+    database.close()
+    return file
+
+
+@pytest.fixture
+def site(tmp_path: Path, crew: Crew, template: Path) -> Sites:
+    """Makes a course ready, in a folder of a name."""
+    return lambda name, course: Site(tmp_path / name, course, crew, template)
+
+
+@pytest.fixture
+def passed(record_property: Callable[[str, object], None]) -> Cases:
+    """Tells the table of a case that has passed."""
+
+    def passed(row: str, column: str) -> None:
+        record_property("matrix", (row, column))
+
+    return passed
+
+
+@pytest.mark.parametrize("what", KILLED)
+@pytest.mark.parametrize("course", COURSES, ids=lambda course: course.name)
+def test_who_is_killed_has_lost_nothing(
+    site: Sites, passed: Cases, course: Course, what: str
+) -> None:
+    calm = site("calm", course)
+    undisturbed = calm.disturbed(None)
+    assert (undisturbed.status, undisturbed.raised) == (0, None)
+    for number, moment in enumerate(matrix.changes(course, undisturbed, what)):
+        there = site(str(number), course)
+        done = there.disturbed(Tamper(moment, what))
+        assert (done.status, bool(done.hit)) == (-9, True), moment
+        there.check()
+        there.converge()
+        there.idle()
+        passed(matrix.row(course, moment), KILLED[what])
+        for left in there.left_over():
+            passed(f"{LEFT}{left}", KILLED[what])
+
+
+@pytest.mark.parametrize("error", matrix.AREAS)
+@pytest.mark.parametrize("course", REFUSED, ids=lambda course: course.name)
+def test_what_is_refused_is_told_and_done_later(
+    site: Sites, passed: Cases, course: Course, error: str
+) -> None:
+    calm = site("calm", course)
+    undisturbed = calm.disturbed(None)
+    assert (undisturbed.status, undisturbed.raised) == (0, None)
+    times = 1 if error == "EIO" else 3
+    for number, moment in enumerate(matrix.refusals(course, undisturbed, error)):
+        there = site(str(number), course)
+        done = there.disturbed(Tamper(moment, error, times))
+        assert (done.status, bool(done.hit)) == (0, True), moment
+        assert done.raised is None or done.raised.startswith(KNOWN), (moment, done.raised)
+        there.check()
+        there.converge()
+        there.idle()
+        passed(matrix.row(course, moment), f"{error}, {moment.area}")
+        for left in there.left_over():
+            passed(f"{LEFT}{left}", error)

@@ -1,0 +1,86 @@
+"""
+The tables of docs/reliability.md, counted from what the tests of the matrix have shown.
+
+Each case that passes leaves a property, `("matrix", (row, column))`, which comes here whichever
+process has run it. A session that runs all of the matrix compares its counts with the document's,
+and has failed if they are others; with LURGE_WRITE_DOCS=1 it writes them.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
+BEGIN, END = "<!-- counted by the tests -->\n", "<!-- end -->\n"
+MODULE = "test_matrix.py"
+
+ROWS = (
+    "planning",
+    "planned",
+    "claimed",
+    "copied",
+    "verified",
+    "binned",
+    "deleting",
+    "deleted",
+    "restoring from the bin",
+    "restoring from a copy",
+    "restored",
+)
+LEFT = "left over: "
+
+counted: Counter[tuple[str, str]] = Counter()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        for name, value in report.user_properties:
+            if name == "matrix" and isinstance(value, list | tuple):
+                row, column = map(str, value)
+                counted[row, column] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Compare the tables, where all of the matrix was run."""
+    config = session.config
+    is_part = config.option.keyword or any("::" in arg for arg in config.args)
+    if hasattr(config, "workerinput") or is_part or session.testsfailed or not counted:
+        return
+    if os.environ.get("LURGE_EVERY_MOMENT"):
+        print(f"\n{tables()}")
+        return
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    there, _, after = rest.partition(END)
+    if there == tables():
+        return
+    if os.environ.get("LURGE_WRITE_DOCS"):
+        PAGE.write_text(f"{before}{BEGIN}{tables()}{END}{after}", encoding="utf-8")
+        return
+    print(f"\n{PAGE} does not have these counts: LURGE_WRITE_DOCS=1 writes them\n{tables()}")
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def tables() -> str:
+    """What was counted: how many cases have passed, and what they have left over."""
+    left = [row for row, _ in counted if row.startswith(LEFT)]
+    cases = [row for row, _ in counted if not row.startswith(LEFT)]
+    total = sum(count for (row, _), count in counted.items() if row in set(cases))
+    return (
+        f"\n{table(cases, ROWS, 'while it is')}\n"
+        f"{total} cases in all. What was left over in the end, in how many of them:\n\n"
+        f"{table(left, (), 'left over')}\n"
+    )
+
+
+def table(rows: list[str], order: tuple[str, ...], corner: str) -> str:
+    """In lines of disturbances, as there are more of them than of steps."""
+    known = {row: number for number, row in enumerate(order)}
+    chosen = sorted(set(rows), key=lambda row: (known.get(row, len(known)), row))
+    columns = sorted({column for row, column in counted if row in set(rows)})
+    heads = [row.removeprefix(LEFT) for row in chosen]
+    lines = [[f"what happens, {corner}", *heads], ["---", *["--:" for _ in heads]]]
+    lines += [[column, *[str(counted[row, column] or "") for row in chosen]] for column in columns]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

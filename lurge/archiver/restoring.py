@@ -53,6 +53,9 @@ RANKS: Mapping[State, int] = {
 }
 """In which states there may be something to restore; what lacks in its place comes first."""
 
+PROVEN: frozenset[State] = frozenset({"deleted", "restored", "verified"})
+"""States that no unit comes to whose copies were not verified."""
+
 PART = b".lurge-restore-"
 AHEAD = 8
 SHOWN = 3
@@ -132,8 +135,14 @@ def _units(works: Works, **which: Any) -> list[UnitNow]:
 
 
 def _is_anywhere(unit: UnitNow, known: Iterable[Copy]) -> bool:
-    """Whether a unit is in a bin, or has a copy that is verified, or was until it was lost."""
-    return unit.state in ledger.IN_BIN or any(one.verified_at or one.lost_at for one in known)
+    """
+    Whether a unit is in a bin, or has a copy that is verified, or was until it was lost.
+
+    A ledger that was recovered may not know when that of a unit was which has come so far.
+    """
+    if unit.state in ledger.IN_BIN:
+        return True
+    return any(one.verified_at or one.lost_at or unit.state in PROVEN for one in known)
 
 
 def _lacking(units: list[UnitNow]) -> list[UnitNow]:

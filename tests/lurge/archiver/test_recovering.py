@@ -211,7 +211,7 @@ def test_all_that_was_archived_is_found_again(yard: Yard, lose: Lose, loss: str)
     assert [each for each in recover(yard) if each.became != "remark"] == []
     assert rows(yard) == again
     assert list(emptying.purge(yard.works())) == []
-    for name in ("binned", "discarded", "gone"):
+    for name in ("binned", "discarded", "gone", "copied"):
         restore(yard, yard.mount / name)
         assert (yard.mount / name / "a").read_bytes() == b"some bytes"
     make_due(yard, units(yard)["files"])

@@ -180,8 +180,15 @@ COURSES = (
     Course("purge of files", "purge", "deleted", AGED, kind="files", steps=REMOVING - {"binned"}),
     Course("discard", "apply", "binned", course="discard"),
     Course("purge of what was discarded", "purge", "deleted", AGED, course="discard", gone=True),
-    Course("restore from the bin", "restore", "restored", before=("plan", "apply")),
-    Course("restore of files from the bin", "restore", "restored", ("plan", "apply"), kind="files"),
+    Course("restore from the bin", "restore", "restored", ("plan", "apply"), ("purge",)),
+    Course(
+        "restore of files from the bin",
+        "restore",
+        "restored",
+        ("plan", "apply"),
+        ("purge",),
+        kind="files",
+    ),
     Course(
         "restore from a copy",
         "restore",
@@ -372,14 +379,14 @@ class Site:
 
     def idle(self) -> None:
         """Run a third time: nothing changes."""
-        before = self._everything()
+        before = self.everything()
         for deed in (self.course.deed, *self.course.then):
             if deed != "plan":  # which is another run
                 done = self.crew.do(self.folder, deed)
                 assert (done.status, done.raised) == (0, None), done
-        assert self._everything() == before
+        assert self.everything() == before
 
-    def _everything(self) -> tuple[object, ...]:
+    def everything(self) -> tuple[object, ...]:
         folders = [
             name for name in ("s1", "target", "other", "runs") if (self.folder / name).exists()
         ]
@@ -421,10 +428,16 @@ def changes(course: Course, outcome: Outcome, what: str) -> list[Moment]:
         if moment.step
         and (course.steps is None or moment.step in course.steps)
         and moment.call not in READING | {"open"}
-        and (EVERY or moment.area != "database" or moment.call in COMMITS)
+        and (EVERY or moment.area != "database" or _commits(course, moment))
     ]
     assert all(moment.area != "neighbour" for moment in found)
     return chosen(found, last=what == "after")
+
+
+def _commits(course: Course, moment: Moment) -> bool:
+    """SQLite writes the same way whatever it is about: its commits are enough, of three courses."""
+    of = course.name in {"archive", "purge", "restore from a copy"}
+    return of and moment.call in COMMITS
 
 
 def chosen(moments: list[Moment], last: bool) -> list[Moment]:
@@ -456,8 +469,9 @@ REFUSED = [
     if course.name
     in {"plan", "archive", "purge", "restore from the bin", "restore from a copy", "two targets"}
 ]
-KNOWN = ("DatabaseFailed: ", "RunFileWrong: ", "GuardTripped: ")
-"""What an act may end with, beside what it tells of each unit."""
+KNOWN = ("DatabaseFailed: ", "RunFileWrong: ", "RunRefused: ", "GuardTripped: ")
+"""What an act may end with, beside what it tells of each unit; a plan, which does nothing, too by
+what the system says."""
 
 
 def refusals(course: Course, outcome: Outcome, error: str) -> list[Moment]:
@@ -472,3 +486,27 @@ def refusals(course: Course, outcome: Outcome, error: str) -> list[Moment]:
         and (EVERY or moment.area != "database" or moment.call in WRITES)
     ]
     return chosen(found, last=False)
+
+
+def is_told(course: Course, outcome: Outcome) -> bool:
+    """Whether an act has ended as it may."""
+    known = (*KNOWN, "OSError: ") if course.deed == "plan" else KNOWN
+    return outcome.raised is None or outcome.raised.startswith(known)
+
+
+SLEEPER = Course("sleeper", "apply", "deleted", archive={**NOW, "lease_seconds": 2.0, "workers": 1})
+
+
+def sleeping(outcome: Outcome) -> list[Moment]:
+    """The first call that changes anything in each area and during each step, and the renames."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for moment in outcome.moments:
+        place = moment.step, moment.area
+        # Whoever sleeps in a commit of SQLite lets nobody else commit.
+        if not moment.step or moment.area == "database" or moment.call in READING | {"open"}:
+            continue
+        if place not in seen or (moment.call == "renameat2" and moment.nth == 1):
+            seen.add(place)
+            found.append(moment)
+    return found

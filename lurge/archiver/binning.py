@@ -484,6 +484,9 @@ def sweep(works: Works, unit: UnitNow) -> None:
         return
     for bin_ in bins_of(works.config, unit):
         try:
+            if unit.kind == "files":  # what it lay in there was made for it
+                for place in places(bin_, unit.name):
+                    clear(place)
             clear_unit(Path(os.fsdecode(bin_), unit.name))
         except OSError as error:
             works.watch.event("left_over", unit, reason=words(error))

@@ -378,7 +378,8 @@ def _made(
 
     whole = to is None and not one.inner
     if whole and all_stands(goal, manifest):  # who made it was killed before it could be noted
-        _note(step, goal, whole=True)
+        if step.unit.state != "restored":
+            _note(step, goal, whole=True)
         return Restored(step.unit.name, _path(one), goal, target.url, 0, None, ())
     step.works.watch.begin("restore", step.unit.size_bytes)
     with manifest.open("rb") as file:

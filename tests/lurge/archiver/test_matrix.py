@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matrix
 import pytest
-from matrix import COURSES, KILLED, KNOWN, REFUSED, Course, Crew, Site
+from matrix import COURSES, KILLED, REFUSED, Course, Crew, Site
 from reliability import LEFT
 from servers import moments
 from servers.moments import Tamper
@@ -13,6 +13,8 @@ from servers.moments import Tamper
 from db.database import Database
 
 pytestmark = pytest.mark.skipif(not moments.POSSIBLE, reason="x86-64 registers are read")
+
+HELD = "held for longer than its lease"
 
 Cases = Callable[[str, str], None]
 Sites = Callable[[str, Course], Site]
@@ -83,10 +85,36 @@ def test_what_is_refused_is_told_and_done_later(
         there = site(str(number), course)
         done = there.disturbed(Tamper(moment, error, times))
         assert (done.status, bool(done.hit)) == (0, True), moment
-        assert done.raised is None or done.raised.startswith(KNOWN), (moment, done.raised)
+        assert matrix.is_told(course, done), (moment, done.raised)
         there.check()
         there.converge()
         there.idle()
         passed(matrix.row(course, moment), f"{error}, {moment.area}")
         for left in there.left_over():
             passed(f"{LEFT}{left}", error)
+
+
+def test_who_sleeps_for_longer_than_a_lease_does_no_harm(
+    site: Sites, passed: Cases, crew: Crew
+) -> None:
+    undisturbed = site("calm", matrix.SLEEPER).disturbed(None)
+    with matrix.crew() as others:
+        for number, moment in enumerate(matrix.sleeping(undisturbed)):
+            there = site(str(number), matrix.SLEEPER)
+            crew.begin(there.folder, "apply", there.areas, Tamper(moment, "hold"))
+            crew.held()
+            done = others.do(there.folder, "apply")
+            assert (done.status, done.raised) == (0, None), done
+            there.check()
+            there.check_end()
+            before = there.everything()[:2]  # the ledger, and the volume
+            crew.go_on()
+            slept = crew.end()
+            assert (slept.status, slept.raised) == (0, None), (moment, slept)
+            there.check()
+            there.check_end()
+            assert there.everything()[:2] == before, moment
+            there.idle()
+            passed(matrix.row(matrix.SLEEPER, moment), HELD)
+            for left in there.left_over():
+                passed(f"{LEFT}{left}", HELD)

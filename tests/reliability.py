@@ -3,7 +3,8 @@ The tables of docs/reliability.md, counted from what the tests of the matrix hav
 
 Each case that passes leaves a property, `("matrix", (row, column))`, which comes here whichever
 process has run it. A session that runs all of the matrix compares its counts with the document's,
-and has failed if they are others; with LURGE_WRITE_DOCS=1 it writes them.
+and prints its own if they are others, as with another Python or SQLite, whose calls are counted;
+with LURGE_WRITE_DOCS=1 it writes them.
 """
 
 import os
@@ -60,7 +61,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         PAGE.write_text(f"{before}{BEGIN}{tables()}{END}{after}", encoding="utf-8")
         return
     print(f"\n{PAGE} does not have these counts: LURGE_WRITE_DOCS=1 writes them\n{tables()}")
-    session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def tables() -> str:

@@ -393,6 +393,14 @@ class Site:
         listed = [oracle.listing(self.folder / name) for name in folders]
         return (oracle.ledger(self.database), *listed)
 
+    def volume(self) -> object:
+        """The ledger, and the volume but for the times of the bin, which are nobody's."""
+        return oracle.ledger(self.database), {
+            path: facts
+            for path, facts in oracle.listing(self.folder / "s1").items()
+            if path != oracle.BIN
+        }
+
     def left_over(self) -> Counter[str]:
         """What is of no use to anybody in the end, by what it is."""
         left: Counter[str] = Counter()

@@ -25,7 +25,7 @@ from lurge.archiver.claims import claimed
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.listing import has_inner
 from lurge.archiver.pouring import in_order
-from lurge.archiver.purging import UNLIKE, entries
+from lurge.archiver.purging import entries
 from lurge.archiver.standing import all_stands, stands
 from lurge.archiver.steps import Step, fetched
 from lurge.archiver.works import Works, lies_in, now, words
@@ -255,7 +255,7 @@ def _binned(step: Step, one: Found, *, overwrite: bool) -> Restored:
         return _from_copy(step, one, None, overwrite=overwrite)
     try:
         lacking = list(islice(_bin_lacks(step, place), SHOWN))
-    except UNLIKE as error:
+    except (manifests.ManifestBroken, TreeUnfit, *GONE) as error:  # not what may pass, such as EIO
         lacking = [words(error)]
     if lacking:
         return _beside_bin(step, one, place, "; ".join(lacking), overwrite=overwrite)

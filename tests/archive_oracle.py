@@ -112,8 +112,8 @@ class Copied:
     """
     What a target has of a unit, by its manifests there.
 
-    whole: what is readable by them. broken: what they tell of and is not so. named: keys of objects
-    that they name, their own among them.
+    whole: what is readable by any of them. broken: what one tells of and is not so. named: keys of
+    objects that they name, their own among them.
     """
 
     whole: dict[bytes, Fact] = field(default_factory=dict)
@@ -159,9 +159,12 @@ def _see(shelf: Shelf, entry: dict[str, Any], found: Copied) -> None:
         for size, digest, _ in entry["segments"]:
             if sha256(whole[at : at + size]).hexdigest() != digest:
                 found.broken.append(f"{entry['key']} is not what its manifest says")
+                return
             at += size
     elif entry["kind"] == "f":
-        content = found.whole[first].content if first in found.whole else "?"
+        if first not in found.whole:
+            return
+        content = found.whole[first].content
     mtime = 0 if entry["kind"] == "l" else entry["mtime_ns"]
     if entry["kind"] == "l":
         content = os.fsdecode(raw(content))
@@ -237,7 +240,6 @@ def homeless(
     wrong = []
     for number, shelf in enumerate(shelves):
         there = copied(shelf, unit.root)
-        wrong += [f"target {number}: {each}" for each in there.broken]
         wrong += [
             f"target {number}: {path!r}: {there.whole.get(path)}, was {fact}"
             for path, fact in unit.wanted()

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -518,3 +518,31 @@ def sleeping(outcome: Outcome) -> list[Moment]:
             seen.add(place)
             found.append(moment)
     return found
+
+
+def first(outcome: Outcome, step: str, area: str, call: str | None = None) -> Moment:
+    """The first moment of a step in an area, or of one call there."""
+    return next(
+        moment
+        for moment in outcome.moments
+        if (moment.step, moment.area) == (step, area) and call in {None, moment.call}
+    )
+
+
+def _change(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[::-1])
+
+
+HARM: Mapping[str, Callable[[Path], object]] = {
+    "an object is deleted": lambda file: file.unlink(),
+    "an object is cut short": lambda file: os.truncate(file, 5),
+    "an object is changed": _change,
+}
+"""What may become of an object at a target; a change of the same size only reading shows."""
+
+SEEN = (
+    ("copied", "database", tuple(HARM)),
+    ("verified", "bin", ("an object is deleted", "an object is cut short")),
+    ("binned", "database", ("an object is deleted", "an object is cut short")),
+)
+"""When: while a unit is in these states, at the first call there; and what is noticed then."""

@@ -176,7 +176,7 @@ def put(target: Target, key: str, held: bytes) -> str | None:
 
 
 def again(act: Callable[[], T]) -> T:
-    """What comes of something that a server which is just back, or was hung up on, may not do yet."""
+    """What comes of something that a server which is just back, or was hung up on, refuses."""
     deadline = time.monotonic() + 30
     while True:
         try:

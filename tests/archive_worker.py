@@ -30,7 +30,7 @@ from db.database import Database
 from lurge.archiver import emptying, restoring
 from lurge.archiver.claims import claimed
 from lurge.archiver.restoring import RestoreRefused
-from lurge.archiver.steps import Step
+from lurge.archiver.step import Step
 from lurge.archiver.works import Works, now
 from lurge_types.archive import STATES, Binned, Proposal, UnitNow
 from utils import runfiles

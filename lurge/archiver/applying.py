@@ -19,7 +19,8 @@ from lurge.archiver.checkpointing import Checkpoints, is_lost
 from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.reading import Changed, SourceFailed
-from lurge.archiver.steps import PlanLost, Step, next_step
+from lurge.archiver.step import Step
+from lurge.archiver.steps import PlanLost, next_step
 from lurge.archiver.works import Works, now, words
 from lurge_types.archive import OPEN, STATES, Run, RunNow, State, UnitNow
 from lurge_types.targets import TargetFailed

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from db.dialects import clock
 from lurge.archiver import tombstones
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.reading import Changed
+from lurge.archiver.step import Step
 from lurge.archiver.works import BIN, Works, bin_of, words
 from lurge_types.archive import WAYS, Binned, Course, Kind, UnitNow
 from lurge_types.config import Config
@@ -39,9 +40,6 @@ from utils.handles import Chain, Opener, components, open_root
 from utils.paths import raw, text
 from utils.removing import remove_folders
 from utils.renaming import rename_new
-
-if TYPE_CHECKING:
-    from lurge.archiver.steps import Step
 
 TREE = b"tree"
 MANIFEST = "manifest.gz"
@@ -120,7 +118,7 @@ class Origin(NamedTuple):
     purge_after: datetime
 
 
-def put(step: "Step") -> "Step":
+def put(step: Step) -> Step:
     """
     Put a unit into the bin, once there is room for what is written there; its next state.
 
@@ -130,7 +128,7 @@ def put(step: "Step") -> "Step":
     return _noted(step, step.patience().tried(partial(_put, step)))
 
 
-def _put(step: "Step") -> Place:
+def _put(step: Step) -> Place:
     place = found(step)
     if place is None or step.unit.kind == "files":
         with _above(step) as parent:
@@ -140,7 +138,7 @@ def _put(step: "Step") -> Place:
 
 
 @contextmanager
-def _above(step: "Step") -> Iterator[int]:
+def _above(step: Step) -> Iterator[int]:
     """A handle of the directory that a unit lies in. Raises Changed where it is not there."""
     above = os.path.dirname(step.unit.root)
     try:
@@ -184,7 +182,7 @@ def _place(folder: bytes, token: int) -> Place:
     return Place(folder + b"/%d" % token)
 
 
-def found(step: "Step") -> Place | None:
+def found(step: Step) -> Place | None:
     """
     Where in a bin a unit is, whoever has put it there, or some of its files.
 
@@ -203,7 +201,7 @@ def found(step: "Step") -> Place | None:
     return None
 
 
-def take_back(step: "Step", why: str) -> "Step":
+def take_back(step: Step, why: str) -> Step:
     """
     Let a unit that has changed be in its place, and note that it is dirty; its next state.
 
@@ -228,7 +226,7 @@ def take_back(step: "Step", why: str) -> "Step":
     return step.moved("dirty", reason=why)
 
 
-def _noted(step: "Step", place: Place, reason: str | None = None) -> "Step":
+def _noted(step: Step, place: Place, reason: str | None = None) -> Step:
     """Note in the bin and in the ledger what is there, and leave a word in its place."""
     unit, binned = step.unit, _binned(step, place)
     step.patience().tried(partial(_write_origin, step, place, binned))
@@ -237,7 +235,7 @@ def _noted(step: "Step", place: Place, reason: str | None = None) -> "Step":
     return step.moved("binned", binned=binned, reason=reason)
 
 
-def _binned(step: "Step", place: Place) -> Binned:
+def _binned(step: Step, place: Place) -> Binned:
     """What is put into the bin now."""
     at = step.works.database.read(clock)
     return Binned(place.folder, at, at + timedelta(days=step.run.policy.keep_in_bin))
@@ -249,7 +247,7 @@ def bins_of(config: Config, unit: UnitNow) -> list[bytes]:
     return list(dict.fromkeys([bin_of(config, unit.volume), beside]))
 
 
-def _bins(step: "Step") -> list[bytes]:
+def _bins(step: Step) -> list[bytes]:
     return bins_of(step.works.config, step.unit)
 
 
@@ -260,7 +258,7 @@ def _tokens(folder: bytes) -> list[int]:
         return []
 
 
-def _filled(step: "Step", parent: int, begun: Place | None) -> Place:
+def _filled(step: Step, parent: int, begun: Place | None) -> Place:
     """Rename a unit into the first bin that takes it, or the rest where that has begun."""
     if begun is not None:
         _rename(step, begun, parent)
@@ -284,7 +282,7 @@ def _filled(step: "Step", parent: int, begun: Place | None) -> Place:
     raise BinRefused(f"{text(step.unit.root)} cannot be renamed into {bins}: set archive.bin")
 
 
-def _unmove(step: "Step", place: Place, parent: int) -> None:
+def _unmove(step: Step, place: Place, parent: int) -> None:
     """Put files back of which others cannot be renamed into a bin, and leave nothing there."""
     if place.is_filled():
         take_out(step, place, parent)
@@ -309,7 +307,7 @@ def _make_bin(bin_: bytes) -> None:
         )
 
 
-def _rename(step: "Step", place: Place, parent: int) -> None:
+def _rename(step: Step, place: Place, parent: int) -> None:
     """Rename a unit into its place in a bin."""
     with opened(place.folder) as folder:
         if step.unit.kind == "directory":
@@ -322,7 +320,7 @@ def _rename(step: "Step", place: Place, parent: int) -> None:
         os.fsync(parent)
 
 
-def _rename_files(step: "Step", folder: int) -> None:
+def _rename_files(step: Step, folder: int) -> None:
     """
     Rename those that are there: what is missing, or was put there before and has another in its
     place by now, is told by comparing.
@@ -367,7 +365,7 @@ def move(path: bytes, root: int, other: int, *, into_ours: bool = False) -> None
         rename_new(name, name, from_=from_, to=to, into_ours=into_ours)
 
 
-def _see_unchanged(step: "Step", parent: int) -> None:
+def _see_unchanged(step: Step, parent: int) -> None:
     """See that what is to be renamed is what was planned. Raises Changed."""
     if step.unit.kind == "files":
         try:
@@ -387,7 +385,7 @@ def _see_unchanged(step: "Step", parent: int) -> None:
         raise Changed(f"{place} is a mount: it would be renamed with {text(step.unit.root)}")
 
 
-def _compare(step: "Step", place: Place) -> None:
+def _compare(step: Step, place: Place) -> None:
     """Compare what is in the bin with what was copied, and write down what is there."""
     with opened(place.tree) as tree:
         device = os.fstat(tree).st_dev
@@ -400,7 +398,7 @@ def _compare(step: "Step", place: Place) -> None:
         manifests.write(place.manifest, step.header(None), there)
 
 
-def take_out(step: "Step", place: Place, parent: int) -> None:
+def take_out(step: Step, place: Place, parent: int) -> None:
     """
     Rename a unit from a bin to its place; what is left in the bin is to be cleared once that is
     known.
@@ -435,7 +433,7 @@ def _move_back(path: bytes, tree: int, root: int) -> None:
             os.unlink(name, dir_fd=from_)
 
 
-def _files(place: Place, step: "Step") -> list[bytes]:
+def _files(place: Place, step: Step) -> list[bytes]:
     """The paths of the files that are in a bin."""
     if not place.manifest.exists():  # they came only half-way
         return step.members()
@@ -492,7 +490,7 @@ def sweep(works: Works, unit: UnitNow) -> None:
             works.watch.event("left_over", unit, reason=words(error))
 
 
-def _write_origin(step: "Step", place: Place, binned: Binned) -> None:
+def _write_origin(step: Step, place: Place, binned: Binned) -> None:
     """For whoever finds the bin without the database."""
     facts = {
         "unit": step.unit.name,

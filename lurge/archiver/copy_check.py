@@ -15,17 +15,17 @@ from typing import NamedTuple
 from db import copies
 from lurge.archiver.batches import Numbered, batches
 from lurge.archiver.confidence import in_words
+from lurge.archiver.fetching import ManifestLost, fetch
 from lurge.archiver.findings import Finding
 from lurge.archiver.looking import wrong
 from lurge.archiver.pouring import in_order
 from lurge.archiver.purging import entries
 from lurge.archiver.sending import Patience
-from lurge.archiver.steps import ManifestLost, fetch, sha256_of
 from lurge.archiver.verifying import is_whole
 from lurge.archiver.works import Works, now
 from lurge_types.archive import Copy, Entry, RunNow, UnitNow
 from lurge_types.targets import Target, TargetFailed, TargetTrouble
-from utils import runfiles
+from utils import manifests, runfiles
 from utils.manifests import ManifestBroken
 from utils.paths import text
 
@@ -163,9 +163,7 @@ class Copies:
         """Raises TargetFailed."""
         faults = _Faults()
         works = self.works
-        patience = Patience(
-            works.pauses, works.full_seconds, works.stop, lambda: None, works.watch.waiting
-        )
+        patience = works.patience()
         with TemporaryDirectory(prefix="lurge-check-") as folder:
             read = Path(folder) / "manifest.gz"
             manifest: Path | None = read
@@ -225,7 +223,7 @@ def _here(run: RunNow, unit: UnitNow, copy: Copy, number: int) -> Path | None:
     """The manifest of a copy where it was written, if it is there still."""
     file = runfiles.copy_manifest(run.file, unit.number, number)
     try:
-        return file if sha256_of(file) == copy.manifest_sha256 else None
+        return file if manifests.digest(file) == copy.manifest_sha256 else None
     except FileNotFoundError:
         return None
 

@@ -18,7 +18,7 @@ from lurge.archiver import binning, purging
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.guards import GuardTripped
-from lurge.archiver.steps import Step
+from lurge.archiver.step import Step
 from lurge.archiver.works import Works, bin_of, words
 from lurge_types.archive import RunNow, UnitNow
 from lurge_types.targets import TargetFailed, TargetTrouble

@@ -17,12 +17,11 @@ from typing import IO, NamedTuple
 from db import copies, ledger
 from lurge.archiver import applying, planning
 from lurge.archiver.batches import batches
+from lurge.archiver.fetching import ManifestLost, fetched
 from lurge.archiver.listing import ways_up
 from lurge.archiver.looking import wrong
 from lurge.archiver.planning import Wanted
 from lurge.archiver.purging import entries
-from lurge.archiver.sending import Patience
-from lurge.archiver.steps import ManifestLost, fetched
 from lurge.archiver.works import Works, volume_of, words
 from lurge_types.archive import Copy, Entry, Fingerprint, Proposal, Run, RunNow, UnitNow
 from lurge_types.targets import Target, TargetFailed
@@ -257,9 +256,7 @@ class _Before(NamedTuple):
 def _at(works: Works, before: _Before, wanted: Set[bytes]) -> Iterator[tuple[bytes, Fingerprint]]:
     """Files that are as they were copied, of which a target tells what it should."""
     unit, run, copy, target = before
-    patience = Patience(
-        works.pauses, works.full_seconds, works.stop, lambda: None, works.watch.waiting
-    )
+    patience = works.patience()
     number = run.policy.targets.index(copy.target)
     local = runfiles.copy_manifest(run.file, unit.number, number)
     manifest = fetched(target, copy, local, patience)

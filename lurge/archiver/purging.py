@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from db.ledger import NotOnTheWay
 from lurge.archiver import guards
@@ -32,6 +31,7 @@ from lurge.archiver.binning import (
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.handles import opened
 from lurge.archiver.looking import absent
+from lurge.archiver.step import Step
 from lurge.archiver.verifying import is_whole
 from lurge.archiver.works import words
 from lurge_types.archive import Copy, Entry, Kind, MountSeen, Segment
@@ -44,9 +44,6 @@ from utils.paths import text
 from utils.runfiles import RunFileWrong
 from utils.trees import order
 
-if TYPE_CHECKING:
-    from lurge.archiver.steps import Step
-
 UNLIKE = (ManifestBroken, OriginBroken, TreeUnfit, OSError)
 """Errors by which what is in a bin cannot be told to be what was put there."""
 
@@ -54,7 +51,7 @@ SHOWN = 3
 NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 
-def purge(step: "Step", allow: Collection[str] = ()) -> "Step":
+def purge(step: Step, allow: Collection[str] = ()) -> Step:
     """
     Delete a unit that is in the bin; its next state. Where anything of it has changed, or a copy is
     not there, it stays, with the reason.
@@ -81,7 +78,7 @@ def purge(step: "Step", allow: Collection[str] = ()) -> "Step":
     return step
 
 
-def staying(step: "Step", why: str) -> "Step":
+def staying(step: Step, why: str) -> Step:
     """Note why a unit stays in the bin, unless that is known. Raises LeaseLost, UnitMoved."""
     if step.unit.reason == why:
         return step
@@ -124,7 +121,7 @@ def without_ways(found: Iterator[Entry], wanted: Iterator[Entry]) -> Iterator[En
             yield entry
 
 
-def _elsewhere(step: "Step", allow: Collection[str]) -> str | None:
+def _elsewhere(step: Step, allow: Collection[str]) -> str | None:
     """Why its targets are not those that it was copied to, as far as its run file is there."""
     if "mount" in allow:
         return None
@@ -145,7 +142,7 @@ def _mounts_of(file: Path, content_id: str) -> tuple[MountSeen, ...]:
     return run.mounts
 
 
-def _copies_lack(step: "Step", place: Place) -> str | None:
+def _copies_lack(step: Step, place: Place) -> str | None:
     """Why the copies do not allow that a unit is deleted. Raises TargetFailed, OSError."""
     known = step.copies()
     if len(known) < len(step.run.policy.targets):
@@ -158,7 +155,7 @@ def _copies_lack(step: "Step", place: Place) -> str | None:
     return None
 
 
-def _copy_lacks(step: "Step", target: Target, copy: Copy, manifest: Path) -> str | None:
+def _copy_lacks(step: Step, target: Target, copy: Copy, manifest: Path) -> str | None:
     if copy.lost_at or not copy.verified_at:
         return "is not verified"
     patience = step.patience()
@@ -182,7 +179,7 @@ def _anywhere(manifest: Path) -> Iterator[Entry]:
         yield replace(entry, fingerprint=entry.fingerprint._replace(device=0))
 
 
-def _bin_lacks(step: "Step", place: Place, allow: Collection[str]) -> str | None:
+def _bin_lacks(step: Step, place: Place, allow: Collection[str]) -> str | None:
     """Why a unit cannot be deleted as it is in the bin."""
     deleting = step.unit.state == "deleting"
     try:
@@ -194,7 +191,7 @@ def _bin_lacks(step: "Step", place: Place, allow: Collection[str]) -> str | None
     return f"in the bin, {'; '.join(found)}" if found else None
 
 
-def _not_gone(step: "Step", place: Place, allow: Collection[str]) -> str | None:
+def _not_gone(step: Step, place: Place, allow: Collection[str]) -> str | None:
     """Why it is not believed that a unit of which nothing is in the bin has been deleted."""
     origin = read_origin(place.origin)
     if origin is not None:
@@ -269,7 +266,7 @@ def _remove_folder(name: bytes, above: int, path: bytes) -> str | None:
     return None
 
 
-def _deleted(step: "Step", place: Place) -> str | None:
+def _deleted(step: Step, place: Place) -> str | None:
     """Delete what is left of a unit; why not all of it, if so."""
     try:
         if place.is_filled() and (why := _emptied(step, place)):
@@ -291,7 +288,7 @@ def _unfoldered(place: Place) -> str | None:
     return why
 
 
-def _emptied(step: "Step", place: Place) -> str | None:
+def _emptied(step: Step, place: Place) -> str | None:
     with opened(place.tree) as root, Opener(root) as opener:
         deleting = _Deleting(opener, os.fstat(root).st_dev, step.claim.check)
         for entry in entries(place.manifest):

@@ -22,12 +22,13 @@ from lurge.archiver import tombstones
 from lurge.archiver.binning import GONE, Place, clear, make_way, take_out
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
+from lurge.archiver.fetching import fetched
 from lurge.archiver.handles import opened, opened_in
 from lurge.archiver.listing import has_inner
 from lurge.archiver.pouring import in_order
 from lurge.archiver.purging import entries
 from lurge.archiver.standing import all_stands, stands
-from lurge.archiver.steps import Step, fetched
+from lurge.archiver.step import Step
 from lurge.archiver.works import Works, lies_in, now, words
 from lurge_types.archive import STATES, WAYS, Copy, Entry, State, UnitNow
 from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed

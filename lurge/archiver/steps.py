@@ -7,38 +7,29 @@ and finds what it has done before: in the journals, at the targets, in the bin.
 """
 
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from hashlib import file_digest, sha256
 from pathlib import Path
 
-from db import copies, ledger
+from db import copies
 from lurge.archiver import binning, copying, purging
-from lurge.archiver.claims import Claim
+from lurge.archiver.fetching import ManifestLost
 from lurge.archiver.job import Job
 from lurge.archiver.reading import Changed
-from lurge.archiver.sending import Body, Patience, store
+from lurge.archiver.sending import Body, store
+from lurge.archiver.step import Step
 from lurge.archiver.verifying import MOST_BAD, bad_files, manifest_is_there
-from lurge.archiver.works import Works, now
+from lurge.archiver.works import now
 from lurge_types.archive import (
-    Binned,
     Copy,
-    Entry,
-    Header,
     Policy,
-    RunNow,
     Segment,
     State,
-    Unit,
-    UnitNow,
 )
-from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
-from utils import journals, manifests, runfiles
-from utils.durable import sync_filesystem, sync_folder
+from lurge_types.targets import CHUNK_BYTES, TargetFailed
+from utils import journals, manifests
+from utils.durable import sync_filesystem
 from utils.handles import open_root
 from utils.journals import Copied, Journal, Order
 from utils.object_keys import of_manifest
@@ -48,118 +39,8 @@ ROUNDS = 5
 """How many journals a worker writes of a unit, whose copies are not whole, before it has failed."""
 
 
-class ManifestLost(TargetFailed):
-    """The manifest of a copy is neither here nor at its target as it was sent: which."""
-
-
 class PlanLost(Exception):
     """A unit's manifest is not what was planned: which, and what to do."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """
-    What a step is taken with.
-
-    run, unit: as the ledger has them. planned: as the run file has it, where it is to be applied.
-    """
-
-    works: Works
-    run: RunNow
-    unit: UnitNow
-    planned: Unit | None
-    claim: Claim
-
-    @property
-    def token(self) -> int:
-        """Of the lease under which it is taken."""
-        return self.claim.lease.token
-
-    @property
-    def manifest(self) -> Path:
-        """The plan's manifest of the unit."""
-        return runfiles.plan_manifest(self.run.file, self.unit.number)
-
-    @property
-    def folder(self) -> Path:
-        """Where the unit's manifests and journals are."""
-        return runfiles.unit_folder(self.run.file, self.unit.number)
-
-    def copy_manifest(self, target: int) -> Path:
-        """The manifest of the unit's copy at one of the run's targets."""
-        return runfiles.copy_manifest(self.run.file, self.unit.number, target)
-
-    def moved(
-        self, state: State, *, reason: str | None = None, binned: Binned | None = None
-    ) -> "Step":
-        """The same with the unit in another state, in the ledger too. Raises LeaseLost."""
-        self.claim.check()
-        unit = self.works.database.transaction(
-            partial(
-                ledger.move,
-                one=self.unit,
-                lease=self.claim.lease,
-                state=state,
-                now=now(),
-                actor=self.works.actor,
-                reason=reason,
-                binned=binned,
-            )
-        )
-        self.works.watch.event(state, unit, reason=reason)
-        return replace(self, unit=unit)
-
-    def noted(self, note: Callable[..., None], **facts: object) -> None:
-        """Note something of the unit in the ledger of copies. Raises LeaseLost, UnitMoved."""
-        about = {"one": self.unit, "lease": self.claim.lease, "actor": self.works.actor}
-        self.works.database.transaction(partial(note, **about, **facts))
-
-    def copies(self) -> list[tuple[Target, Copy, Path]]:
-        """
-        The copies that are known, in the order of the targets, with these and the manifests.
-
-        Raises TargetFailed, also where a manifest is neither here nor there as it was sent.
-        """
-        ids = [self.unit.unit_id]
-        known = self.works.database.read(partial(copies.of, unit_ids=ids)).get(ids[0], ())
-        by_target = {copy.target: copy for copy in known}
-        return [
-            (target, copy, fetched(target, copy, self.copy_manifest(number), self.patience()))
-            for number, target in enumerate(self.works.targets(self.run.policy))
-            if (copy := by_target.get(target.url))
-        ]
-
-    def patience(self) -> Patience:
-        """How targets are waited for, by who has the lease."""
-        works = self.works
-        return Patience(
-            works.pauses, works.full_seconds, works.stop, self.claim.check, works.watch.waiting
-        )
-
-    def entries(self) -> Iterator[Entry]:
-        """Those of the unit: as they were copied, or planned where nothing is."""
-        manifest = self.copy_manifest(0) if self.run.policy.targets else self.manifest
-        with manifest.open("rb") as file:
-            yield from manifests.read(file)[1]
-
-    def members(self) -> list[bytes]:
-        """The paths of all entries."""
-        return [entry.path for entry in self.entries()]
-
-    def header(self, target: str | None) -> Header:
-        """The first line of a manifest of the unit."""
-        return Header(
-            unit=self.unit.name,
-            kind=self.unit.kind,
-            volume=self.unit.volume,
-            root=self.unit.root,
-            planned_at=self.run.planned_at,
-            target=target,
-            run=self.run.content_id,
-            course=self.unit.course,
-            targets=self.run.policy.targets,
-            subject=self.unit.subject,
-        )
 
 
 def next_step(step: Step) -> Step | None:
@@ -198,7 +79,7 @@ def _purge(step: Step) -> Step | None:
 def _claim(step: Step) -> Step:
     """See that the plan is the one that was approved, and the unit still there."""
     planned = step.planned
-    if planned is None or sha256_of(step.manifest) != planned.manifest_sha256:
+    if planned is None or manifests.digest(step.manifest) != planned.manifest_sha256:
         raise PlanLost(f"{step.manifest} is not what was planned: plan again")
     return step.moved("claimed")
 
@@ -244,56 +125,6 @@ def _verify(step: Step) -> Step:
     for _, copy, _ in known:
         step.noted(copies.verify, copy=copy, how=how, now=now())
     return step.moved("verified")
-
-
-def fetched(target: Target, copy: Copy, manifest: Path, patience: Patience) -> Path:
-    """
-    The manifest of a copy, from its target unless it is here.
-
-    Raises ManifestLost where neither is as it was sent, TargetFailed, OSError.
-    """
-    if manifest.exists() and sha256_of(manifest) == copy.manifest_sha256:
-        return manifest
-    manifest.parent.mkdir(parents=True, exist_ok=True)
-    part = manifest.with_name(f".{manifest.name}.{secrets.token_hex(4)}")
-    try:
-        fetch(target, copy, part, patience)
-        part.rename(manifest)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(manifest.parent)
-    return manifest
-
-
-def fetch(target: Target, copy: Copy, file: Path, patience: Patience) -> None:
-    """
-    Read a copy's manifest back into a file, a piece at a time, durably.
-
-    Raises ManifestLost where it is not there as it was sent, TargetFailed, OSError.
-    """
-
-    def once() -> str:
-        digest = sha256()
-        with file.open("wb") as opened:
-            for chunk in target.get(copy.key, 0, copy.manifest_bytes):
-                digest.update(chunk)
-                opened.write(chunk)
-            opened.flush()
-            os.fsync(opened.fileno())
-        return digest.hexdigest()
-
-    stored = patience.tried(lambda: target.stat(copy.key))
-    if stored is None:
-        raise ManifestLost(f"{copy.target}: {copy.key} is not there")
-    if stored.size != copy.manifest_bytes or patience.tried(once) != copy.manifest_sha256:
-        raise ManifestLost(f"{copy.target}: {copy.key} is not what was sent")
-
-
-def sha256_of(file: Path) -> str:
-    """Of a file, in hexadecimal. Raises OSError."""
-    with file.open("rb") as opened:
-        return file_digest(opened, "sha256").hexdigest()
 
 
 def _again(step: Step, why: str) -> Step:

@@ -51,10 +51,7 @@ class Traces:
 
     def patience(self) -> Patience:
         """How targets are waited for."""
-        works = self.works
-        return Patience(
-            works.pauses, works.full_seconds, works.stop, lambda: None, works.watch.waiting
-        )
+        return self.works.patience()
 
     def target(self, url: str) -> Target | None:
         """A target, if it answers; if not that is told, once."""

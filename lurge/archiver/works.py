@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from db.database import Database
-from lurge.archiver.sending import FULL_SECONDS, PAUSES
+from lurge.archiver.sending import FULL_SECONDS, PAUSES, Patience
 from lurge.nightly import volume
 from lurge_types.archive import Actor, Policy, UnitNow
 from lurge_types.config import ArchiveTable, Config
@@ -63,6 +63,10 @@ class Works:
     def targets(self, policy: Policy) -> list[Target]:
         """Those of a run, in its order. Raises TargetFailed."""
         return [self.target(url) for url in policy.targets]
+
+    def patience(self, check: Callable[[], None] = lambda: None) -> Patience:
+        """How targets are waited for. check: called after each pause; what it raises ends it."""
+        return Patience(self.pauses, self.full_seconds, self.stop, check, self.watch.waiting)
 
 
 def now() -> datetime:

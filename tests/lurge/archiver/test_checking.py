@@ -15,7 +15,7 @@ from db.database import Database
 from lurge.archiver import checking, emptying
 from lurge.archiver.claims import claimed
 from lurge.archiver.findings import Finding, as_json, as_table
-from lurge.archiver.steps import Step
+from lurge.archiver.step import Step
 from lurge_types.archive import STATES, Copy, Proposal, UnitNow
 from utils.paths import text
 from utils.targets.posix import Posix

@@ -21,7 +21,7 @@ from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.emptying import Purged
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.handles import opened
-from lurge.archiver.steps import Step
+from lurge.archiver.step import Step
 from lurge.archiver.works import now
 from lurge_types.archive import STATES, Binned, Proposal, UnitNow
 from lurge_types.targets import Stored, Target, TargetTrouble

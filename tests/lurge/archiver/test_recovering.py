@@ -26,7 +26,7 @@ from lurge.archiver import applying, checking, emptying, recovering, restoring
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.recovering import Recovered
-from lurge.archiver.steps import Step
+from lurge.archiver.step import Step
 from lurge.archiver.works import now
 from lurge_types.archive import STATES, Binned, Proposal, UnitNow
 from utils import checkpoints

@@ -184,7 +184,7 @@ class Suite(click.Group):
         if name != ARCHIVE:
             return super().get_command(ctx, name)
         # Nights need no archiver, whose import takes as long as a small report.
-        from lurge.archiver.commands import archive  # noqa: PLC0415
+        from lurge.archiver.commands.group import archive  # noqa: PLC0415
 
         return archive
 

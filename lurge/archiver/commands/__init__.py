@@ -1,0 +1,1 @@
+"""`archive` and its commands, a file each; they return whether all is well."""

@@ -191,7 +191,7 @@ class _Applying:
         while step is not None:
             last = step
             try:
-                step = next_step(step)
+                step = next_step(step, self.allow)
             except CHANGED as error:
                 binning.take_back(last, str(error))
                 return

@@ -8,8 +8,9 @@ and finds what it has done before: in the journals, at the targets, in the bin.
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from db import copies
@@ -43,18 +44,22 @@ class PlanLost(Exception):
     """A unit's manifest is not what was planned: which, and what to do."""
 
 
-def next_step(step: Step) -> Step | None:
+def next_step(step: Step, allow: Collection[str] = ()) -> Step | None:
     """
     Take the next step of a unit; None where there is none for now.
+
+    allow: names of guards that a person has allowed to trip.
 
     Raises Changed, SourceFailed, TreeUnfit, TargetFailed, BinRefused, PlanLost, JournalBroken,
     ManifestBroken, LeaseLost, DatabaseFailed, OSError.
     """
-    take = _act(step.unit.state, step.run.policy)
+    take = _act(step.unit.state, step.run.policy, allow)
     return take(step) if take else None
 
 
-def _act(state: State, policy: Policy) -> Callable[[Step], Step | None] | None:
+def _act(
+    state: State, policy: Policy, allow: Collection[str]
+) -> Callable[[Step], Step | None] | None:
     """What brings a unit on from a state."""
     match state, policy.course:
         case "planned" | "failed", _:
@@ -66,13 +71,13 @@ def _act(state: State, policy: Policy) -> Callable[[Step], Step | None] | None:
         case ("verified", "archive") | ("claimed", "discard"):
             return binning.put
         case "binned" | "deleting", _ if policy.keep_in_bin == 0:
-            return _purge
+            return partial(_purge, allow=allow)
     return None
 
 
-def _purge(step: Step) -> Step | None:
+def _purge(step: Step, allow: Collection[str]) -> Step | None:
     """Delete what is in the bin; None where it stays, which another try would not change."""
-    after = purging.purge(step)
+    after = purging.purge(step, allow)
     return after if after.unit.state == "deleted" else None
 
 

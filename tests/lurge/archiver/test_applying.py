@@ -374,3 +374,20 @@ def test_what_is_mounted_in_a_unit_stays(
     else:
         assert [each.state for each in units] == ["dirty"]
     assert (root / "m" / "a").read_bytes() == (other / "a").read_bytes() == b"some bytes"
+
+
+def test_a_mount_that_a_person_has_allowed_is_allowed_until_all_is_deleted(
+    tmp_path: Path, database: Database
+) -> None:
+    guards = {"max_share": 1.0, "min_free": 0, "marker": "marker"}
+    yard = Yard(tmp_path, database, keep_in_bin=0, guards=guards)
+    root = yard.mount / "alpha"
+    make_tree(root)
+    for place in yard.mount, yard.target:
+        (place / "marker").write_text("as planned")
+    file, run = yard.plan(root)
+    (yard.target / "marker").write_text("another")
+    with pytest.raises(GuardTripped, match="--allow mount"):
+        yard.apply(file, run)
+    (unit,) = yard.apply(file, run, "mount")
+    assert (unit.state, unit.reason) == ("deleted", None)

@@ -15,7 +15,7 @@ from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
@@ -52,7 +52,7 @@ PREFIX = re.compile(r"[0-9a-f]{6,64}").fullmatch
 IN_BIN: frozenset[State] = frozenset({"binned", "deleting"})
 GONE: frozenset[State] = IN_BIN | {"deleted"}
 NEEDS_COPY: frozenset[State] = frozenset({"verified", "binned", "deleting"})
-HAS_REASON: frozenset[State] = frozenset({"dirty", "failed", "skipped"})
+HAS_REASON: frozenset[State] = frozenset({"dirty", "failed"})
 
 UNITS = (
     sql.select(
@@ -88,6 +88,42 @@ class Taken(NamedTuple):
 
     unit: UnitNow
     lease: Lease
+
+
+class Move(NamedTuple):
+    """
+    What a unit comes to.
+
+    now: the same however often the transaction is tried. reason: why it is dirty or failed, or
+    stays in the bin. detail: for the audit, where there is more to tell than the reason.
+    binned: whenever it comes into the bin. act: what the audit calls it, where its state does not
+    tell. `recovered` brings a unit that was only just registered to any state.
+    """
+
+    state: State
+    now: datetime
+    actor: Actor
+    reason: str | None = None
+    detail: str = ""
+    binned: Binned | None = None
+    act: Act | None = None
+
+
+class Which(TypedDict, total=False):
+    """
+    Which units; None is whichever.
+
+    name: how theirs begins. root: exactly theirs. below: what theirs is, or lies below.
+    roots: theirs is one of these, of which there are few.
+    """
+
+    run_id: int | None
+    states: Collection[State] | None
+    name: str | None
+    root: bytes | None
+    below: bytes | None
+    roots: Sequence[bytes] | None
+    course: Course | None
 
 
 # Runs.
@@ -224,7 +260,7 @@ def finish_run(connection: Connection, run_id: int, actor: Actor, now: datetime)
     if row.ended is not None:
         return True
     course: Course = row.course
-    if next_unit(connection, run_id, OPEN[course]) is not None:
+    if units(connection, run_id=run_id, states=OPEN[course], limit=1):
         return False
     this = sql.update(archive_run).where(archive_run.c.run_id == run_id)
     connection.execute(this.values(ended=now))
@@ -340,32 +376,10 @@ def unit(connection: Connection, unit_id: int) -> UnitNow:
 
 
 def units(
-    connection: Connection,
-    *,
-    run_id: int | None = None,
-    states: Collection[State] | None = None,
-    name: str = "",
-    root: bytes | None = None,
-    below: bytes | None = None,
-    after: int = 0,
-    limit: int = PAGE,
+    connection: Connection, *, after: int = 0, limit: int = PAGE, **which: Unpack[Which]
 ) -> list[UnitNow]:
-    """
-    A page of units in the order of their unit_id, behind one.
-
-    name: how theirs begins. root: exactly theirs. below: what theirs is, or lies below.
-    """
-    where = [archive_unit.c.unit_id > after]
-    if run_id is not None:
-        where.append(archive_unit.c.run_id == run_id)
-    if states is not None:
-        where.append(archive_unit.c.state.in_(states))
-    if name:
-        where.append(archive_unit.c.name.between(name, f"{name}~"))
-    if root is not None:
-        where.append(archive_unit.c.path_hash == _hash(root))
-    if below is not None:
-        where.append(_is_below(below))
+    """A page of units in the order of their unit_id, behind one."""
+    where = archive_unit.c.unit_id > after, *_where(which)
     rows = connection.execute(UNITS.where(*where).order_by(archive_unit.c.unit_id).limit(limit))
     return [_unit(row) for row in rows]
 
@@ -373,55 +387,41 @@ def units(
 def newest_units(
     connection: Connection,
     *,
-    run_id: int | None = None,
-    states: Collection[State] | None = None,
-    below: bytes | None = None,
-    roots: Sequence[bytes] | None = None,
-    course: Course | None = None,
     before: int | None = None,
     limit: int = PAGE,
+    **which: Unpack[Which],
 ) -> list[UnitNow]:
-    """
-    A page of units, the newest first, registered before a unit_id.
-
-    below: what theirs is, or lies below. roots: theirs is one of these, of which there are few.
-    """
-    where = []
-    if run_id is not None:
-        where.append(archive_unit.c.run_id == run_id)
-    if states is not None:
-        where.append(archive_unit.c.state.in_(states))
-    if below is not None:
-        where.append(_is_below(below))
-    if roots is not None:
-        where.append(archive_unit.c.path_hash.in_([_hash(root) for root in roots]))
-    if course is not None:
-        where.append(archive_run.c.course == course)
+    """A page of units, the newest first, registered before a unit_id."""
+    where = [*_where(which)]
     if before is not None:
         where.append(archive_unit.c.unit_id < before)
     newest = UNITS.where(*where).order_by(archive_unit.c.unit_id.desc()).limit(limit)
     return [_unit(row) for row in connection.execute(newest)]
 
 
-def each_unit(connection: Connection, **which: Any) -> Iterator[UnitNow]:
-    """All of those that `units` gives, page by page."""
+def each_unit(connection: Connection, **which: Unpack[Which]) -> Iterator[UnitNow]:
+    """All of them, page by page, in the order of their unit_id."""
     after = 0
     while some := units(connection, after=after, **which):
         yield from some
         after = some[-1].unit_id
 
 
-def next_unit(
-    connection: Connection, run_id: int, states: Collection[State], after: int = 0
-) -> UnitNow | None:
-    """The first unit of a run behind a number that is in one of these states."""
-    where = (
-        archive_unit.c.run_id == run_id,
-        archive_unit.c.state.in_(states),
-        archive_unit.c.number > after,
-    )
-    row = connection.execute(UNITS.where(*where).order_by(archive_unit.c.number).limit(1)).first()
-    return None if row is None else _unit(row)
+def _where(which: Which) -> Iterator[sql.ColumnElement[bool]]:
+    if (run_id := which.get("run_id")) is not None:
+        yield archive_unit.c.run_id == run_id
+    if (states := which.get("states")) is not None:
+        yield archive_unit.c.state.in_(states)
+    if (name := which.get("name")) is not None:
+        yield archive_unit.c.name.between(name, f"{name}~")
+    if (root := which.get("root")) is not None:
+        yield archive_unit.c.path_hash == _hash(root)
+    if (below := which.get("below")) is not None:
+        yield _is_below(below)
+    if (roots := which.get("roots")) is not None:
+        yield archive_unit.c.path_hash.in_([_hash(root) for root in roots])
+    if (course := which.get("course")) is not None:
+        yield archive_run.c.course == course
 
 
 def due(connection: Connection, now: datetime, limit: int = PAGE, after: int = 0) -> list[UnitNow]:
@@ -510,29 +510,6 @@ def lease_of(one: UnitNow) -> str:
     return f"unit/{one.name}"
 
 
-def take_next(
-    connection: Connection,
-    run_id: int,
-    states: Collection[State],
-    holder: str,
-    seconds: float,
-    *,
-    after: int = 0,
-    dead: Callable[[str], bool] = leases.is_dead,
-) -> Taken | None:
-    """
-    Take the lease of the first unit behind a number that nobody else has; its state stays.
-
-    None where there is none in these states that is free.
-    """
-    while found := next_unit(connection, run_id, states, after):
-        taken = take(connection, found, states, holder, seconds, dead=dead)
-        if taken is not None:
-            return taken
-        after = found.number
-    return None
-
-
 def take(
     connection: Connection,
     one: UnitNow,
@@ -553,60 +530,44 @@ def take(
     return None
 
 
-def move(
-    connection: Connection,
-    one: UnitNow,
-    lease: Lease,
-    state: State,
-    *,
-    now: datetime,
-    actor: Actor,
-    reason: str | None = None,
-    detail: str = "",
-    binned: Binned | None = None,
-    act: Act | None = None,
-) -> UnitNow:
+def move(connection: Connection, one: UnitNow, lease: Lease, to: Move) -> UnitNow:
     """
     Write a unit's next state and tell the audit; the unit as it is then.
 
-    one: as it was seen last. now: the same however often the transaction is tried.
-    reason: why it is dirty, failed or skipped, or stays in the bin. detail: for the audit, where
-    there is more to tell than the reason. binned: whenever it comes into the bin.
-    act: what the audit calls it, where its state does not tell. `recovered` brings a unit that was
-    only just registered to any state.
+    one: as it was seen last.
 
     Raises LeaseLost, UnitMoved, NotOnTheWay, also where a copy should be verified and none is, and
     NotAllowed where its run is not approved.
     """
     there = unit(connection, one.unit_id)
-    if _is_mine(there, one, lease, state, now):
+    if _is_mine(there, one, lease, to):
         return there
     leases.check(connection, *lease)
-    if state in HAS_REASON and not reason:
-        raise ValueError(f"{one.name}: why is it {state}?")
-    if state in IN_BIN and one.bin is None and binned is None:
+    if to.state in HAS_REASON and not to.reason:
+        raise ValueError(f"{one.name}: why is it {to.state}?")
+    if to.state in IN_BIN and one.bin is None and to.binned is None:
         raise ValueError(f"{one.name}: in which bin is it?")
-    if act != "recovered" or one.moves:
-        _see_way(connection, one, state)
+    if to.act != "recovered" or one.moves:
+        _see_way(connection, one, to.state)
     where = archive_unit.c.unit_id == one.unit_id, archive_unit.c.moves == one.moves
-    values = _moved(one, lease, state, now, reason, binned)
+    values = _moved(one, lease, to)
     if connection.execute(sql.update(archive_unit).where(*where).values(values)).rowcount != 1:
         raise UnitMoved(f"{one.name} was {one.state} and is {there.state} by now: read it again")
     audits.add(
         connection,
-        act or _act(one.course, state),
-        actor,
-        now,
+        to.act or _act(one.course, to.state),
+        to.actor,
+        to.now,
         run_id=one.run_id,
         unit_id=one.unit_id,
-        detail=detail or reason or "",
+        detail=to.detail or to.reason or "",
     )
     return unit(connection, one.unit_id)
 
 
-def _is_mine(there: UnitNow, one: UnitNow, lease: Lease, state: State, now: datetime) -> bool:
+def _is_mine(there: UnitNow, one: UnitNow, lease: Lease, to: Move) -> bool:
     """Whether this very move has been made: it was committed, but the answer got lost."""
-    made = (one.moves + 1, state, lease.token, utc(now))
+    made = (one.moves + 1, to.state, lease.token, utc(to.now))
     return (there.moves, there.state, there.token, there.updated) == made
 
 
@@ -628,29 +589,22 @@ def _see_copy(connection: Connection, one: UnitNow, state: State) -> None:
         raise NotOnTheWay(f"{one.name} has no verified copy: it cannot become {state}")
 
 
-def _moved(  # noqa: PLR0917 - what was, and what is
-    one: UnitNow,
-    lease: Lease,
-    state: State,
-    now: datetime,
-    reason: str | None,
-    binned: Binned | None,
-) -> dict[str, object]:
+def _moved(one: UnitNow, lease: Lease, to: Move) -> dict[str, object]:
     values: dict[str, object] = {
-        "state": state,
-        "reason": None if reason is None else audits.words(reason),
-        "tries": one.tries + (state == "failed"),
-        "updated": now,
+        "state": to.state,
+        "reason": None if to.reason is None else audits.words(to.reason),
+        "tries": one.tries + (to.state == "failed"),
+        "updated": to.now,
         "token": lease.token,
         "moves": one.moves + 1,
     }
-    if binned is not None:
+    if to.binned is not None:
         values |= {
-            "bin": text(binned.folder),
-            "binned_at": binned.at,
-            "purge_after": binned.purge_after,
+            "bin": text(to.binned.folder),
+            "binned_at": to.binned.at,
+            "purge_after": to.binned.purge_after,
         }
-    if state not in IN_BIN:
+    if to.state not in IN_BIN:
         values |= {"bin": None, "purge_after": None}
     return values
 

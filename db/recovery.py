@@ -12,6 +12,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from db import audits, copies, leases, ledger
+from db.ledger import Move
 from db.schema import archive_run, lease, utc
 from lurge_types.archive import Actor, Binned, Copy, RunNow, State, UnitNow
 
@@ -70,18 +71,9 @@ def tell_unit(  # noqa: PLR0917 - of what, by whom, and when
     if truth.state != "planned":
         for copy in truth.copies:
             copies.add(connection, taken.unit, held, copy, actor)
-        ledger.move(
-            connection,
-            taken.unit,
-            held,
-            truth.state,
-            now=now,
-            actor=actor,
-            reason=truth.reason,
-            detail=truth.detail,
-            binned=truth.binned,
-            act="recovered",
-        )
+        facts = truth.reason, truth.detail, truth.binned
+        move = Move(truth.state, now, actor, *facts, act="recovered")
+        ledger.move(connection, taken.unit, held, move)
     leases.release(connection, *held)
     return ledger.unit(connection, one.unit_id)
 

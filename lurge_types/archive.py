@@ -21,7 +21,6 @@ State = Literal[
     "deleted",
     "dirty",
     "failed",
-    "skipped",
     "restored",
 ]
 """
@@ -42,14 +41,13 @@ archive: copied, verified, put into the bin, and deleted from there later. copy:
 verified, the source stays with whoever asked for it. discard: the same as archive, but no copy.
 """
 
-_AGAIN: frozenset[State] = frozenset({"claimed", "dirty", "failed", "skipped"})
+_AGAIN: frozenset[State] = frozenset({"claimed", "dirty", "failed"})
 """Where a unit may come to from anywhere before the bin; claimed again by whoever takes over."""
 
 _ANY: Mapping[State, frozenset[State]] = {
     "planned": _AGAIN,
     "failed": frozenset({"claimed", "failed"}),
     "dirty": frozenset(),
-    "skipped": frozenset(),
 }
 
 _BIN: Mapping[State, frozenset[State]] = {
@@ -106,7 +104,6 @@ Act = Literal[
     "restored",
     "dirty",
     "failed",
-    "skipped",
     "checked",
     "lost",
     "recovered",
@@ -373,7 +370,7 @@ class UnitNow:
     What the ledger knows of a unit.
 
     unit_id, run_id: the ledger's. name: among those of all runs. course: of its run.
-    reason: why it is dirty, failed or skipped. tries: how often it failed.
+    reason: why it is dirty or failed. tries: how often it failed.
     bin: the folder that it is in, while it is binned or being deleted. binned_at, purge_after,
     updated: UTC without a zone. token: of the lease under which the state was written last.
     moves: how often it was written.

@@ -20,7 +20,7 @@ from lurge.archiver.findings import Finding
 from lurge.archiver.works import Works, now
 from lurge_types.archive import OPEN, STATES, Copy, RunNow, State, UnitNow
 
-LOOKED_AT = STATES - {"planned", "skipped"}
+LOOKED_AT = STATES - {"planned"}
 COPIED: frozenset[State] = frozenset({"verified", "binned", "deleting", "deleted", "restored"})
 """In which states a unit has copies, if its course makes any."""
 

@@ -27,9 +27,9 @@ from utils.object_keys import of_manifest
 from utils.paths import text
 
 GOOD: Mapping[Course, frozenset[State]] = {
-    "archive": frozenset({"binned", "deleted", "skipped", "restored"}),
-    "copy": frozenset({"verified", "skipped", "restored"}),
-    "discard": frozenset({"binned", "deleted", "skipped", "restored"}),
+    "archive": frozenset({"binned", "deleted", "restored"}),
+    "copy": frozenset({"verified", "restored"}),
+    "discard": frozenset({"binned", "deleted", "restored"}),
 }
 """Where a unit may end well, by the course of its run."""
 

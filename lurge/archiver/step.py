@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from db import copies, ledger
+from db.ledger import Move
 from lurge.archiver.claims import Claim
 from lurge.archiver.fetching import fetched
 from lurge.archiver.sending import Patience
@@ -53,17 +54,9 @@ class Step:
     ) -> "Step":
         """The same with the unit in another state, in the ledger too. Raises LeaseLost."""
         self.claim.check()
+        move = Move(state, now(), self.works.actor, reason, binned=binned)
         unit = self.works.database.transaction(
-            partial(
-                ledger.move,
-                one=self.unit,
-                lease=self.claim.lease,
-                state=state,
-                now=now(),
-                actor=self.works.actor,
-                reason=reason,
-                binned=binned,
-            )
+            partial(ledger.move, one=self.unit, lease=self.claim.lease, to=move)
         )
         self.works.watch.event(state, unit, reason=reason)
         return replace(self, unit=unit)

@@ -14,7 +14,7 @@ from db.recovery import Truth
 from lurge.archiver.evidence import InBin, Where
 from lurge_types.archive import Binned, Copy, State, UnitNow
 
-ENDS: frozenset[State] = frozenset({"deleted", "restored", "dirty", "skipped"})
+ENDS: frozenset[State] = frozenset({"deleted", "restored", "dirty"})
 """States in which nothing is done to a unit any more but by a person."""
 
 AGAIN = "it is in its place, and its run cannot go on: plan again"

@@ -37,7 +37,7 @@ from sqlalchemy.engine import Connection
 from db import audits, copies, ledger
 from db.database import Database
 from db.leases import Lease, LeaseLost
-from db.ledger import NotAllowed, NotOnTheWay, RunUnknown, UnitMoved
+from db.ledger import Move, NotAllowed, NotOnTheWay, RunUnknown, UnitMoved
 from db.schema import archive_audit, archive_copy, archive_run, archive_unit
 from lurge_types.archive import OPEN, WAYS, Actor, Archived, Course, State, UnitNow
 from lurge_types.config import DatabaseTable
@@ -204,7 +204,7 @@ def test_a_run_ends_with_the_last_of_its_units(database: Database) -> None:
     finish = partial(write, database, ledger.finish_run, run_id, WORKER)
     bring(database, first, *WAY[:4])
     bring(database, second, "dirty")
-    bring(database, third, "skipped")
+    bring(database, third, "dirty")
     failed = bring(database, fourth, "claimed", "failed")
     assert not finish(NOW)
     assert [known.run_id for known in database.read(ledger.unfinished)] == [run_id]
@@ -390,7 +390,7 @@ def test_failures_are_counted_and_their_reason_goes_with_the_next_try(database: 
 
 @pytest.mark.parametrize(
     ("state", "to"),
-    [("claimed", "failed"), ("claimed", "dirty"), ("claimed", "skipped"), ("verified", "binned")],
+    [("claimed", "failed"), ("claimed", "dirty"), ("verified", "binned")],
 )
 def test_no_state_is_written_without_what_it_needs(
     database: Database, state: State, to: State
@@ -409,7 +409,7 @@ def test_a_token_that_is_not_the_newest_changes_nothing(database: Database) -> N
     before = content(database)
     copy = archives.copy()
     for write_it in (
-        lambda connection: ledger.move(connection, one, old, "claimed", now=NOW, actor=WORKER),
+        lambda connection: ledger.move(connection, one, old, Move("claimed", NOW, WORKER)),
         lambda connection: copies.add(connection, one, old, copy, WORKER),
         lambda connection: copies.verify(connection, one, old, copy, "digest", NOW, WORKER),
     ):
@@ -563,27 +563,13 @@ def test_a_copy_takes_another_ones_place_only_before_it_may_be_all_there_is(
 # Several workers.
 
 
-def test_the_next_unit_is_the_first_that_nobody_else_has(database: Database) -> None:
-    first, second, third, fourth = register(database, run(4))
+def test_a_unit_is_taken_unless_another_has_it(database: Database) -> None:
+    first, second = register(database, run(2))
     hold(database, first)
-    bring(database, second, "dirty")
-    open_states = OPEN["archive"]
-
-    def take(after: int = 0) -> ledger.Taken | None:
-        run_id, holder = first.run_id, "other"
-        return database.transaction(
-            lambda connection: ledger.take_next(
-                connection, run_id, open_states, holder, LONG, after=after
-            )
-        )
-
-    taken = take()
-    assert taken is not None
-    assert (taken.unit, taken.lease) == (third, Lease(ledger.lease_of(third), 1))
-    again = take(after=third.number)
-    assert again is not None
-    assert again.unit == fourth
-    assert take(after=fourth.number) is None
+    take = partial(write, database, ledger.take)
+    assert take(first, OPEN["archive"], "other", LONG) is None
+    taken = take(second, OPEN["archive"], "other", LONG)
+    assert taken == (second, Lease(ledger.lease_of(second), 1))
 
 
 def test_a_unit_that_was_moved_before_its_lease_was_free_is_left_alone(database: Database) -> None:
@@ -606,12 +592,15 @@ WORK = """
     actor = Actor("ben@node2", "d" * 64)
 
     def take(connection):
-        return ledger.take_next(connection, run_id, ["planned", "claimed"], leases.me(), 3600)
+        states = ["planned", "claimed"]
+        for one in ledger.units(connection, run_id=run_id, states=states):
+            if taken := ledger.take(connection, one, states, leases.me(), 3600):
+                return taken
 
-    def move(taken, state, **facts):
-        now = datetime.now(UTC)
+    def move(taken, state, reason=None):
+        to = ledger.Move(state, datetime.now(UTC), actor, reason)
         return taken._replace(unit=database.transaction(lambda connection: ledger.move(
-            connection, taken.unit, taken.lease, state, now=now, actor=actor, **facts)))
+            connection, taken.unit, taken.lease, to)))
 
     while taken := database.transaction(take):
         print(taken.unit.number, flush=True)

@@ -9,6 +9,7 @@ from typing import Any
 from db import copies, leases, ledger
 from db.database import Database
 from db.leases import Lease
+from db.ledger import Move
 from lurge_types.archive import (
     Actor,
     Binned,
@@ -117,7 +118,7 @@ def move(database: Database, one: UnitNow, lease: Lease, state: State, **facts: 
     """Write one state."""
     facts = {"now": NOW, "actor": WORKER, **facts}
     return database.transaction(
-        lambda connection: ledger.move(connection, one, lease, state, **facts)
+        lambda connection: ledger.move(connection, one, lease, Move(state, **facts))
     )
 
 

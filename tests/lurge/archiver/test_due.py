@@ -57,7 +57,7 @@ def told(proposed: Iterable[Proposed], *units: UnitNow, by: Terms | None = None)
     "state",
     [
         *("planned", "claimed", "copied", "verified", "failed"),
-        *("binned", "deleting", "deleted", "dirty", "skipped"),
+        *("binned", "deleting", "deleted", "dirty"),
     ],
 )
 def test_what_is_proposed_is_due_unless_an_open_run_has_it(

@@ -693,7 +693,7 @@ class History(RuleBasedStateMachine):
                 self.torn.discard(unit.name)
             if unit.state == "binned" and unit.name not in self.torn:
                 assert trees == [Path(os.fsdecode(unit.bin or b""), "tree")], unit
-            if unit.state in {"deleted", "restored", "dirty", "skipped"}:
+            if unit.state in {"deleted", "restored", "dirty"}:
                 assert not trees, unit
 
     # In the end.

@@ -158,9 +158,9 @@ class Start:
         """The database with its tables; make: they are made where SQLite has none."""
         return open_database(config.database, not make, waiting)
 
-    def abandon(self) -> None:
-        """End this process, whatever it is doing."""
-        complain("interrupted: nothing is half-written", INTERRUPTED)
+    def abandon(self, again: str | None = None) -> None:
+        """End this process, whatever it is doing. again: how to go on."""
+        interrupted(again)
         os._exit(INTERRUPTED)
 
 
@@ -1226,14 +1226,20 @@ def run(arguments: Sequence[str] | None, post: MpiPost | None) -> int:
             traceback.print_exc()
             return BUG
         return complain(f"{error.filename or 'the output'}: {error.strerror}", SOMETHING_FAILED)
-    except (KeyboardInterrupt, click.Abort):
-        return complain("interrupted: nothing is half-written", INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return interrupted(str(error.__cause__ or error))  # click's own has it as its cause
     except Exception:
         traceback.print_exc()
         return BUG
     if isinstance(status, bool):  # a command of the archiver tells whether all is well
         return FINE if status else SOMETHING_FAILED
     return status if isinstance(status, int) else FINE
+
+
+def interrupted(again: str | None) -> int:
+    """Say that it was broken off, and how to go on; the status."""
+    go_on = f"; to go on: {again}" if again else ""
+    return complain(f"interrupted: nothing is half-written{go_on}", INTERRUPTED)
 
 
 def complain(error: object, status: int) -> int:

@@ -25,6 +25,16 @@ def size(count: int) -> str:
     return f"{value:.1f} {UNITS[-1]}"
 
 
+def count(number: int, of: str, many: str | None = None) -> str:
+    """
+    How many there are of something.
+
+    >>> count(1, "unit"), count(1200, "unit"), count(0, "copy", "copies")
+    ('1 unit', '1,200 units', '0 copies')
+    """
+    return f"{number:,} {of if number == 1 else many or of + 's'}"
+
+
 def console(*, stderr: bool = False, plain: bool = False) -> Console:
     """
     Where to write; without a terminal a table may be wider than 80 columns.

@@ -8,6 +8,8 @@ hypergeometrically. With none bad of n at most about 3/n of all are: the rule of
 from decimal import ROUND_CEILING, Decimal
 from math import exp, lgamma
 
+from utils import show
+
 CONFIDENCE = 0.95
 ROUNDING = 1e-9
 """By how much a probability may be off by rounding: rather a larger bound than one too small."""
@@ -49,10 +51,10 @@ def in_words(files: int, read: int, bad: int) -> str:
     of 5 files none was read back
     """
     if not read:
-        return f"of {files:,} files none was read back"
+        return f"of {show.count(files, 'file')} none was read back"
     found = f"{bad:,} of them not whole" if bad else "all whole"
     if read == files:
-        return f"of {files:,} files all were read back, {found}"
+        return f"of {show.count(files, 'file')} all were read back, {found}"
     share = _percent(most_bad(files, read, bad) + 1, files)
     return (
         f"of {files:,} files {read:,} were read back, {found}: with {CONFIDENCE * 100:.0f} % "

@@ -25,7 +25,7 @@ from lurge.archiver.verifying import is_whole
 from lurge.archiver.works import Works, now
 from lurge_types.archive import Copy, Entry, RunNow, UnitNow
 from lurge_types.targets import Target, TargetFailed, TargetTrouble
-from utils import manifests, runfiles
+from utils import manifests, runfiles, show
 from utils.manifests import ManifestBroken
 from utils.paths import text
 
@@ -57,7 +57,8 @@ class Checked:
     def in_words(self) -> str:
         """All of it, and how sure one can be that the copies are whole."""
         return (
-            f"{self.units:,} units with {self.copies:,} copies, of which {self.lost:,} are lost; "
+            f"{show.count(self.units, 'unit')} with {show.count(self.copies, 'copy', 'copies')}, "
+            f"{self.lost:,} of them lost; "
             f"{in_words(self.files, self.read, self.bad)} (drawn by {self.seed})"
         )
 

@@ -63,8 +63,8 @@ class Start(Protocol):
     def database(self, config: Config, waiting: Callable[[str], None], *, make: bool) -> Database:
         """The database with its tables; make: they are made where SQLite has none."""
 
-    def abandon(self) -> object:
-        """End the process."""
+    def abandon(self, again: str | None) -> object:
+        """End the process. again: how to go on with what it did, in words."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,9 @@ def at_work(
     config, digest = start.configuration(given or start.config, defaults=defaults)
     stop = threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(interruptible(stop, start.abandon))
         look = _onlooker(config.archive, stack, acting=acting)
+        stack.enter_context(_resumable(look))
+        stack.enter_context(interruptible(stop, lambda: start.abandon(look.again)))
         stack.enter_context(_translated(look))
         database = stack.enter_context(
             closing(start.database(config, look.waiting, make=acting and make))
@@ -137,6 +138,15 @@ def _onlooker(table: ArchiveTable, stack: ExitStack, *, acting: bool) -> Onlooke
         raise Unavailable(f"archive.log_dir: {words(error)}") from error
     stack.callback(close)
     return Onlooker(log, file)
+
+
+@contextmanager
+def _resumable(look: Onlooker) -> Iterator[None]:
+    """Let who interrupts it be told how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(look.again or "") from error
 
 
 @contextmanager

@@ -171,7 +171,7 @@ def summary(found: Iterable[Purged]) -> str:
         goes = each.became in {"deleted", "due"}
         units, staying = units + goes, staying + (not goes)
         freed += each.unit.size_bytes if goes else 0
-    return f"{units:,} units, {show.size(freed)}; {staying:,} stay"
+    return f"{show.count(units, 'unit')}, {show.size(freed)}; {staying:,} stay"
 
 
 def as_json(of: Purged) -> str:

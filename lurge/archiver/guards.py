@@ -268,7 +268,8 @@ def see_roots(run: Run, allow: Collection[str]) -> None:
     changed = [unit for unit in run.units if unit.kind == "directory" and _has_changed(unit)]
     if changed and "stale" not in allow:
         shown = ", ".join(text(unit.root) for unit in changed[:SHOWN])
-        raise GuardTripped("stale", f"{len(changed)} units have changed since the plan: {shown}")
+        have = f"{show.count(len(changed), 'unit')} {'has' if len(changed) == 1 else 'have'}"
+        raise GuardTripped("stale", f"{have} changed since the plan: {shown}")
 
 
 def _has_changed(unit: Unit) -> bool:

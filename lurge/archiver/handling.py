@@ -179,7 +179,8 @@ def _sent(works: Works, proposals: Sequence[Proposal]) -> Iterator[str]:
         return
     for unit in applying.apply(works, file, run, ALLOWED):
         if unit.state != "verified":
-            yield f"{text(unit.root)}: {unit.files:,} files are {unit.state}: {unit.reason or '-'}"
+            files = show.count(unit.files, "file")
+            yield f"{text(unit.root)}: {files} {unit.state}: {unit.reason or '-'}"
     for planned in run.units:
         for entry in entries(runfiles.plan_manifest(file, planned.number)):
             path = _join(planned.root, entry.path)

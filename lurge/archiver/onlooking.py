@@ -45,11 +45,12 @@ class Onlooker:
     Tells of all that happens, by `lurge.archiver.works.Watch`.
 
     log: for when nobody is at the terminal, None where somebody is. done: bytes of the units that
-    this process has brought to a state.
+    this process has brought to a state. again: how to go on when it is broken off, in words.
     """
 
     def __init__(self, log: Log | None, file: Log | None = None, run: str | None = None) -> None:
         self.run = run
+        self.again: str | None = None
         self.done: Counter[str] = Counter()
         self._logs = [each for each in (log, file) if each is not None]
         self._log = log

@@ -253,7 +253,7 @@ def _unit(works: Works, policy: Policy, proposed: Proposal, part: Path, made: da
         raise Unfit(away)
     if policy.course != "copy" and (elsewhere := seen.links.elsewhere()):
         raise Unfit(
-            f"linked elsewhere: {len(elsewhere)} of its files have names outside of it, such as "
+            f"linked elsewhere: {len(elsewhere)} of its files with names outside of it, such as "
             f"{text(elsewhere[0])}: removing it would free nothing of them"
         )
     if not seen.entries:

@@ -6,7 +6,7 @@ Few files look as if they were, so few are asked for; where nobody can tell, the
 
 import os
 
-from utils import hsm
+from utils import hsm, show
 from utils.hsm import HsmUnknown
 from utils.paths import text
 from utils.trees import may_be_released
@@ -35,10 +35,11 @@ class Released:
         self._ask()
         if not self._first:
             return None
+        files = show.count(self._count, "file")
         are = f"may be released to the HSM ({self._unknown})"
         if not self._unknown:
-            are = "are released to the HSM"
-        return f"{self._count} files {are}, such as {text(self._first)}: {WHAT_TO_DO}"
+            are = f"{'is' if self._count == 1 else 'are'} released to the HSM"
+        return f"{files} {are}, such as {text(self._first)}: {WHAT_TO_DO}"
 
     def _ask(self) -> None:
         suspects, self._waiting = self._waiting, []

@@ -1,7 +1,6 @@
 """Plans, their steps and what has become of them: as tables for people, as JSON for programs."""
 
 import json
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -33,6 +32,9 @@ GOOD: Mapping[Course, frozenset[State]] = {
 }
 """Where a unit may end well, by the course of its run."""
 
+AT_ONCE = "deleted at once"
+"""What becomes of a unit that is not kept in the bin."""
+
 WITHOUT_COPY = 50
 """So many paths are named in a question."""
 
@@ -54,7 +56,7 @@ def plan_tables(planned: Planned) -> Iterator[Table]:
     run = planned.run
     if run.units:
         yield show.table(
-            f"Run {run.content_id[:RUN_DIGITS]}: {run.policy.course} {len(run.units):,} units",
+            f"Run {run.content_id[:RUN_DIGITS]}: {run.policy.course} {_many(run)}",
             ("unit", "path", "subject", "files", "size"),
             (
                 (
@@ -77,14 +79,14 @@ def plan_tables(planned: Planned) -> Iterator[Table]:
 
 
 def plan_words(planned: Planned, today: date) -> Iterator[str]:
-    """Its totals, what stops it, and how to go on; a line each."""
+    """Its totals, and what stops it; a line each."""
     run, policy = planned.run, planned.run.policy
     for each in planned.missed:
         yield f"{each.what}: {each.reason}"
     if not run.units:
         yield "nothing is due"
     files = sum(unit.files for unit in run.units)
-    yield f"{len(run.units):,} units, {files:,} files, {show.size(run.size_bytes)}"
+    yield f"{_many(run)}, {show.count(files, 'file')}, {show.size(run.size_bytes)}"
     if policy.targets:
         yield f"to {' and '.join(policy.targets)}, verified by {policy.verify}"
     if policy.recall:
@@ -96,6 +98,15 @@ def plan_words(planned: Planned, today: date) -> Iterator[str]:
         yield f"cut-off: {run.cut_off}"
     for guard in run.tripped:
         yield f"guard {guard.guard}: {guard.why}: look at it; to go on: --allow {guard.guard}"
+
+
+def _many(run: Run) -> str:
+    return show.count(len(run.units), "unit")
+
+
+def going_on(planned: Planned) -> Iterator[str]:
+    """Where it is, and how it is applied; a line each."""
+    run = planned.run
     yield f"run file: {planned.file}" + (" (of the last hour)" if planned.is_old else "")
     if run.units:
         yield f"may be applied until {run.expires:%Y-%m-%d %H:%M} UTC: {applying(planned)}"
@@ -103,11 +114,18 @@ def plan_words(planned: Planned, today: date) -> Iterator[str]:
 
 def applying(planned: Planned) -> str:
     """The command that applies a plan."""
-    file = shlex.quote(str(planned.file))
+    run = planned.run.content_id[:RUN_DIGITS]
     allow = "".join(f" --allow {name}" for name in _guards(planned.run))
-    first = f"lurge archive approve {file}, by somebody else, then "
+    first = f"lurge archive approve {run}, by somebody else, then "
     needs = planned.run.policy.approval == "required"
-    return f"{first if needs else ''}lurge archive apply {file}{allow}"
+    return f"{first if needs else ''}lurge archive apply {run}{allow}"
+
+
+def applied_again(run: Run, allow: Iterable[str]) -> str:
+    """The command that goes on with a run that was begun."""
+    return " ".join(
+        ["lurge archive apply", run.content_id[:RUN_DIGITS], *(f"--allow {each}" for each in allow)]
+    )
 
 
 def _guards(run: Run) -> list[str]:
@@ -120,7 +138,8 @@ def _frees(policy: Policy, size_bytes: int, today: date) -> str:
     if policy.course == "copy":
         return "frees nothing: all stays where it is"
     if not policy.keep_in_bin:
-        return f"frees {size} at once"
+        without = "no bin and no copy" if policy.course == "discard" else "no bin"
+        return f"frees {size} at once: what it takes is {AT_ONCE}, {without}"
     day = today + timedelta(days=policy.keep_in_bin)
     return f"frees {size} on {day}: until then it is in the bin and counts against quotas"
 
@@ -218,44 +237,48 @@ def _steps(works: Works, run: Run, unit: Unit, state: State) -> Iterator[str]:
     if begun or state in {"copied", "verified"}:
         yield from _binning(works, policy, run.unit_name(unit), unit)
     if not policy.keep_in_bin:
-        yield f"delete the {unit.entries:,} entries of its manifest, each compared before"
+        what = show.count(unit.entries, "entry", "entries")
+        yield f"delete the {what} of its manifest, each compared before: {AT_ONCE}, no bin"
 
 
 def _copying(run: Run, unit: Unit, state: State, *, begun: bool) -> Iterator[str]:
     policy = run.policy
     size = show.size(unit.size_bytes)
     for url in policy.targets if begun else ():
-        yield f"copy {unit.files:,} files, {size}, to {url}, those above " + (
+        yield f"copy {show.count(unit.files, 'file')}, {size}, to {url}, those above " + (
             f"{show.size(policy.segment_bytes)} in segments, layout {policy.layout}"
         )
-        yield f"store its manifest of {unit.entries:,} entries: {of_manifest(run.unit_name(unit))}"
+        entries = show.count(unit.entries, "entry", "entries")
+        yield f"store its manifest of {entries}: {of_manifest(run.unit_name(unit))}"
     if begun or state == "copied":
         yield from (f"verify the copy at {url} by {policy.verify}" for url in policy.targets)
 
 
 def _binning(works: Works, policy: Policy, name: str, unit: Unit) -> Iterator[str]:
     folder = bin_of(works.config, unit.volume)
-    what = "it" if unit.kind == "directory" else f"its {unit.files:,} names"
+    what = "it" if unit.kind == "directory" else f"its {show.count(unit.files, 'name')}"
     yield f"rename {what} into {text(folder)}/{name}, and compare every entry there"
     if policy.tombstone and unit.kind == "directory":
         yield "leave a tombstone in its place"
     if policy.keep_in_bin:
-        yield f"let it be deleted {policy.keep_in_bin} days later, by archive purge"
+        yield f"let it be deleted {show.count(policy.keep_in_bin, 'day')} later, by archive purge"
 
 
 def question(run: Run, today: date) -> str:
     """What is asked before a run is applied."""
     if run.policy.course != "discard":
-        return "Upload? [Y/N/D] "
+        at_once = not run.policy.keep_in_bin and run.policy.course == "archive"
+        words = f" What is verified is then {AT_ONCE}, no bin." if at_once else ""
+        return f"Upload?{words} [Y/N/D] "
     names = [text(unit.root) for unit in run.units]
     more = len(names) - WITHOUT_COPY
     until = today + timedelta(days=run.policy.keep_in_bin)
     lines = [
         "No copy is made of this, and what no other run has archived cannot be had back",
-        f"after {until}:" if run.policy.keep_in_bin else "from now on:",
+        f"after {until}:" if run.policy.keep_in_bin else f"from now on: it is {AT_ONCE}, no bin:",
         *(f"  {name}" for name in names[:WITHOUT_COPY]),
         *((f"  and {more:,} more: D shows all",) if more > 0 else ()),
-        f"Discard {len(names):,} units, {show.size(run.size_bytes)}? [Y/N/D] ",
+        f"Discard {_many(run)}, {show.size(run.size_bytes)}? [Y/N/D] ",
     ]
     return "\n".join(lines)
 
@@ -269,6 +292,16 @@ def is_good(unit: UnitNow, policy: Policy) -> bool:
         return False
     stuck = unit.state == "binned" and unit.reason is not None
     return unit.state in GOOD[policy.course] and not stuck
+
+
+def so_far(now: Iterable[UnitNow]) -> str | None:
+    """How many units are in which states, of a run that was begun."""
+    states = Counter(unit.state for unit in now)
+    if states.keys() <= {"planned"}:
+        return None
+    return "begun before: " + ", ".join(
+        f"{count:,} {state}" for state, count in states.most_common()
+    )
 
 
 def outcome_tables(units: Sequence[UnitNow], policy: Policy) -> Iterator[Table]:

@@ -29,7 +29,7 @@ from lurge_types.archive import (
     State,
 )
 from lurge_types.targets import CHUNK_BYTES, TargetFailed
-from utils import journals, manifests
+from utils import journals, manifests, show
 from utils.durable import sync_filesystem
 from utils.handles import open_root
 from utils.journals import Copied, Journal, Order
@@ -126,7 +126,7 @@ def _verify(step: Step) -> Step:
         )
     if bad:
         _forget(step, sorted(bad))
-        return _again(step, f"{len(bad)} files are not what was sent")
+        return _again(step, f"not what was sent: {show.count(len(bad), 'file')}")
     for _, copy, _ in known:
         step.noted(copies.verify, copy=copy, how=how, now=now())
     return step.moved("verified")

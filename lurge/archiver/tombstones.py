@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from lurge.archiver.handles import opened
 from lurge_types.archive import Binned, UnitNow
+from utils import show
 from utils.paths import text
 from utils.renaming import rename_new
 
@@ -19,9 +20,10 @@ PART = b".lurge-word-"
 def leave(unit: UnitNow, binned: Binned) -> None:
     """Write it, whole or not at all, unless something is there. Raises OSError."""
     place, name = os.path.split(unit.root)
+    files, size = show.count(unit.files, "file"), show.count(unit.size_bytes, "byte")
     words = (
         f"{FIRST}{unit.name}\n"
-        f"on {binned.at:%Y-%m-%d}: {unit.files:,} files, {unit.size_bytes:,} bytes.\n"
+        f"on {binned.at:%Y-%m-%d}: {files}, {size}.\n"
         f"To get it back: lurge archive restore '{text(unit.root)}'\n"
     )
     with opened(place) as folder:

@@ -55,15 +55,23 @@ def apply(
     see_askable(yes=yes or dry_run)
     with at_work(start, config, defaults=defaults, acting=not dry_run) as desk:
         file, read = run_names.named(desk.works, run)
+        planned = Planned(file, read, False, ())
         if dry_run:
             tell_steps(desk.works, read, as_json=as_json)
             return True
         if not yes:
-            planned = Planned(file, read, False, ())
-            print_tables(showing.plan_tables(planned), stderr=as_json)
+            show_plan(desk, planned, stderr=as_json)
             if not agreed(desk, read):
                 return True
-        return apply_run(desk, Planned(file, read, False, ()), allow, as_json=as_json)
+        return apply_run(desk, planned, allow, as_json=as_json)
+
+
+def show_plan(desk: Desk, planned: Planned, *, stderr: bool) -> None:
+    """Show a plan to who is to agree, and what was done of it before."""
+    print_tables(showing.plan_tables(planned), stderr=stderr)
+    begun = showing.so_far(_units(desk.works, planned.run).values())
+    lines = [*showing.plan_words(planned, now().date()), *filter(None, [begun])]
+    print_lines(lines, stderr=stderr)
 
 
 def agreed(desk: Desk, run: Run) -> bool:
@@ -76,6 +84,7 @@ def apply_run(desk: Desk, planned: Planned, allow: Sequence[str], *, as_json: bo
     """Apply a run, and tell what has become of its units; whether all is well with them."""
     works, run = desk.works, planned.run
     desk.look.run = run.content_id
+    desk.look.again = showing.applied_again(run, allow)
     _see_targets(works, run)
     desk.look.event("applying", file=text(bytes(planned.file)), who=works.actor.who)
     try:

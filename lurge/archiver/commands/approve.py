@@ -39,6 +39,6 @@ def approve(start: Start, config: Path | None, defaults: bool, run: Path) -> boo
             partial(ledger.approve, content_id=read.content_id, actor=works.actor, now=moment)
         )
         desk.look.event("approved", who=works.actor.who)
-        size = show.size(read.size_bytes)
-        click.echo(f"approved: {len(read.units):,} units, {size}, of {file}")
+        what = f"{show.count(len(read.units), 'unit')}, {show.size(read.size_bytes)}"
+        click.echo(f"approved: {what}, of {file}")
         return True

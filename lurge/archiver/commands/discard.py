@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from lurge.archiver import proposing, showing
-from lurge.archiver.commands.apply import agreed, apply_run
-from lurge.archiver.commands.asking import print_tables, see_askable
+from lurge.archiver import proposing
+from lurge.archiver.commands.apply import agreed, apply_run, show_plan
+from lurge.archiver.commands.asking import see_askable
 from lurge.archiver.commands.options import started, with_json, with_list, with_yes
 from lurge.archiver.commands.plan import listed, make_plan
 from lurge.archiver.desk import Start, at_work
@@ -43,7 +43,7 @@ def discard(
     ):
         planned = make_plan(desk, asked, anew=False)
         if not (as_json and yes):
-            print_tables(showing.plan_tables(planned), stderr=as_json)
+            show_plan(desk, planned, stderr=as_json)
         if not planned.run.units or not (yes or agreed(desk, planned.run)):
             return not planned.run.skipped
         return apply_run(desk, planned, (), as_json=as_json) and not planned.run.skipped

@@ -167,7 +167,7 @@ def tell_plan(planned: Planned, *, as_json: bool) -> None:
         print_lines(showing.plan_json(planned))
         return
     print_tables(showing.plan_tables(planned))
-    print_lines(showing.plan_words(planned, now().date()))
+    print_lines([*showing.plan_words(planned, now().date()), *showing.going_on(planned)])
 
 
 def is_fine(planned: Planned) -> bool:

@@ -48,6 +48,7 @@ def purge(
                 return True
             if not ask(f"Delete {emptying.summary(due)}, for good? [Y/N] "):
                 return True
+        desk.look.again = "lurge archive purge"
         found = []
         for each in emptying.purge(desk.works, allow=allow):
             found.append(each)

@@ -8,6 +8,7 @@ from lurge.archiver import recovering
 from lurge.archiver.commands.asking import print_tables
 from lurge.archiver.commands.options import started, with_json
 from lurge.archiver.desk import Start, at_work
+from utils import show
 
 
 @click.command()
@@ -31,6 +32,7 @@ def recover(
     wrong arguments or configuration; 3 the database or a target cannot be used.
     """
     with at_work(start, config, defaults=defaults) as desk:
+        desk.look.again = "lurge archive recover"
         found = []
         for each in recovering.recover(desk.works, allow):
             found.append(each)
@@ -39,5 +41,5 @@ def recover(
         if not as_json:
             print_tables([recovering.as_table(found)])
             known = sum(each.became == "recovered" for each in found)
-            click.echo(f"{known:,} units are known again")
+            click.echo(f"{show.count(known, 'unit')} known again")
         return all(each.became == "recovered" for each in found)

@@ -61,6 +61,7 @@ def restore(
             print_tables([showing.restore_table(found, to)], stderr=as_json)
             if not ask(f"Restore {len(found):,} of these? [Y/N] "):
                 return True
+        desk.look.again = "the same command"
         done = []
         with desk.bars():
             for each in restoring.restore(desk.works, found, to, overwrite=overwrite):

@@ -132,7 +132,8 @@ def test_a_plan_shows_units_what_is_left_out_what_it_frees_and_how_to_go_on(stor
     assert re.search(rf"{store.mount}/absent +- +absent", done.stdout)
     assert "2 units, 2 files, 8 B" in done.stdout
     assert f"frees 8 B on {day}: until then it is in the bin" in done.stdout
-    assert f"lurge archive apply {file}" in done.stdout
+    assert f"run file: {file}\n" in done.stdout
+    assert f"lurge archive apply {runfiles.read(file).content_id[:12]}\n" in done.stdout
     assert not (store.folder / "lurge.db").exists()
     assert list(store.target.iterdir()) == []
 
@@ -182,7 +183,7 @@ def test_a_summary_tells_states_bytes_and_when_they_are_free(store: Store) -> No
 def test_a_dry_run_shows_every_step_and_does_nothing(store: Store) -> None:
     done = store.run("apply", store.plan("alpha"), "--dry-run")
     assert done.returncode == 0
-    assert "copy 1 files, 3 B, to file://" in done.stdout
+    assert "copy 1 file, 3 B, to file://" in done.stdout
     assert "verify the copy at file://" in done.stdout
     assert f"rename it into {store.mount}/.lurge-bin/" in done.stdout
     assert list(store.target.iterdir()) == []
@@ -218,8 +219,40 @@ def test_a_person_sees_all_steps_before_saying_yes(store: Store) -> None:
     status, shown = store.at_a_terminal("apply", store.plan("alpha"), answers=answers)
     assert status == 0, shown
     assert shown.count(asked) == 3
+    before = shown.partition(asked)[0]
+    assert "1 unit, 1 file, 3 B" in before
+    assert f"to file://{store.target}, verified by read-back" in before
+    assert "until then it is in the bin" in before
     assert "verify the copy at file://" in shown
     assert not (store.mount / "alpha").exists()
+
+
+@pytest.mark.parametrize("command", ["apply", "discard"])
+def test_what_is_not_kept_in_the_bin_is_told_and_asked_for_in_words(
+    store: Store, command: str
+) -> None:
+    store.configure(keep_in_bin=0)
+    if command == "apply":
+        planned = store.run("plan", "paths", "--file", store.list_of("alpha"))
+        assert "frees 3 B at once: what it takes is deleted at once, no bin\n" in planned.stdout
+        (file,) = store.runs.glob("*_run_file.json")
+        words: tuple[str | Path, ...] = ("apply", file)
+    else:
+        words = ("discard", "--file", store.list_of("alpha"))
+    status, shown = store.at_a_terminal(*words, answers=(("[Y/N/D]", "d\n"), ("[Y/N/D]", "y\n")))
+    assert status == 0, shown
+    question = shown.partition("[Y/N/D]")[0]
+    assert question.count("deleted at once, no bin") == 2
+    assert "each compared before: deleted at once, no bin" in shown
+    assert [each["state"] for each in store.json("list")] == ["deleted"]
+
+
+def test_who_is_asked_about_a_run_that_was_begun_sees_how_far_it_is(store: Store) -> None:
+    file = store.plan("alpha", "beta")
+    (store.mount / "beta" / "file").write_text("other")
+    assert store.run("apply", file, "--yes").returncode == 1
+    _, shown = store.at_a_terminal("apply", file, answers=(("[Y/N/D]", "n\n"),))
+    assert "begun before: 1 binned, 1 dirty\n" in shown
 
 
 @pytest.mark.parametrize("answer", ["N\n", "no\n", "\x04"])
@@ -477,6 +510,7 @@ def test_an_interrupted_copy_leaves_nothing_half_written_and_no_lease(
     _, errors = process.communicate()
     assert (process.returncode, "interrupted" in errors) == (130, True), errors
     assert "Traceback" not in errors
+    assert f"to go on: lurge archive apply {runfiles.read(run).content_id[:12]}\n" in errors
     assert (store.mount / "alpha" / "big").stat().st_size == BIG_BYTES
     assert store.ledger("select state from archive_unit") == [("claimed",)]
     assert store.ledger("select holder from lease where name like 'unit/%'") == [("",)]

@@ -344,6 +344,21 @@ def test_an_empty_bin_is_not_believed_unless_its_mount_is_the_one_that_was_plann
     assert purged.became == "deleted"
 
 
+def test_a_target_on_another_filesystem_than_was_planned_on_stops_a_purge(
+    tmp_path: Path, database: Database
+) -> None:
+    guards = {"max_share": 1.0, "min_free": 0, "marker": "marker"}
+    yard = Yard(tmp_path, database, guards=guards)
+    for each in yard.mount, yard.target:
+        (each / "marker").write_text("as planned")
+    make_due(yard, bin_of(yard))
+    (yard.target / "marker").write_text("another")
+    (purged,) = purge(yard)
+    assert (purged.became, "another filesystem" in (purged.reason or "")) == ("stays", True)
+    (purged,) = purge(yard, "mount")
+    assert purged.became == "deleted"
+
+
 def test_a_folder_that_somebody_has_removed_from_the_bin_is_believed_on_the_known_mount(
     yard: Yard,
 ) -> None:
@@ -404,6 +419,6 @@ def test_what_became_of_units_is_told(yard: Yard) -> None:
     make_due(yard, unit)
     found = list(emptying.purge(yard.works(), dry_run=True))
     assert emptying.as_table(found, dry_run=True).row_count == 1
-    assert emptying.summary(found) == "1 units, 28 B; 0 stay"
+    assert emptying.summary(found) == "1 unit, 28 B; 0 stay"
     told = json.loads(emptying.as_json(found[0]))
     assert (told["unit"], told["became"], told["size_bytes"]) == (unit.name, "due", 28)

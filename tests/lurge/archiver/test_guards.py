@@ -16,9 +16,8 @@ from servers.disks import small_disk
 
 from db import usage
 from db.database import Database
-from lurge.archiver import applying, emptying
+from lurge.archiver import applying
 from lurge.archiver.applying import RunRefused
-from lurge.archiver.emptying import Purged
 from lurge.archiver.guards import NAMES, GuardTripped
 from lurge.archiver.works import now
 from lurge_types.archive import UnitNow
@@ -137,7 +136,7 @@ def test_a_mount_that_is_not_the_one_of_the_plan_stops_a_run(
 
 
 @pytest.mark.parametrize("marker", [None, "marker"])
-def test_a_target_that_is_not_mounted_stops_a_run_and_a_purge(
+def test_a_target_that_is_not_mounted_stops_a_run(
     tmp_path: Path, database: Database, marker: str | None
 ) -> None:
     """What would be written in its place, and found there again, is in none of the archives."""
@@ -154,13 +153,7 @@ def test_a_target_that_is_not_mounted_stops_a_run_and_a_purge(
     if marker:  # the same filesystem, whatever number its device has now
         assert states(yard.apply(file, run)) == ["deleted"]
     else:
-        assert states(yard.apply(file, run, "mount")) == ["binned"]
-        assert "another filesystem" in (next(purge(yard)).reason or "")
-        assert states([each.unit for each in purge(yard, "mount")]) == ["deleted"]
-
-
-def purge(yard: Yard, *allow: str) -> Iterator[Purged]:
-    return emptying.purge(yard.works(), allow=allow)
+        assert states(yard.apply(file, run, "mount")) == ["deleted"]
 
 
 def test_a_target_that_is_to_be_made_is_known_by_where(tmp_path: Path, database: Database) -> None:

@@ -98,7 +98,7 @@ def test_where_nobody_can_tell_files_count_as_released(
     planned = plan(yard, root)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     (left,) = plan(yard, root)[1].skipped
-    assert "1 files may be released to the HSM (there is no lfs" in left.reason
+    assert "1 file may be released to the HSM (there is no lfs" in left.reason
     unit = applied(yard, planned)
     assert unit.state == "dirty"
     assert "a may have been released to the HSM since" in (unit.reason or "")

@@ -5,9 +5,10 @@ OBJECTS: where each object lies under its key, as in a posix target. DESTINATION
 What is not there or has another digest is told, and the exit status is 1 then. Needs Python 3.9.
 """
 
-import base64, contextlib, gzip, hashlib, json, os, stat, sys
+import base64, contextlib, gzip, hashlib, json, os, stat, sys, zlib
 
 TYPES = dict(zip("fFsbc", (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFBLK, stat.S_IFCHR)))
+len(sys.argv) == 4 or sys.exit(__doc__)
 manifest, objects, destination = map(os.path.abspath, sys.argv[1:])
 
 
@@ -16,12 +17,15 @@ def raw(form):  # the bytes of a name from its text form, which has \\, \t, \n a
 
 
 def entries():  # what is between the first line, which tells of the unit, and the last
-    next(lines := gzip.open(manifest))
-    for number, entry in enumerate(map(json.loads, lines)):
-        if entry.get("entries") == number:
-            return
-        yield entry
-    sys.exit(f"{manifest} is damaged, or cut short")
+    try:
+        next(lines := gzip.open(manifest))
+        for number, entry in enumerate(map(json.loads, lines)):
+            if entry.get("entries") == number:
+                return
+            yield entry
+    except (OSError, EOFError, StopIteration, ValueError, zlib.error) as error:
+        sys.exit(f"{manifest} cannot be read, or is damaged: {error}")
+    sys.exit(f"{manifest} is cut short")
 
 
 def enter(path):  # go to the folder of a path, which is made if need be; its name there
@@ -59,8 +63,7 @@ def dress(name, entry):  # owner, attributes, times, mode: each may change or fo
             told.append(f"{entry['path']}: {act.__name__} {facts[0]}: {error.strerror}")
             mode &= 0o1777  # nobody is to get rights of another owner
     os.utime(name, ns=(entry["atime_ns"], entry["mtime_ns"]), follow_symlinks=False)
-    if entry["kind"] != "l":
-        os.chmod(name, mode)
+    entry["kind"] == "l" or os.chmod(name, mode)
 
 
 def make(entry):
@@ -70,20 +73,19 @@ def make(entry):
             undo.callback(os.close, here := os.open(".", os.O_DIRECTORY))
             return os.link(enter(entry["same_as"]), name, dst_dir_fd=here, follow_symlinks=False)
         if kind == "d":
-            os.makedirs(name, 0o700, exist_ok=not entry["path"])
-            return folders.append(entry)
+            return os.makedirs(name, 0o700, exist_ok=not entry["path"]) or folders.append(entry)
         if kind == "l":
             os.symlink(raw(entry["link"]), name)
         else:
             os.mknod(name, TYPES[kind] | 0o600, entry.get("rdev", 0))
         undo.callback(os.unlink, name)
-        if kind == "f" and entry["size"]:
-            fill(name, entry)
+        kind == "f" and entry["size"] and fill(name, entry)
         dress(name, entry)
         undo.pop_all()
 
 
 any(False for _ in entries())  # nothing is made from one that is cut short
+os.path.lexists(destination) and sys.exit(f"{destination} is there already: name a new folder")
 os.makedirs(destination, 0o700)
 told, folders, root = [], [], os.open(destination, os.O_DIRECTORY)
 with contextlib.suppress(OSError):  # what it has from the folder above
@@ -93,7 +95,5 @@ for entry in entries():
         make(entry)
     except (OSError, ValueError, KeyError) as error:
         told.append(f"{entry['path']}: {error}")
-for entry in reversed(folders):
-    dress(enter(entry["path"]), entry)
-os.sync()
-sys.exit("\n".join(told) or 0)
+[dress(enter(entry["path"]), entry) for entry in reversed(folders)]
+sys.exit(os.sync() or "\n".join(told) or 0)

@@ -197,6 +197,25 @@ def test_the_program_that_stands_alone_is_short() -> None:
     assert len(RESTORE.read_text(encoding="utf-8").splitlines()) < 100
 
 
+def test_the_program_that_stands_alone_says_what_it_wants(tmp_path: Path) -> None:
+    manifest, objects, there = (tmp_path / name for name in ("m.gz", "objects", "there"))
+    there.mkdir()
+    manifests.write(manifest, HEADER, [])
+    told = {
+        (): b"restore.py MANIFEST OBJECTS DESTINATION",
+        (manifest,): b"DESTINATION: a new folder",
+        (manifest, objects, there): b"there is there already: name a new folder",
+        (objects, objects, tmp_path / "new"): b"objects cannot be read, or is damaged",
+        (RESTORE, objects, tmp_path / "new"): b"restore.py cannot be read, or is damaged",
+    }
+    for arguments, words in told.items():
+        done = restore(*arguments)
+        assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+        assert b"Traceback" not in done.stderr
+    assert not list(there.iterdir())
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("damage", ["cut short", "object", "no object"])
 def test_the_program_that_stands_alone_makes_nothing_of_what_is_damaged(
     tmp_path: Path, damage: str

@@ -13,12 +13,14 @@ from dataclasses import asdict
 from functools import partial
 
 from db import audits, copies, leases, ledger
-from lurge.archiver import bin_check
+from lurge.archiver import bin_check, listing
 from lurge.archiver.bin_check import Bins
 from lurge.archiver.copy_check import Checked, Copies
 from lurge.archiver.findings import Finding
+from lurge.archiver.onlooking import RUN_DIGITS
 from lurge.archiver.works import Works, now
 from lurge_types.archive import OPEN, STATES, Copy, RunNow, State, UnitNow
+from utils.paths import text
 
 LOOKED_AT = STATES - {"planned"}
 COPIED: frozenset[State] = frozenset({"verified", "binned", "deleting", "deleted", "restored"})
@@ -60,6 +62,8 @@ def check(
     if below is None:
         yield from bins.look()
         yield from _broken(works)
+    elif not checked.units:
+        yield _nothing(works, below)
     done = partial(audits.add_once, act="checked", actor=works.actor, now=now())
     works.database.transaction(partial(done, detail=checked.in_words()))
 
@@ -75,6 +79,19 @@ def _units(works: Works, below: bytes | None) -> Iterator[tuple[UnitNow, list[Co
         after = page[-1].unit_id
 
 
+def _nothing(works: Works, path: bytes) -> Finding:
+    """Why nothing was looked at of a path."""
+    acted_on = next(listing.listed(works, path, states=LOOKED_AT), None)
+    why, todo = "nothing is known of it, nor of what is below", "archive list tells what is known"
+    if acted_on:
+        root = text(acted_on.unit.root)
+        why, todo = f"it may lie in {root}, which is checked as a whole", f"archive check {root}"
+    elif planned := next(listing.listed(works, path), None):
+        why = f"{text(planned.unit.root)} is {planned.unit.state}: nothing was done with it"
+        todo = f"archive apply {planned.unit.content_id[:RUN_DIGITS]}"
+    return Finding("nothing", None, text(path), why, todo)
+
+
 def _run(works: Works, unit: UnitNow) -> RunNow:
     return works.database.read(partial(ledger.run_of, prefix=unit.content_id))
 
@@ -86,7 +103,7 @@ def _broken(works: Works) -> Iterator[Finding]:
         for run in page:
             if run.started is not None and not _is_applied(works, run):
                 why = f"begun on {run.started:%Y-%m-%d}, and not all of its units have an end"
-                todo = f"archive apply {run.content_id[:12]}"
+                todo = f"archive apply {run.content_id[:RUN_DIGITS]}"
                 yield Finding("broken", None, str(run.file), why, todo)
         after = page[-1].run_id
 

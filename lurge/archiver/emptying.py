@@ -3,14 +3,16 @@
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
 from rich.table import Table
 
-from db import ledger
+from db import leases, ledger
 from db.dialects import clock
 from db.leases import LeaseLost
 from db.ledger import IN_BIN, UnitMoved
@@ -33,18 +35,22 @@ IS_UNIT = re.compile(rb"[0-9a-f]{12}-[0-9]{6,}").fullmatch
 
 HELD = "another works on it, or has moved it"
 
+WELL = frozenset({"deleted", "held", "gone"})
+"""What may become of a unit without a person having to look."""
+
 
 @dataclass(frozen=True, slots=True)
 class Purged:
     """
     What became of a unit whose time in the bin is over.
 
-    stays: it was not deleted, or not all of it. held: another works on it. due: it would be.
-    reason: why it stays, or is held.
+    stays: it was not deleted, or not all of it. held: another works on it, and tells what becomes
+    of it. gone: another was quicker: it is no longer to be deleted. due: it would be.
+    reason: why it stays, is held or gone.
     """
 
     unit: UnitNow
-    became: Literal["deleted", "stays", "held", "due"]
+    became: Literal["deleted", "stays", "held", "gone", "due"]
     reason: str | None = None
 
 
@@ -118,12 +124,29 @@ def _purged(
     seconds = works.table.lease_seconds
     try:
         with claimed(works.database, unit, IN_BIN, works.holder, seconds) as found:
-            if found is None:
-                return Purged(unit, "held", HELD), False
-            return _tried(works, run, *found, allow=allow)
+            if found is not None:
+                return _tried(works, run, *found, allow=allow)
+        why = HELD
     except (LeaseLost, UnitMoved) as error:
         works.watch.event("lease_lost", unit, reason=str(error))
-        return Purged(unit, "held", str(error)), False
+        why = str(error)
+    return _left(works, unit, why), False
+
+
+def _left(works: Works, unit: UnitNow, why: str) -> Purged:
+    """What becomes of a unit that is left to another, if there is one. why: that it is left."""
+    again = works.database.read(partial(ledger.unit, unit_id=unit.unit_id))
+    if not _is_due(again, works.database.read(clock)):
+        return Purged(again, "gone", f"another was quicker: it is {again.state}")
+    holder = works.database.read(partial(leases.holder, name=ledger.lease_of(again)))
+    return Purged(again, "stays" if holder is None else "held", why)
+
+
+def _is_due(unit: UnitNow, time: datetime) -> bool:
+    """Whether a unit is to be deleted, by its time or as that has begun."""
+    if unit.state == "binned":
+        return unit.purge_after is not None and unit.purge_after <= time
+    return unit.state == "deleting"
 
 
 def _tried(
@@ -131,8 +154,8 @@ def _tried(
 ) -> tuple[Purged, bool]:
     """The same of a unit that is claimed."""
     time = works.database.read(clock)  # the one by which it was put there, whatever the host's is
-    if unit.state == "binned" and (unit.purge_after is None or unit.purge_after > time):
-        return Purged(unit, "held", HELD), False
+    if not _is_due(unit, time):
+        return Purged(unit, "gone", f"it is {unit.state}, and not due"), False
     step = Step(works, run, unit, None, claim)
     failed = False
     try:
@@ -166,12 +189,14 @@ def as_table(found: Iterable[Purged], *, dry_run: bool) -> Table:
 
 def summary(found: Iterable[Purged]) -> str:
     """How much that frees, in words."""
-    freed = units = staying = 0
+    became = Counter[str]()
+    freed = 0
     for each in found:
-        goes = each.became in {"deleted", "due"}
-        units, staying = units + goes, staying + (not goes)
-        freed += each.unit.size_bytes if goes else 0
-    return f"{show.count(units, 'unit')}, {show.size(freed)}; {staying:,} stay"
+        became[each.became] += 1
+        freed += each.unit.size_bytes if each.became in {"deleted", "due"} else 0
+    units, others = became["deleted"] + became["due"], became["held"] + became["gone"]
+    words = f"{show.count(units, 'unit')}, {show.size(freed)}; {became['stays']:,} stay"
+    return f"{words}; {others:,} left to another" if others else words
 
 
 def as_json(of: Purged) -> str:

@@ -13,12 +13,15 @@ from lurge.archiver.works import Works
 from lurge_types.archive import UnitNow
 from utils import show
 
-Kind = Literal["lost", "found", "target", "bin", "taken", "tombstone", "left", "unknown", "broken"]
+Kind = Literal[
+    "lost", "found", "target", "bin", "taken", "tombstone", "left", "unknown", "broken", "nothing"
+]
 """
 lost: a copy is not whole. found: one that was noted as lost is. target: it cannot be asked. bin:
 what is in a bin is not what was put there. taken: something is in the place of what is in the bin.
 tombstone: none is there. left: something is in a bin that the ledger has elsewhere. unknown:
-something is in a bin that the ledger does not know. broken: an act was broken off.
+something is in a bin that the ledger does not know. broken: an act was broken off. nothing: of what
+was asked about nothing was looked at.
 """
 
 

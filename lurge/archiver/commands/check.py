@@ -33,7 +33,8 @@ def check(
 ) -> bool:
     """
     Compare the ledger with the targets, the bins and the places of units; with PATH only of the
-    units there and below, and not what else may be in the bins.
+    units there and below, and not what else may be in the bins. A PATH that nothing is known of is
+    told, and is not well.
 
     A copy that is not whole is noted as lost: its unit is not purged. Nothing else is changed.
 

@@ -1,6 +1,7 @@
 """`archive list`: what is where."""
 
-from itertools import islice
+from collections.abc import Collection
+from itertools import chain, islice
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from lurge.archiver.commands.options import PLACE, started, with_json
 from lurge.archiver.desk import Start, at_work
 from lurge.scan import absolute
 from lurge_types.archive import STATES, State
+from utils.paths import text
 
 MOST_LISTED = 200
 
@@ -48,6 +50,12 @@ def list_units(
     with at_work(start, config, defaults=defaults, acting=False) as desk:
         where = None if path is None else absolute(path)
         found = listing.listed(desk.works, where, states=states or None, run=run)
+        first = next(found, None)
+        if first is None:
+            what = "" if where is None else f" of {text(where)}, nor of what is below"
+            click.echo(f"nothing is known{what}" + _chosen(states, run), err=as_json)
+            return True
+        found = chain([first], found)
         if as_json:
             print_lines(map(listing.as_json, found))
             return True
@@ -56,3 +64,10 @@ def list_units(
         if next(found, None) is not None:
             click.echo("... and older ones: --all shows them, --state, --run and PATH choose")
         return True
+
+
+def _chosen(states: Collection[State], run: str | None) -> str:
+    """By what units were chosen, in words."""
+    words = [f"in run {run}"] if run else []
+    words += [f"in state {' or '.join(states)}"] if states else []
+    return "".join(f", {each}" for each in words)

@@ -36,7 +36,8 @@ def purge(
 
     At a terminal it asks before.
 
-    Exit status: 0 all that is due was deleted; 1 something stays, see why; 2 wrong arguments or
+    Exit status: 0 all that is due was deleted, or is left to another who works on it just now and
+    has an exit status of his own; 1 something stays, see why; 2 wrong arguments or
     configuration; 3 the database cannot be used, nothing was done.
     """
     see_askable(yes=yes or dry_run)
@@ -56,7 +57,7 @@ def purge(
                 click.echo(emptying.as_json(each))
         if not as_json:
             _tell_purged(found, as_json=False, dry_run=False)
-        return all(each.became == "deleted" for each in found)
+        return all(each.became in emptying.WELL for each in found)
 
 
 def _tell_purged(found: list[emptying.Purged], *, as_json: bool, dry_run: bool) -> None:

@@ -439,6 +439,27 @@ def test_a_check_tells_what_is_lost_and_what_to_do(store: Store) -> None:
     assert (found["kind"], checked["lost"]) == ("lost", 1)
 
 
+def test_what_nothing_is_known_of_does_not_look_healthy(store: Store) -> None:
+    done = store.run("list", store.mount)
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"nothing is known of {store.mount}, nor of what is below\n",
+    )
+    store.run("apply", store.plan("alpha"), "--yes")
+    told = {
+        "nowhere": ("nothing is known of it, nor of what is below", "archive list"),
+        "alpha/file": (f"it may lie in {store.mount}/alpha", f"archive check {store.mount}/alpha"),
+    }
+    for path, (why, todo) in told.items():
+        found, checked = store.json("check", store.mount / path, status=1)
+        assert (found["kind"], checked["units"]) == ("nothing", 0)
+        assert found["why"].startswith(why)
+        assert found["todo"].startswith(todo)
+    assert store.json("check", store.mount)[-1]["units"] == 1
+    done = store.run("list", "--state", "dirty")
+    assert done.stdout == "nothing is known, in state dirty\n"
+
+
 def test_a_vault_hands_files_over(store: Store) -> None:
     assert store.run("handler", "ready", "1000").returncode == 0
     assert store.run("handler", "ready", str(1 << 60)).returncode == 1

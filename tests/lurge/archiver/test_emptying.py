@@ -379,6 +379,21 @@ def test_what_another_works_on_is_left_to_it(yard: Yard) -> None:
     assert place(unit).exists()
 
 
+def test_of_two_purges_the_slower_leaves_to_the_other_what_that_has_done(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    slower = emptying.purge(yard.works(holder="slower"))
+    (seen,) = emptying.due(yard.works())
+    (purged,) = purge(yard)
+    assert purged.became == "deleted"
+    run = yard.database.read(partial(ledger.run_of, prefix=unit.content_id))
+    late, failed = emptying._purged(yard.works(holder="slower"), run, seen, ())
+    assert (late.became, late.reason) == ("gone", "another was quicker: it is deleted")
+    assert not failed
+    assert list(slower) == []
+    assert emptying.summary([late]) == "0 units, 0 B; 0 stay; 1 left to another"
+
+
 def test_what_is_kept_longer_meanwhile_stays(yard: Yard) -> None:
     unit = bin_of(yard)
     make_due(yard, unit)
@@ -388,7 +403,7 @@ def test_what_is_kept_longer_meanwhile_stays(yard: Yard) -> None:
         step.moved("binned", binned=longer)
     with held(yard, due) as step:
         purged, _ = emptying._tried(step.works, step.run, step.unit, step.claim, allow=())
-    assert purged.became == "held"
+    assert (purged.became, purged.reason) == ("gone", "it is binned, and not due")
 
 
 class Away(Posix):

@@ -41,7 +41,7 @@ from lurge.demo.history import write as write_history
 from lurge.demo.site import FolderTaken, SiteTooSmall
 from lurge.demo.site import make as make_site
 from lurge.diff import NothingToCompare
-from lurge.doctor import Patient, Point
+from lurge.doctor import Check, Patient, Point
 from lurge.importing import report as importing
 from lurge.importing.sums import table as table_of_sums
 from lurge.init import ConfigUnwritable, write_config
@@ -1054,14 +1054,29 @@ def patient_of(settings: Config) -> Patient:
     }
     if settings.splitter.upload:
         needs["splitter.upload"] = partial(bucket_of, settings, None, lambda _: None)
+    today = datetime.now(UTC).date()
+    database = partial(database_of, settings.database, lambda _: None)
     return Patient(
         config=settings,
-        today=datetime.now(UTC).date(),
+        today=today,
         sources=partial(sources, settings, lambda _: None),
-        database=lambda: database_of(settings.database, lambda _: None),
+        database=database,
         needs=needs,
+        archive=archive_checks(settings, today, database),
         failures=WRONG + MISSING,
     )
+
+
+def archive_checks(
+    settings: Config, today: date, database: Callable[[], Database]
+) -> Mapping[str, Check]:
+    """What the archiver needs, if anything of it is configured."""
+    if not settings.archive.model_fields_set:
+        return {}
+    # Nights need no archiver: see `Suite.get_command`.
+    from lurge.archiver import examining  # noqa: PLC0415
+
+    return examining.checks(settings, today, database, config_file.projects_url)
 
 
 @suite.command(short_help="Write a configuration, make the database's tables.")

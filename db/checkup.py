@@ -10,7 +10,12 @@ from sqlalchemy.engine import Connection
 from db import dialects, pruning
 from db.pruning import HISTORIES, History
 from db.schema import (
+    archive_audit,
+    archive_copy,
+    archive_run,
+    archive_unit,
     base_directory_usage,
+    lease,
     lustre_usage,
     pi,
     report_run,
@@ -117,6 +122,17 @@ def try_rights(connection: Connection) -> None:
         connection.execute(sql.update(pi).where(there).values(pi_name="no one"))
         connection.execute(sql.delete(pi).where(there))
         trial.rollback()
+
+
+def try_archive_rights(connection: Connection) -> None:
+    """Add and change no row at all: whether the archive's tables may be written is told by that."""
+    for table in (lease, archive_run, archive_unit, archive_copy, archive_audit):
+        nothing = sql.select(table).where(sql.false())
+        names = [column.name for column in table.columns]
+        connection.execute(sql.insert(table).from_select(names, nothing))
+        if table is not archive_audit:
+            column = table.columns[names[-1]]
+            connection.execute(sql.update(table).where(sql.false()).values({column: column}))
 
 
 def largest_gids(connection: Connection, most: int, today: date) -> list[int]:

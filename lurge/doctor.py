@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -63,8 +63,8 @@ class Patient:
     What a run would start with.
 
     sources: gives names and quotas, and tells what is odd. database: opens it, without making its
-    tables. needs: what else a run sees to before it starts, by the configuration's key. failures:
-    what these may raise.
+    tables. needs: what else a run sees to before it starts, by the configuration's key. archive:
+    what the archiver needs, where it is configured, by the point. failures: what these may raise.
     """
 
     config: Config
@@ -72,6 +72,7 @@ class Patient:
     sources: Callable[[Callable[[str], None]], tuple[Names, Quotas]]
     database: Callable[[], Database]
     needs: dict[str, Callable[[], object]]
+    archive: Mapping[str, Check]
     failures: tuple[type[Exception], ...]
 
 
@@ -83,6 +84,7 @@ def examine(patient: Patient) -> Iterator[Point]:
         "database": partial(_database, patient),
         "names and quotas": partial(_sources, patient),
         **{key: partial(_need, key, need) for key, need in patient.needs.items()},
+        **patient.archive,
         "space": partial(_space, config, patient.today),
         "volumes": lambda: volumes(config, mounts(), patient.today),
         "directories": partial(_directories, config, patient.today),

@@ -477,7 +477,7 @@ REFUSED = [
     if course.name
     in {"plan", "archive", "purge", "restore from the bin", "restore from a copy", "two targets"}
 ]
-KNOWN = ("DatabaseFailed: ", "RunFileWrong: ", "RunRefused: ", "GuardTripped: ")
+KNOWN = ("DatabaseFailed: ", "RunFileWrong: ", "RunRefused: ", "GuardTripped: ", "NoRoom: ")
 """What an act may end with, beside what it tells of each unit; a plan, which does nothing, too by
 what the system says."""
 

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from lurge_types.archive import Copy, RunNow, UnitNow
-from utils.durable import sync_folder
+from utils.durable import room_in, sync_folder
 from utils.paths import raw, text
 
 FORMAT = 1
@@ -89,7 +89,8 @@ def write(
 
     about: makes the first line, given the generation. ended: asked when all records are written.
 
-    Raises CheckpointBroken where all files are something else, OSError, and what `records` does.
+    Raises CheckpointBroken where all files are something else, NoRoom, OSError, and what `records`
+    does.
     """
     states = [_state(file) for file in files]
     known = [each for each in states if isinstance(each, Checkpoint)]
@@ -97,7 +98,7 @@ def write(
     file = _next(files, states)
     other = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
-        with other.open("xb") as opened:
+        with room_in(file.parent), other.open("xb") as opened:
             well = _write(opened, head, records, ended)
             opened.flush()
             os.fsync(opened.fileno())

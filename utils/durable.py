@@ -1,12 +1,41 @@
 """What must be on the disk before anything that relies on it is done."""
 
 import ctypes
+import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from utils.paths import text
 
 _libc = ctypes.CDLL(None, use_errno=True)
 """Python has no syncfs."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class NoRoom(Exception):
+    """A folder has no room for what is to be kept there: which, why, and what to do."""
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """
+    Say of a full disk or quota which folder needs room: what the system says names none.
+
+    Raises NoRoom.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise NoRoom(
+            f"{text(bytes(folder))}: {error.strerror}: make room there, or ask for a larger quota, "
+            "then run this again: it goes on from where it is"
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:

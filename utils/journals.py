@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from lurge_types.archive import Segment
 from lurge_types.targets import Part, Upload
+from utils.durable import room_in
 
 NAME = re.compile(r"([0-9]+)-([0-9]+)\.journal", re.ASCII).fullmatch
 
@@ -75,12 +76,15 @@ class Journal:
     """
     A journal that is written, by any thread; see the module for the order of its lines.
 
-    Raises OSError.
+    Raises NoRoom, OSError.
     """
 
     def __init__(self, folder: Path, order: Order) -> None:
-        self._file = (folder / f"{order.token}-{order.round}.journal").open("xb")
+        self._folder = folder
+        with room_in(folder):
+            self._file = (folder / f"{order.token}-{order.round}.journal").open("xb")
         self._alone = Lock()
+        self._failed: OSError | None = None
 
     def copied(self, done: Copied) -> None:
         """An entry is whole at every target."""
@@ -100,22 +104,30 @@ class Journal:
 
     def flush(self) -> None:
         """Let a worker that comes after this one see all lines, if only the process ends."""
-        with self._alone:
+        with self._alone, room_in(self._folder):
             self._file.flush()
 
     def sync(self) -> None:
         """Make all lines durable."""
         self.flush()
-        os.fsync(self._file.fileno())
+        with room_in(self._folder):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Write no more; what was not synced may be lost with the machine's power."""
-        self._file.close()
+        with room_in(self._folder):
+            self._file.close()
 
     def _add(self, line: object) -> None:
         written = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
-        with self._alone:
-            self._file.write(written)
+        with self._alone, room_in(self._folder):
+            if self._failed:  # a half line must stay the last one
+                raise self._failed
+            try:
+                self._file.write(written)
+            except OSError as error:
+                self._failed = error
+                raise
 
 
 def journals(folder: Path, token: int) -> dict[Order, Path]:

@@ -1,6 +1,7 @@
 """What is mounted here, as Linux tells it."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,17 @@ def mounts(lines: bytes | None = None) -> list[Mount]:
         before, _, behind = line.partition(b" - ")
         place = before.split(b" ")[4]
         found.append(Mount(text(_unescaped(place)), behind.split(b" ")[0]))
+    return found
+
+
+def of(path: bytes, mounted: Iterable[Mount]) -> Mount | None:
+    """The mount that a path without links lies in; of several at one place the last."""
+    found: Mount | None = None
+    for mount in mounted:
+        place = raw(mount.place).rstrip(b"/") + b"/"
+        is_on_it = (path + b"/").startswith(place)
+        if is_on_it and (found is None or len(mount.place) >= len(found.place)):
+            found = mount
     return found
 
 

@@ -27,17 +27,28 @@ def rename_new(name: bytes, new: bytes, *, from_: int, to: int, into_ours: bool 
 
     Raises FileExistsError where something has the new name, OSError.
     """
-    if _libc.renameat2(from_, name, to, new, NOREPLACE) == 0:
+    if renamed_at_once(name, new, from_=from_, to=to):
         return
-    code = ctypes.get_errno()
-    if code not in REFUSED:
-        raise OSError(code, os.strerror(code), name)
     if into_ours or stat.S_ISDIR(os.stat(name, dir_fd=from_, follow_symlinks=False).st_mode):
         _see_free(new, to)
         os.rename(name, new, src_dir_fd=from_, dst_dir_fd=to)
         return
     os.link(name, new, src_dir_fd=from_, dst_dir_fd=to, follow_symlinks=False)
     os.unlink(name, dir_fd=from_)
+
+
+def renamed_at_once(name: bytes, new: bytes, *, from_: int, to: int) -> bool:
+    """
+    Rename in the one step that replaces nothing, where the filesystem can; whether that is done.
+
+    Raises FileExistsError where something has the new name, OSError.
+    """
+    if _libc.renameat2(from_, name, to, new, NOREPLACE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code not in REFUSED:
+        raise OSError(code, os.strerror(code), name)
+    return False
 
 
 def _see_free(name: bytes, folder: int) -> None:

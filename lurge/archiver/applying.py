@@ -3,6 +3,9 @@ A run is applied: by one process or by several, on one host or more, as often as
 
 Each takes units that nobody else has, in their order, and brings each as far as it comes. In the
 end it waits for those that others have: if one of these dies, its units are taken over.
+
+Where there is no room for what a run writes about itself, no unit is to blame, and none would come
+further: the process ends, and each unit stays where it is on its way.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,6 +28,7 @@ from lurge.archiver.works import Works, now, words
 from lurge_types.archive import OPEN, STATES, Run, RunNow, State, UnitNow
 from lurge_types.targets import TargetFailed
 from utils.differences import Differs
+from utils.durable import NoRoom
 from utils.handles import TreeUnfit
 from utils.journals import JournalBroken
 from utils.manifests import ManifestBroken
@@ -57,7 +61,8 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
 
     allow: names of guards that a person has allowed to trip.
 
-    Raises RunRefused, GuardTripped, NotAllowed where it is not approved, DatabaseFailed.
+    Raises RunRefused, GuardTripped, NotAllowed where it is not approved, DatabaseFailed; NoRoom
+    where the run's folder or that of the checkpoints is full.
     """
     _see_recovered(works, run)
     run_id = works.database.transaction(
@@ -78,6 +83,7 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
     units = list(_units(works, run_id, None))
     for unit in units:
         binning.sweep(works, unit)
+    keeper.see_room()
     return units
 
 
@@ -181,7 +187,11 @@ class _Applying:
         except (LeaseLost, UnitMoved) as error:
             works.watch.event("lease_lost", unit, reason=str(error))
             return False
+        except NoRoom as error:
+            works.watch.event("no_room", unit, reason=str(error))
+            raise
         self.keeper.note()
+        self.keeper.see_room()
         return True
 
     def _advance(self, unit: UnitNow, claim: Claim) -> None:

@@ -298,6 +298,15 @@ def _make_bin(bin_: bytes) -> None:
     with suppress(FileExistsError):
         os.mkdir(bin_, 0o700)
         sync_folder(Path(os.fsdecode(os.path.dirname(bin_))))
+    see_own(bin_)
+
+
+def see_own(bin_: bytes) -> None:
+    """
+    See that only its owner gets into a bin.
+
+    Raises BinRefused, TreeUnfit where there is a link on its way, OSError.
+    """
     with opened(bin_) as handle:
         found = os.fstat(handle)
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -24,6 +24,7 @@ from lurge.archiver.works import Works, now, words
 from lurge_types.archive import RunNow, UnitNow
 from utils import checkpoints
 from utils.checkpoints import Checkpoint, CheckpointBroken, Head, Kept, Record
+from utils.durable import NoRoom
 
 SECONDS = 10.0
 """How often one is written, at most."""
@@ -45,10 +46,16 @@ class Checkpoints:
         self._works = works
         self._next = 0.0
         self._told = False
+        self._full: NoRoom | None = None
 
     def begin(self) -> None:
-        """Write one before anything is done. Raises OSError, CheckpointBroken."""
+        """Write one before anything is done. Raises NoRoom, OSError, CheckpointBroken."""
         self._write()
+
+    def see_room(self) -> None:
+        """See that there was room for the last one. Raises NoRoom."""
+        if self._full is not None:
+            raise self._full
 
     def note(self) -> None:
         """Write one, if the last is old enough; a unit has changed."""
@@ -72,8 +79,10 @@ class Checkpoints:
     def _try(self) -> bool:
         """Write one; whether nobody else was just writing. That it cannot be written is told."""
         try:
+            self._full = None
             return self._write()
-        except FAILURES as error:
+        except (NoRoom, *FAILURES) as error:
+            self._full = error if isinstance(error, NoRoom) else None
             self._works.watch.event("checkpoint_failed", reason=words(error))
             return True
 

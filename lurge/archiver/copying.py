@@ -33,7 +33,7 @@ def copy(job: Job, manifest: Path, round_: int) -> None:
 
     manifest: the plan's. round_: how often this worker has copied the unit before.
 
-    Raises Changed, SourceFailed, TargetFailed, JournalBroken, LeaseLost, OSError.
+    Raises Changed, SourceFailed, TargetFailed, JournalBroken, NoRoom, LeaseLost, OSError.
     """
     before = journals.journals(job.folder, job.token)
     begun = journals.unfinished(before.values())

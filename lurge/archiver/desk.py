@@ -32,6 +32,7 @@ from lurge_types.targets import Target, TargetFailed
 from utils import show
 from utils.accounts import accountable
 from utils.checkpoints import CheckpointBroken
+from utils.durable import NoRoom
 from utils.log import open_log
 from utils.manifests import ManifestBroken
 from utils.runfiles import RunFileWrong
@@ -48,6 +49,7 @@ FAILED = (
     UnitMoved,
     ManifestBroken,
     CheckpointBroken,
+    NoRoom,
     Stopped,
 )
 

@@ -9,7 +9,7 @@ from lurge.archiver.sending import Patience
 from lurge_types.archive import Copy
 from lurge_types.targets import Target, TargetFailed
 from utils import manifests
-from utils.durable import sync_folder
+from utils.durable import room_in, sync_folder
 
 
 class ManifestLost(TargetFailed):
@@ -20,11 +20,12 @@ def fetched(target: Target, copy: Copy, manifest: Path, patience: Patience) -> P
     """
     The manifest of a copy, from its target unless it is here.
 
-    Raises ManifestLost where neither is as it was sent, TargetFailed, OSError.
+    Raises ManifestLost where neither is as it was sent, TargetFailed, NoRoom, OSError.
     """
     if manifest.exists() and manifests.digest(manifest) == copy.manifest_sha256:
         return manifest
-    manifest.parent.mkdir(parents=True, exist_ok=True)
+    with room_in(manifest.parent):
+        manifest.parent.mkdir(parents=True, exist_ok=True)
     part = manifest.with_name(f".{manifest.name}.{secrets.token_hex(4)}")
     try:
         fetch(target, copy, part, patience)
@@ -40,12 +41,12 @@ def fetch(target: Target, copy: Copy, file: Path, patience: Patience) -> None:
     """
     Read a copy's manifest back into a file, a piece at a time, durably.
 
-    Raises ManifestLost where it is not there as it was sent, TargetFailed, OSError.
+    Raises ManifestLost where it is not there as it was sent, TargetFailed, NoRoom, OSError.
     """
 
     def once() -> str:
         digest = sha256()
-        with file.open("wb") as opened:
+        with room_in(file.parent), file.open("wb") as opened:
             for chunk in target.get(copy.key, 0, copy.manifest_bytes):
                 digest.update(chunk)
                 opened.write(chunk)

@@ -36,7 +36,7 @@ RUN_DIGITS = 12
 LOG_SECONDS = 30.0
 SHOWN_PATH = 40
 
-WARNED = frozenset({"dirty", "failed", "lost", "lease_lost"})
+WARNED = frozenset({"dirty", "failed", "lost", "lease_lost", "no_room"})
 """Events that somebody should look at."""
 
 

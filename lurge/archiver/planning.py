@@ -32,7 +32,7 @@ from lurge_types.archive import (
     Unit,
 )
 from utils import manifests, runfiles, trees
-from utils.durable import sync_folder
+from utils.durable import room_in, sync_folder
 from utils.handles import TreeUnfit, open_root
 from utils.paths import text
 from utils.runfiles import RunFileWrong
@@ -113,14 +113,20 @@ def plan(works: Works, wanted: Wanted, reuse: bool = True) -> tuple[Path, Run, b
 
     reuse: take one of the last hour that was made of the same.
 
-    Raises PlanFailed, OSError, and what the selector raises.
+    Raises PlanFailed, NoRoom, OSError, and what the selector raises.
     """
     folder = works.table.run_dir
-    folder.mkdir(parents=True, exist_ok=True)
     made = now()
-    if reuse and (before := _before(works, wanted, made)):
-        return *before, True
-    sweep(folder)
+    with room_in(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if reuse and (before := _before(works, wanted, made)):
+            return *before, True
+        sweep(folder)
+        return *_new(works, wanted, folder, made), False
+
+
+def _new(works: Works, wanted: Wanted, folder: Path, made: datetime) -> tuple[Path, Run]:
+    """Write a plan; where that fails nothing is left of it."""
     unfinished = folder / f"{UNFINISHED}{secrets.token_hex(8)}"
     unfinished.mkdir()
     try:
@@ -131,8 +137,13 @@ def plan(works: Works, wanted: Wanted, reuse: bool = True) -> tuple[Path, Run, b
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    runfiles.write(file, run)
-    return file, run, False
+    try:
+        runfiles.write(file, run)
+    except BaseException:
+        if not file.exists():
+            shutil.rmtree(runfiles.folder_of(file), ignore_errors=True)
+        raise
+    return file, run
 
 
 def policy_of(works: Works, course: Course, *, recall: bool = False) -> Policy:

@@ -34,7 +34,7 @@ from lurge_types.archive import STATES, WAYS, Copy, Entry, State, UnitNow
 from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
 from utils import manifests, runfiles
 from utils.differences import Differs, changed
-from utils.durable import sync_filesystem
+from utils.durable import NoRoom, sync_filesystem
 from utils.handles import Opener, TreeUnfit
 from utils.paths import raw, text
 from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
@@ -71,6 +71,7 @@ FAILURES = (
     Differs,
     manifests.ManifestBroken,
     RunFileWrong,
+    NoRoom,
     OSError,
 )
 

@@ -30,7 +30,7 @@ from lurge_types.archive import (
 )
 from lurge_types.targets import CHUNK_BYTES, TargetFailed
 from utils import journals, manifests, show
-from utils.durable import sync_filesystem
+from utils.durable import room_in, sync_filesystem
 from utils.handles import open_root
 from utils.journals import Copied, Journal, Order
 from utils.object_keys import of_manifest
@@ -51,7 +51,7 @@ def next_step(step: Step, allow: Collection[str] = ()) -> Step | None:
     allow: names of guards that a person has allowed to trip.
 
     Raises Changed, SourceFailed, TreeUnfit, TargetFailed, BinRefused, PlanLost, JournalBroken,
-    ManifestBroken, LeaseLost, DatabaseFailed, OSError.
+    ManifestBroken, NoRoom, LeaseLost, DatabaseFailed, OSError.
     """
     take = _act(step.unit.state, step.run.policy, allow)
     return take(step) if take else None
@@ -169,7 +169,8 @@ def _describe(step: Step, job: Job, number: int) -> Copy:
     known = journals.journals(step.folder, step.token)
     entries = copying.placed(step.manifest, known, number)
     file = step.copy_manifest(number)
-    written = manifests.write(file, step.header(target.url), entries)
+    with room_in(step.folder):
+        written = manifests.write(file, step.header(target.url), entries)
     (place,) = store(
         of_manifest(step.unit.name), _body(file, written), (target,), step.unit.name, job.patience
     )

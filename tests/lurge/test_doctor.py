@@ -221,6 +221,40 @@ def test_directories_that_are_not_there_are_told_where_the_volume_is(
     )
 
 
+def test_what_the_archiver_needs_is_looked_at_where_it_is_configured(
+    site: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, before = said()
+    monkeypatch.delenv("LURGE_PROJECTS_URL", raising=False)
+    with site.open("a", encoding="utf-8") as text:
+        text.write('[archive]\ntarget = "file:///nowhere/at/all"\n')
+        text.write('[archive.projects.upload]\nquery = "SELECT 1"\n')
+    status, points = said()
+    assert status == 1
+    assert {
+        name: (point.state, point.words)
+        for name, point in points.items()
+        if name not in before and point.state != "ok"
+    } == {
+        "target file:///nowhere/at/all": (
+            "fails",
+            "file:///nowhere/at/all: /nowhere/at is not there: mount its filesystem, or make it",
+        ),
+        "archive.projects": (
+            "fails",
+            "archive.projects: set LURGE_PROJECTS_URL to the URL of the database of projects",
+        ),
+        **{
+            f"bin of {name}": (
+                "look",
+                f"/lustre/{name} is not mounted here: run this where it is",
+            )
+            for name in ("humgen01", "scratch123", "scratch124")
+        },
+    }
+    assert points.keys() - before.keys() >= {"archive.run_dir", "archive.log_dir"}
+
+
 # The database.
 
 

@@ -1,15 +1,18 @@
 """Journals tell what was copied, whoever has copied it and however that ended."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers.disks import small_disk
 
 from lurge_types.archive import Segment
 from lurge_types.targets import Part, Upload
 from utils import journals
+from utils.durable import NoRoom
 from utils.journals import Copied, Journal, JournalBroken, Order, PartDone, Place
 
 NUMBERS = st.lists(st.integers(0, 40), unique=True).map(sorted)
@@ -65,6 +68,22 @@ def test_half_a_line_at_the_end_counts_for_nothing(tmp_path: Path) -> None:
     for length in range(len(whole.splitlines()[0]) + 1, len(whole)):
         path.write_bytes(whole[:length])
         assert read(tmp_path) == [done(1)]
+
+
+def test_nothing_is_written_behind_half_a_line(tmp_path: Path) -> None:
+    large = Copied(2, tuple(Segment(1, "a" * 64, None) for _ in range(2000)), (Place("k", 0),))
+    small = [Copied(number, (), (Place("k", 0),)) for number in (1, 3)]
+    with small_disk(tmp_path / "small", 1 << 16) as folder:
+        journal = Journal(folder, Order(1, 0))
+        journal.copied(small[0])
+        with pytest.raises(NoRoom, match="small: No space left on device: make room there"):
+            journal.copied(large)
+        for file in folder.iterdir():
+            os.truncate(file, 4096)  # now there is room
+        with pytest.raises(NoRoom):
+            journal.copied(small[1])
+        journal.close()
+        assert list(journals.copied(journals.journals(folder, 1))) == small[:1]
 
 
 @pytest.mark.parametrize("line", [b"\n", b"{}\n", b"[1]\n", b"\0\0\0\n", b'{"n": 1}\n'])

@@ -16,6 +16,7 @@ from lurge.archiver.guards import GuardTripped
 from lurge.archiver.showing import Planned
 from lurge.archiver.works import Works, now
 from lurge_types.archive import Run, UnitNow
+from utils.durable import NoRoom
 from utils.object_keys import MANIFESTS
 from utils.paths import text
 
@@ -90,7 +91,7 @@ def apply_run(desk: Desk, planned: Planned, allow: Sequence[str], *, as_json: bo
     try:
         with desk.bars():
             units = applying.apply(works, planned.file, run, allow)
-    except GuardTripped:
+    except (GuardTripped, NoRoom):
         if desk.look.done:
             _tell_outcome(desk, run, list(_units(works, run).values()), as_json=as_json)
         raise

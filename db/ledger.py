@@ -536,7 +536,7 @@ def move(connection: Connection, one: UnitNow, lease: Lease, to: Move) -> UnitNo
 
     one: as it was seen last.
 
-    Raises LeaseLost, UnitMoved, NotOnTheWay, also where a copy should be verified and none is, and
+    Raises LeaseLost, UnitMoved, NotOnTheWay, also where a copy should be verified and is not, and
     NotAllowed where its run is not approved.
     """
     there = unit(connection, one.unit_id)
@@ -578,15 +578,23 @@ def _see_way(connection: Connection, one: UnitNow, state: State) -> None:
         run = sql.select(archive_run).where(archive_run.c.run_id == one.run_id)
         _see_approved(connection.execute(run).one())
     if state in NEEDS_COPY and state != one.state and one.course != "discard":
-        _see_copy(connection, one, state)
+        _see_copies(connection, one, state)
 
 
-def _see_copy(connection: Connection, one: UnitNow, state: State) -> None:
-    """See that there is a copy that was verified, which nobody calls lost before the commit."""
+def _see_copies(connection: Connection, one: UnitNow, state: State) -> None:
+    """
+    See that copies were verified, which nobody calls lost before the commit: at all targets of its
+    run; for the bin, from which there is a way back, any.
+    """
+    run = sql.select(archive_run.c.policy).where(archive_run.c.run_id == one.run_id)
+    wanted: list[str] = json.loads(connection.scalars(run).one())["targets"]
     where = archive_copy.c.unit_id == one.unit_id, archive_copy.c.verified_at.is_not(None)
-    copies = sql.select(archive_copy.c.copy_id).where(*where).with_for_update()
-    if not connection.scalars(copies).all():
-        raise NotOnTheWay(f"{one.name} has no verified copy: it cannot become {state}")
+    copies = sql.select(archive_copy.c.target).where(*where).with_for_update()
+    verified = set(connection.scalars(copies))
+    lacking = [url for url in wanted if url not in verified]
+    if lacking and (state != "binned" or not verified):
+        at = " and ".join(lacking)
+        raise NotOnTheWay(f"{one.name} has no verified copy at {at}: it cannot become {state}")
 
 
 def _moved(one: UnitNow, lease: Lease, to: Move) -> dict[str, object]:

@@ -132,6 +132,9 @@ class Target(Protocol):
     def stat(self, key: str) -> Stored | None:
         """What it has, None if nothing."""
 
+    def mark(self, key: str) -> str | None:
+        """What is another one after whatever was done to an object; None where nothing tells."""
+
     def get(self, key: str, start: int, size: int) -> Iterator[bytes]:
         """
         So many bytes from `start` on, from where they are stored and not from what is remembered.

@@ -538,11 +538,11 @@ HARM: Mapping[str, Callable[[Path], object]] = {
     "an object is cut short": lambda file: os.truncate(file, 5),
     "an object is changed": _change,
 }
-"""What may become of an object at a target; a change of the same size only reading shows."""
+"""What may become of an object at a target; of a change of the same size only its times tell."""
 
 SEEN = (
     ("copied", "database", tuple(HARM)),
-    ("verified", "bin", ("an object is deleted", "an object is cut short")),
-    ("binned", "database", ("an object is deleted", "an object is cut short")),
+    ("verified", "bin", tuple(HARM)),
+    ("binned", "database", tuple(HARM)),
 )
 """When: while a unit is in these states, at the first call there; and what is noticed then."""

@@ -49,7 +49,7 @@ def versions(key: str, digest: str, unit: str) -> Iterator[str]:
 
 def of_pack(unit: str, token: int, number: int) -> str:
     """The key of the bytes of many small files, of which the first has a number in the unit."""
-    return f"packs/{unit}/{token}-{number:09}"
+    return f"{PACKS}{unit}/{token}-{number:09}"
 
 
 def of_manifest(unit: str) -> str:
@@ -59,3 +59,6 @@ def of_manifest(unit: str) -> str:
 
 MANIFESTS = "manifests/"
 """What all keys of manifests begin with."""
+
+PACKS = "packs/"
+"""What keys of packs begin with, but for few that begin with `versions/`."""

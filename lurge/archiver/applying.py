@@ -15,7 +15,7 @@ from pathlib import Path
 
 from db import ledger
 from db.leases import LeaseLost
-from db.ledger import UnitMoved
+from db.ledger import NotOnTheWay, UnitMoved
 from lurge.archiver import binning, checkpointing, guards
 from lurge.archiver.binning import BinRefused
 from lurge.archiver.checkpointing import Checkpoints, is_lost
@@ -46,6 +46,7 @@ FAILED = (
     PlanLost,
     JournalBroken,
     ManifestBroken,
+    NotOnTheWay,
     OSError,
 )
 """Errors after which a unit may be tried again."""
@@ -203,13 +204,22 @@ class _Applying:
             try:
                 step = next_step(step, self.allow)
             except CHANGED as error:
-                binning.take_back(last, str(error))
+                self._take_back(last, str(error))
                 return
             except FAILED as error:
-                _settle(last, words(error))
-                self._count_failure()
+                self._fail(last, error)
                 return
         self.failures = 0
+
+    def _take_back(self, step: Step, why: str) -> None:
+        try:
+            binning.take_back(step, why)
+        except FAILED as error:
+            self._fail(step, error)
+
+    def _fail(self, step: Step, error: Exception) -> None:
+        _settle(step, words(error))
+        self._count_failure()
 
     def _count_failure(self) -> None:
         self.failures += 1

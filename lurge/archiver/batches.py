@@ -1,6 +1,6 @@
 """The files of a manifest some at a time: many small ones, or a large one."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from lurge_types.archive import Entry
 
@@ -11,12 +11,14 @@ Numbered = tuple[int, Entry]
 """An entry with its number in the manifest, counted from 0."""
 
 
-def batches(entries: Iterable[Entry]) -> Iterator[list[Numbered]]:
-    """The entries that have bytes, in their order."""
+def batches(
+    entries: Iterable[Entry], wanted: Callable[[Entry], bool] = lambda _: True
+) -> Iterator[list[Numbered]]:
+    """The entries that have bytes and are wanted, in their order."""
     batch: list[Numbered] = []
     size = 0
     for number, entry in enumerate(entries):
-        if not entry.has_bytes:
+        if not (entry.has_bytes and wanted(entry)):
             continue
         batch.append((number, entry))
         size += entry.fingerprint.size

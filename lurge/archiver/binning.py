@@ -36,7 +36,7 @@ from lurge_types.config import Config
 from utils import manifests, mounts, trees
 from utils.differences import compared, differences
 from utils.durable import sync_folder, write_whole
-from utils.handles import Chain, Opener, components, open_root
+from utils.handles import Chain, Opener, TreeUnfit, components, open_root
 from utils.paths import raw, text
 from utils.removing import remove_folders
 from utils.renaming import rename_new
@@ -207,6 +207,8 @@ def take_back(step: Step, why: str) -> Step:
 
     Where something else has its place by now, or that is gone, it stays in the bin until somebody
     has looked; before it has copies it counts as failed, so another try may take it back.
+
+    Raises BinRefused where it cannot be taken back, LeaseLost, OSError.
     """
     place = found(step)
     if place is not None:
@@ -222,6 +224,10 @@ def take_back(step: Step, why: str) -> Step:
             if "binned" in WAYS[step.unit.course][step.unit.state]:
                 return _noted(step, place, stays)
             return step.moved("failed", reason=stays)
+        except (TreeUnfit, OSError) as error:
+            raise BinRefused(
+                f"{why}; it cannot be taken back, it is in {text(place.tree)}: {words(error)}"
+            ) from error
         clear(place)
     return step.moved("dirty", reason=why)
 

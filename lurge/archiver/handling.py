@@ -16,12 +16,11 @@ from typing import IO, NamedTuple
 
 from db import copies, ledger
 from lurge.archiver import applying, planning
-from lurge.archiver.batches import batches
 from lurge.archiver.fetching import ManifestLost, fetched
 from lurge.archiver.listing import ways_up
-from lurge.archiver.looking import wrong
 from lurge.archiver.planning import Wanted
 from lurge.archiver.purging import entries
+from lurge.archiver.verifying import lacking
 from lurge.archiver.works import Works, volume_of, words
 from lurge_types.archive import Copy, Entry, Fingerprint, Proposal, Run, RunNow, UnitNow
 from lurge_types.targets import Target, TargetFailed
@@ -255,7 +254,7 @@ class _Before(NamedTuple):
 
 
 def _at(works: Works, before: _Before, wanted: Set[bytes]) -> Iterator[tuple[bytes, Fingerprint]]:
-    """Files that are as they were copied, of which a target tells what it should."""
+    """Files that are as they were copied, and so are their bytes at a target."""
     unit, run, copy, target = before
     patience = works.patience()
     number = run.policy.targets.index(copy.target)
@@ -266,8 +265,6 @@ def _at(works: Works, before: _Before, wanted: Set[bytes]) -> Iterator[tuple[byt
         path = _join(unit.root, entry.path)
         return path in wanted and _look(path) == entry.fingerprint
 
-    for batch in batches(filter(same, entries(manifest))):
-        missing = dict(wrong(target, patience, batch))
-        for number_, entry in batch:
-            if number_ not in missing:
-                yield _join(unit.root, entry.path), entry.fingerprint
+    for entry, why in lacking((target, copy, manifest), patience, works.table.workers, same):
+        if why is None:
+            yield _join(unit.root, entry.path), entry.fingerprint

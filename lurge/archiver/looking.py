@@ -1,57 +1,60 @@
 """Whether a target still has what a manifest says, as it tells itself: nothing is read back."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from typing import NamedTuple
 
-from lurge.archiver.batches import Numbered, batches
-from lurge.archiver.pouring import in_order
+from lurge.archiver.batches import Numbered
 from lurge.archiver.sending import Patience
 from lurge_types.archive import Entry
 from lurge_types.targets import Stored, Target
-from utils import manifests
 from utils.paths import text
 
-AHEAD = 4
 
-
-def absent(target: Target, manifest: Path, patience: Patience, workers: int) -> Iterator[str]:
+class Look(NamedTuple):
     """
-    Which files' bytes a target does not have, or not in their size and digest, in words.
+    What a target tells of a file's bytes. wrong: why it has not got them.
 
-    Raises TargetFailed, ManifestBroken, OSError.
+    is_told: by the digest; else they may be others of the same size.
     """
-    with ThreadPoolExecutor(workers) as threads, manifest.open("rb") as file:
-        files = batches(manifests.read(file)[1])
-        for found in in_order(threads, partial(_absent, target, patience), files, AHEAD * workers):
-            yield from found
+
+    number: int
+    entry: Entry
+    wrong: str | None
+    is_told: bool
 
 
-def _absent(target: Target, patience: Patience, batch: list[Numbered]) -> list[str]:
-    return [why for _, why in wrong(target, patience, batch)]
+def looks(target: Target, patience: Patience, batch: Iterable[Numbered]) -> Iterator[Look]:
+    """Look files up; those in one object once. Raises TargetFailed."""
+    stored: dict[str, Stored | None] = {}
+    for number, entry in batch:
+        key = entry.key
+        if key is None:
+            why = f"{text(entry.path)}: the manifest tells no object"
+            yield Look(number, entry, why, is_told=True)
+            continue
+        if key not in stored:
+            patience.check()
+            stored[key] = patience.tried(partial(target.stat, key))
+        wrong = told_wrong(target, stored[key], entry)
+        why_not = wrong and f"{text(entry.path)} ({key}): {wrong}"
+        yield Look(number, entry, why_not, is_told=tells(target, stored[key], entry))
 
 
 def wrong(
     target: Target, patience: Patience, batch: Iterable[Numbered]
 ) -> Iterator[tuple[int, str]]:
-    """
-    The numbers of files whose bytes a target has not, with why; those in one object are looked up
-    once.
+    """The numbers of files whose bytes a target has not, with why. Raises TargetFailed."""
+    for look in looks(target, patience, batch):
+        if look.wrong:
+            yield look.number, look.wrong
 
-    Raises TargetFailed.
-    """
-    stored: dict[str, Stored | None] = {}
-    for number, entry in batch:
-        key = entry.key
-        if key is None:
-            yield number, f"{text(entry.path)}: the manifest tells no object"
-            continue
-        if key not in stored:
-            patience.check()
-            stored[key] = patience.tried(partial(target.stat, key))
-        if why := told_wrong(target, stored[key], entry):
-            yield number, f"{text(entry.path)} ({key}): {why}"
+
+def tells(target: Target, stored: Stored | None, entry: Entry) -> bool:
+    """Whether a target tells the digest of a file's bytes: there is nothing else in its object."""
+    if stored is None or stored.told is None or stored.size != entry.fingerprint.size:
+        return False
+    return digest_of(target, entry) is not None
 
 
 def told_wrong(target: Target, stored: Stored | None, entry: Entry) -> str | None:

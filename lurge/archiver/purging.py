@@ -1,9 +1,10 @@
 """
 Out of the bin for good: exactly what the manifest names, if it is still what was put there.
 
-The copies are looked up once more before, and each entry in the bin is compared with what was put
-there, and that with what the copies have. From then on the unit is `deleting`: there is no way back
-by renaming, so whoever held it before and wakes up deletes nothing that lies in its place again.
+The copies are looked up once more before, and read back where somebody may have touched them; each
+entry in the bin is compared with what was put there, and that with what the copies have. From then
+on the unit is `deleting`: there is no way back by renaming, so whoever held it before and wakes up
+deletes nothing that lies in its place again.
 
 An empty bin is not believed: its filesystem may not be mounted. So what tells whose folder it was
 goes last, once the ledger knows that all else has gone.
@@ -30,9 +31,8 @@ from lurge.archiver.binning import (
 )
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.handles import opened
-from lurge.archiver.looking import absent
 from lurge.archiver.step import Step
-from lurge.archiver.verifying import is_whole
+from lurge.archiver.verifying import is_whole, lacking
 from lurge.archiver.works import words
 from lurge_types.archive import Copy, Entry, Kind, MountSeen, Segment
 from lurge_types.targets import Target
@@ -162,9 +162,9 @@ def _copy_lacks(step: Step, target: Target, copy: Copy, manifest: Path) -> str |
     sent = (Segment(copy.manifest_bytes, copy.manifest_sha256, None),)
     if not patience.tried(lambda: is_whole(target, copy.key, 0, sent, patience.check)):
         return f"is not whole: its manifest {copy.key} is not what was sent"
-    for missing in absent(target, manifest, patience, step.works.table.workers):
-        return f"is not whole: {missing}"
-    return None
+    found = lacking((target, copy, manifest), patience, step.works.table.workers)
+    wrong = next((why for _, why in found if why), None)
+    return wrong and f"is not whole: {wrong}"
 
 
 def _only_here(place: Place, kind: Kind, manifest: Path) -> Difference | None:

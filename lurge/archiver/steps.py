@@ -117,7 +117,7 @@ def _verify(step: Step) -> Step:
         for target, copy, manifest in known:
             if not manifest_is_there(job, target, copy):
                 return _again(step, f"{copy.target}: {copy.key} is not what was sent")
-            bad |= bad_files(job, target, manifest)
+            bad |= bad_files(job, target, copy, manifest)
     if len(bad) > MOST_BAD:
         _forget(step, _numbers(step))
         raise TargetFailed(

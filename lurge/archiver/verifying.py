@@ -1,31 +1,37 @@
 """
 Copies are read back and compared: what a target says of what it has is not what it has.
 
-What is compared with comes from the manifest that was written of the copy, before it was sent.
+What is compared with comes from the manifest that was written of the copy, before it was sent. What
+a target tells of an object just before it is read is kept: where it tells the same later on, and
+before anything is deleted, it need not be read again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 
+from lurge.archiver import marks
 from lurge.archiver.batches import Numbered, batches
 from lurge.archiver.job import Job
-from lurge.archiver.looking import digest_of, told_wrong
+from lurge.archiver.looking import digest_of, looks, tells, told_wrong
+from lurge.archiver.marks import Marks
 from lurge.archiver.pouring import in_order
 from lurge.archiver.reading import Check
-from lurge.archiver.sending import read_back
+from lurge.archiver.sending import Patience, read_back
 from lurge_types.archive import Copy, Entry, Segment
 from lurge_types.targets import ObjectMissing, Target, TargetFailed
 from utils import manifests
+from utils.object_keys import PACKS
+from utils.paths import text
 
 AHEAD = 4
 MOST_BAD = 1000
 """So many files of a unit are sent again; where there are more, somebody should look."""
 
 
-def bad_files(job: Job, target: Target, manifest: Path) -> set[int]:
+def bad_files(job: Job, target: Target, copy: Copy, manifest: Path) -> set[int]:
     """
     The numbers of the files whose copies at a target are not whole; of some more than `MOST_BAD` no
     further ones are looked for.
@@ -34,11 +40,11 @@ def bad_files(job: Job, target: Target, manifest: Path) -> set[int]:
 
     Raises TargetFailed, LeaseLost, Stopped, OSError.
     """
-    how = partial(_bad_of, job, target)
     threads = ThreadPoolExecutor(job.workers)
     bad: set[int] = set()
     try:
-        with manifest.open("rb") as file:
+        with manifest.open("rb") as file, marks.written(manifest, copy) as told:
+            how = partial(_bad_of, job, target, told)
             files = batches(manifests.read(file)[1])
             for found in in_order(threads, how, files, AHEAD * job.workers):
                 bad |= found
@@ -83,8 +89,70 @@ def _is_short(target: Target, key: str, needed: int) -> bool:
     return stored is None or stored.size < needed
 
 
-def _bad_of(job: Job, target: Target, batch: list[Numbered]) -> set[int]:
-    return {number for number, entry in batch if not _is_good(job, target, entry)}
+def lacking(
+    where: tuple[Target, Copy, Path],
+    patience: Patience,
+    workers: int,
+    wanted: Callable[[Entry], bool] = lambda _: True,
+) -> Iterator[tuple[Entry, str | None]]:
+    """
+    Files of a copy that was verified, each with why its bytes are not there any more, if so.
+
+    where: with the copy's manifest, which is here. What a target tells no digest of is read back,
+    unless it tells the same as before it was when it was verified.
+
+    Raises TargetFailed, ManifestBroken, OSError.
+    """
+    target, copy, manifest = where
+    with (
+        ThreadPoolExecutor(workers) as threads,
+        manifest.open("rb") as file,
+        marks.known(manifest, copy) as told,
+    ):
+        files = batches(manifests.read(file)[1], wanted)
+        how = partial(_lacking_of, target, patience, told)
+        for found in in_order(threads, how, files, AHEAD * workers):
+            yield from found
+
+
+def _lacking_of(
+    target: Target, patience: Patience, told: Marks, batch: list[Numbered]
+) -> list[tuple[Entry, str | None]]:
+    mark = _marking(target, patience)
+    found = []
+    for number, entry, wrong, is_told in looks(target, patience, batch):
+        key = entry.key or ""
+        why = wrong
+        if not (wrong or is_told or told.has(number, key, mark(key))):
+            whole = partial(is_whole, target, key, entry.offset, entry.segments, patience.check)
+            if not patience.tried(whole):
+                why = f"{text(entry.path)} ({key}): other bytes than were sent"
+        found.append((entry, why))
+    return found
+
+
+def _marking(target: Target, patience: Patience) -> Callable[[str], str | None]:
+    """What a target tells of objects, asked once of each."""
+    return cache(lambda key: patience.tried(partial(target.mark, key)))
+
+
+def _bad_of(job: Job, target: Target, told: Marks, batch: list[Numbered]) -> set[int]:
+    mark = _marking(target, job.patience)
+    bad = set()
+    for number, entry in batch:
+        key = entry.key or ""
+        is_silent = _is_packed(key, entry) or digest_of(target, entry) is None
+        before = mark(key) if key and is_silent else None
+        if _is_good(job, target, entry):
+            told.add(number, key, before)
+        else:
+            bad.add(number)
+    return bad
+
+
+def _is_packed(key: str, entry: Entry) -> bool:
+    """Whether other files may be in its object, whose digest is then not the file's."""
+    return entry.offset > 0 or key.startswith(PACKS)
 
 
 def _is_good(job: Job, target: Target, entry: Entry) -> bool:
@@ -106,9 +174,7 @@ def _told_good(target: Target, key: str, entry: Entry) -> bool | None:
     stored = target.stat(key)
     if told_wrong(target, stored, entry):
         return False
-    if stored is None or stored.told is None or stored.size != entry.fingerprint.size:
-        return None
-    return True if digest_of(target, entry) else None
+    return True if tells(target, stored, entry) else None
 
 
 def reads_back(verify: str, unit: str, path: bytes) -> bool:

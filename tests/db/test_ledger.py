@@ -541,6 +541,27 @@ def test_nothing_is_deleted_from_the_bin_whose_copy_is_lost(database: Database) 
     assert move(database, one, lease, "restored").state == "restored"
 
 
+def test_a_unit_is_verified_and_deleted_with_copies_at_all_of_its_targets_only(
+    database: Database,
+) -> None:
+    far = archives.copy(target="file:///far/caf\u00e9")
+    one = one_unit(database, targets=(archives.TARGET, far.target))
+    one = bring(database, one, "claimed", "copied")
+    lease = hold(database, one)
+    add_copy(database, one, lease)
+    lacking = f"no verified copy at {far.target}: it cannot become"
+    with pytest.raises(NotOnTheWay, match=f"{lacking} verified"):
+        move(database, one, lease, "verified")
+    add_copy(database, one, lease, far)
+    one = move(database, one, lease, "verified")
+    write(database, copies.lose, one, far, "not there", LATER, WORKER)
+    one = move(database, one, lease, "binned", binned=BINNED)
+    with pytest.raises(NotOnTheWay, match=f"{lacking} deleting"):
+        move(database, one, lease, "deleting")
+    write(database, copies.verify, one, lease, far, "read-back", LATER, WORKER)
+    assert move(database, one, lease, "deleting").state == "deleting"
+
+
 def test_a_copy_takes_another_ones_place_only_before_it_may_be_all_there_is(
     database: Database,
 ) -> None:

@@ -51,6 +51,7 @@ BEHIND_BYTES = 8 << 20
 """After so many bytes that were read they are forgotten: they shall not crowd out what is used."""
 
 PAGE_BYTES = mmap.PAGESIZE
+SECOND_NS = 1_000_000_000
 
 TRIES = 10
 """How often a folder is made that others remove meanwhile because it is empty."""
@@ -199,6 +200,24 @@ class Posix:
         with self._named(key):
             found = self._within(key, _look)
         return found and Stored(key, found.st_size, None)
+
+    def mark(self, key: str) -> str | None:
+        """
+        The fingerprint of its file, None where there is none, or times have whole seconds only.
+
+        It is opened for that: then a server of NFS is asked, not what is remembered of it.
+        """
+        with self._named(key):
+            handle = self._within(key, _open_file)
+            if handle is None:
+                return None
+            try:
+                found = os.fstat(handle)
+            finally:
+                os.close(handle)
+        if found.st_ctime_ns % SECOND_NS == 0:
+            return None
+        return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
     def get(self, key: str, start: int, size: int) -> Iterator[bytes]:
         """

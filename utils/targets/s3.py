@@ -177,6 +177,11 @@ class S3:
                 raise
         return Stored(key, told["ContentLength"], _tag(told))
 
+    def mark(self, key: str) -> str | None:
+        """What it tells as the digest, with the size."""
+        stored = self.stat(key)
+        return f"{stored.size} {stored.told}" if stored and stored.told else None
+
     def get(self, key: str, start: int, size: int) -> Iterator[bytes]:
         """So many bytes from `start` on. Raises ObjectMissing; TargetFailed where it has fewer."""
         if size == 0:

@@ -154,6 +154,11 @@ class Swift:
             return None
         return Stored(key, int(answer.headers["content-length"]), _tag(answer))
 
+    def mark(self, key: str) -> str | None:
+        """What it tells as the digest, with the size."""
+        stored = self.stat(key)
+        return f"{stored.size} {stored.told}" if stored and stored.told else None
+
     def get(self, key: str, start: int, size: int) -> Iterator[bytes]:
         """So many bytes from `start` on. Raises ObjectMissing; TargetFailed where it has fewer."""
         name = self._name(key)

@@ -251,6 +251,29 @@ def test_what_has_changed_and_no_place_waits_in_the_bin(yard: Yard, stage: str) 
         assert (root / "a").read_bytes() == b"written by who had it open"
 
 
+@pytest.mark.parametrize("stage", ["claimed", "verified"])
+def test_what_cannot_be_taken_back_is_one_units_failure(yard: Yard, stage: str) -> None:
+    root, other = yard.mount / "above" / "alpha", yard.mount / "beta"
+    make_tree(root)
+    make_tree(other)
+    file, run = yard.plan(root, other)
+    place = killed(yard, file, run, stage)
+    place.mkdir(0o700, parents=True)
+    (yard.mount / ".lurge-bin").chmod(0o700)
+    root.rename(place / "tree")
+    (place / "tree" / "a").write_bytes(b"written by who had it open")
+    swap(root.parent, "../moved")
+    alpha, beta = yard.apply(file, run)
+    assert (alpha.state, beta.state) == ("failed", "binned")
+    assert f"it is in {place / 'tree'}: " in (alpha.reason or "")
+    assert "is a link" in (alpha.reason or "")
+    root.parent.unlink()
+    root.parent.mkdir()
+    alpha, _ = yard.apply(file, run)
+    assert alpha.state == "dirty", alpha.reason
+    assert (root / "a").read_bytes() == b"written by who had it open"
+
+
 def test_the_word_in_its_place_makes_way_for_what_is_taken_back(
     tmp_path: Path, database: Database
 ) -> None:

@@ -204,16 +204,24 @@ def test_a_manifest_in_the_bin_that_tells_of_more_than_was_copied_is_not_believe
     assert (place(unit) / "tree" / "a").exists()
 
 
+def object_of(yard: Yard, unit: UnitNow, path: str = "a") -> Path:
+    return yard.target / "data" / os.fsdecode(unit.root)[1:] / path
+
+
 def lose_object(yard: Yard, unit: UnitNow) -> None:
-    (yard.target / "data" / os.fsdecode(unit.root)[1:] / "deep" / "er" / "b").unlink()
+    object_of(yard, unit, "deep/er/b").unlink()
 
 
 def truncate_object(yard: Yard, unit: UnitNow) -> None:
-    os.truncate(yard.target / "data" / os.fsdecode(unit.root)[1:] / "a", 3)
+    os.truncate(object_of(yard, unit), 3)
 
 
 def change_manifest(yard: Yard, unit: UnitNow) -> None:
     flipped(yard.target / "manifests" / f"{unit.name}.jsonl.gz")
+
+
+def change_object(yard: Yard, unit: UnitNow) -> None:
+    flipped(object_of(yard, unit))
 
 
 def lose_manifest(yard: Yard, unit: UnitNow) -> None:
@@ -226,7 +234,7 @@ def lose_all(yard: Yard, unit: UnitNow) -> None:
 
 
 @pytest.mark.parametrize(
-    "lose", [lose_object, truncate_object, change_manifest, lose_manifest, lose_all]
+    "lose", [lose_object, truncate_object, change_object, change_manifest, lose_manifest, lose_all]
 )
 @pytest.mark.parametrize("state", ["binned", "deleting"])
 @pytest.mark.parametrize("keeps", [True, False])
@@ -254,6 +262,78 @@ def test_a_run_whose_folder_is_lost_is_purged_by_its_manifests_at_the_target(yar
     shutil.rmtree(yard.folder / "runs")
     (purged,) = purge(yard)
     assert (purged.became, purged.reason) == ("deleted", None)
+
+
+class Read(Posix):
+    """A target that notes which objects' bytes are read."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.keys: set[str] = set()
+
+    def get(self, key: str, start: int, size: int) -> Iterator[bytes]:
+        self.keys.add(key)
+        return super().get(key, start, size)
+
+
+def read_of(yard: Yard) -> set[str]:
+    """Of which objects a purge that deletes all has read bytes back, by their names."""
+    target = Read(yard.config.archive.target[0])
+    (purged,) = purge(yard, target=lambda _: target)
+    assert (purged.became, purged.reason) == ("deleted", None)
+    return {Path(key).name for key in target.keys if not key.startswith("manifests/")}
+
+
+def test_what_nobody_has_touched_since_it_was_verified_is_not_read_again(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    assert read_of(yard) == set()
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda file: file.chmod(0o644),
+        lambda file: os.link(file, file.with_name("another name")),
+        lambda file: Path(shutil.copy2(file, f"{file}.new")).rename(file),
+    ],
+    ids=["mode", "link", "copy"],
+)
+def test_an_object_that_was_touched_is_read_back_and_may_be_whole(
+    yard: Yard, touch: Callable[[Path], object]
+) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    touch(object_of(yard, unit))
+    assert read_of(yard) == {"a"}
+
+
+@pytest.mark.parametrize("loss", ["gone", "short", "of another manifest"])
+def test_where_nobody_knows_what_was_verified_all_is_read_back(yard: Yard, loss: str) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    (marks,) = (yard.folder / "runs").rglob("*.marks")
+    match loss:
+        case "gone":
+            marks.unlink()
+        case "short":
+            os.truncate(marks, 40)
+        case _:
+            flipped(marks)
+    assert read_of(yard) == {"a", "b", "caf%E9%0A", "deep.er"}
+
+
+def test_a_byte_that_was_changed_in_a_pack_keeps_the_unit(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database, layout="packs")
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    (pack,) = (path for path in (yard.target / "packs").rglob("*") if path.is_file())
+    flipped(pack)
+    (purged,) = purge(yard)
+    assert purged.became == "stays"
+    assert "other bytes than were sent" in (purged.reason or "")
 
 
 def test_with_two_copies_one_that_is_lost_keeps_the_unit(

@@ -98,6 +98,17 @@ def test_what_is_lost_meanwhile_is_sent_again(yard: Yard, lost: str) -> None:
         assert stored(yard, file).read_bytes() == file.read_bytes()
 
 
+def test_what_was_changed_in_its_copy_is_sent_again(yard: Yard) -> None:
+    files = make_vault(yard)
+    over(yard, *files)
+    copy = stored(yard, files[1])
+    copy.write_bytes(copy.read_bytes()[::-1])
+    assert over(yard, *files) == []
+    assert [unit.files for unit in units(yard)] == [4, 1]
+    (again,) = copy.parent.glob(f"{copy.name}~*")
+    assert again.read_bytes() == files[1].read_bytes()
+
+
 @pytest.mark.parametrize(
     ("paths", "why"),
     [

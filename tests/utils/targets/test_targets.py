@@ -202,6 +202,18 @@ def parts() -> list[bytes]:
     return [os.urandom(PART), os.urandom(PART), os.urandom(MIB + 1)]
 
 
+def test_another_object_of_the_same_size_has_another_mark(target: Target) -> None:
+    assert target.mark("a/b") is None
+    marks = []
+    for held in (b"one", b"two"):
+        target.put("a/b", pieces(held), len(held))
+        target.sync()
+        marks.append(target.mark("a/b"))
+        assert target.mark("a/b") == marks[-1] is not None
+        target.delete("a/b")
+    assert marks[0] != marks[1]
+
+
 @pytest.mark.parametrize("size", [0, 1, 10_000, CHUNK_BYTES - 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 5])
 def test_what_was_put_is_there(target: Target, size: int) -> None:
     held = os.urandom(size)

@@ -9,13 +9,13 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from db import audits, copies, ledger
 from lurge.archiver import tombstones
@@ -24,9 +24,10 @@ from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.fetching import fetched
 from lurge.archiver.handles import opened, opened_in
-from lurge.archiver.listing import has_inner
+from lurge.archiver.listing import has_inner, ways_up
 from lurge.archiver.pouring import in_order
 from lurge.archiver.purging import entries
+from lurge.archiver.remarking import Remarks
 from lurge.archiver.standing import all_stands, stands
 from lurge.archiver.step import Step
 from lurge.archiver.works import Works, lies_in, now, words
@@ -35,7 +36,7 @@ from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
 from utils import manifests, runfiles
 from utils.differences import Differs, changed
 from utils.durable import NoRoom, sync_filesystem
-from utils.handles import Opener, TreeUnfit
+from utils.handles import Opener, TreeUnfit, open_root
 from utils.paths import raw, text
 from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
 from utils.removing import remove_tree
@@ -94,7 +95,7 @@ class Restored:
     What became of restoring something.
 
     to: where it is. how: `bin` by a rename, else the URL of the target. failure: why it is not
-    there. remarks: what of it could not be made again.
+    there. remarks: what of it is not as it was, the first ones; remarked: how many there are.
     """
 
     unit: str
@@ -103,7 +104,8 @@ class Restored:
     how: str
     size_bytes: int
     failure: str | None
-    remarks: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    remarked: int = 0
 
 
 def find(works: Works, what: str) -> list[Found]:
@@ -219,7 +221,7 @@ def restore(
 
 
 def _failed(one: Found, to: bytes | None, why: str) -> Restored:
-    return Restored(one.unit.name, _path(one), _goal(one, to), "-", 0, why, ())
+    return Restored(one.unit.name, _path(one), _goal(one, to), "-", 0, why)
 
 
 def _path(one: Found) -> bytes:
@@ -243,7 +245,7 @@ def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> R
     try:
         if unit.state == "binned" and to is None and not one.inner:
             return _binned(step, one, overwrite=overwrite)
-        return _from_copy(step, one, to, overwrite=overwrite)
+        return _from_copy(step, one, _remarks(step), to, overwrite=overwrite)
     except (RestoreRefused, *FAILURES) as error:
         return _failed(one, to, words(error))
 
@@ -251,23 +253,41 @@ def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> R
 def _binned(step: Step, one: Found, *, overwrite: bool) -> Restored:
     """Restore what the ledger has in the bin: from there if it is there as it was put there."""
     place = Place(step.unit.bin or b"")
+    remarks = _remarks(step)
     if not place.is_filled():
         if _is_back(step):  # somebody was killed who had restored it
-            return _is_restored(step, one, place)
-        return _from_copy(step, one, None, overwrite=overwrite)
+            return _is_restored(step, one, place, remarks)
+        return _from_copy(step, one, remarks, overwrite=overwrite)
     try:
-        lacking = list(islice(_bin_lacks(step, place), SHOWN))
+        differs = [*islice(_bin_differs(step, place), 1)]
+        lacks = (each.words for each in _bin_differs(step, place) if each.lacks)
+        lacking = [*islice(lacks, SHOWN)] if differs else []
     except (manifests.ManifestBroken, TreeUnfit, *GONE) as error:  # not what may pass, such as EIO
         lacking = [words(error)]
     if lacking:
-        return _beside_bin(step, one, place, "; ".join(lacking), overwrite=overwrite)
-    return _from_bin(step, one, place)
+        return _beside_bin(step, one, place, "; ".join(lacking), remarks, overwrite=overwrite)
+    for each in _bin_differs(step, place) if differs else ():
+        remarks.add(each.words)
+    return _from_bin(step, one, place, remarks, overwrite=overwrite)
 
 
-def _bin_lacks(step: Step, place: Place) -> Iterator[str]:
+def _remarks(step: Step) -> Remarks:
+    return Remarks(step.works.watch, step.unit)
+
+
+class _Differing(NamedTuple):
+    """What has become of something in a bin; lacks: it is not what was put there."""
+
+    words: str
+    lacks: bool
+
+
+def _bin_differs(step: Step, place: Place) -> Iterator[_Differing]:
     """
-    What has gone from the bin, or is not what was put there, in words; of files, what is back in
-    its place has not gone. Nothing is told of what was never compared.
+    What has gone from the bin, or was changed there; of files, what is back in its place has not
+    gone. Nothing is told of what was never compared.
+
+    What has its size and time of modification does not lack: it may have another mode.
     """
     if not place.manifest.exists():
         return
@@ -275,17 +295,21 @@ def _bin_lacks(step: Step, place: Place) -> Iterator[str]:
     with ExitStack() as stack:
         opener = stack.enter_context(Opener(stack.enter_context(opened(place.tree))))
         device = opener.stat(b"").st_dev
-        sides = [opener]
+        sides = []
         if is_files:
             with suppress(*GONE):
                 root = stack.enter_context(opened(step.unit.root))
                 sides.append(stack.enter_context(Opener(root)))
         for entry in entries(place.manifest):
-            found = next(filter(None, (_stat(side, entry.path) for side in sides)), None)
+            path = text(entry.path) or "."
+            here = _stat(opener, entry.path)
+            found = here or next(filter(None, (_stat(side, entry.path) for side in sides)), None)
             if found is None:
-                yield f"{text(entry.path) or '.'}: missing"
+                yield _Differing(f"{path}: missing", True)
             elif facts := changed(entry, found, device=device, renamed=True, deleting=True):
-                yield f"{text(entry.path) or '.'}: different ({', '.join(facts)})"
+                yield _Differing(f"{path}: different ({', '.join(facts)})", True)
+            elif here and (facts := changed(entry, here, device=device, deleting=is_files)):
+                yield _Differing(f"{path} was changed in the bin ({', '.join(facts)})", False)
 
 
 def _stat(opener: Opener, path: bytes) -> os.stat_result | None:
@@ -295,18 +319,22 @@ def _stat(opener: Opener, path: bytes) -> os.stat_result | None:
         return None
 
 
-def _beside_bin(step: Step, one: Found, place: Place, lacking: str, *, overwrite: bool) -> Restored:
+def _beside_bin(
+    step: Step, one: Found, place: Place, lacking: str, remarks: Remarks, *, overwrite: bool
+) -> Restored:
     """Restore from a copy what is not in the bin as it was put there."""
     where = f"in the bin, {lacking}: what is left is in {text(place.tree)}"
     if not _copies(step):
         raise RestoreRefused(f"{where}, and there is no copy: move out by hand what is wanted")
-    made = _from_copy(step, one, None, overwrite=overwrite)
-    return replace(made, remarks=(where, *made.remarks))
+    remarks.add(where)
+    return _from_copy(step, one, remarks, overwrite=overwrite)
 
 
-def _from_bin(step: Step, one: Found, place: Place) -> Restored:
-    """Rename a unit back into its place."""
-    with opened(os.path.dirname(step.unit.root)) as parent:
+def _from_bin(
+    step: Step, one: Found, place: Place, remarks: Remarks, *, overwrite: bool
+) -> Restored:
+    """Rename a unit back into its place, which replaces nothing."""
+    with _above(step.unit.root) as parent:
         tombstones.remove(step.unit, parent)
         if step.unit.kind == "files":
             with suppress(FileExistsError):
@@ -314,23 +342,43 @@ def _from_bin(step: Step, one: Found, place: Place) -> Restored:
         try:
             take_out(step, place, parent)
         except FileExistsError as error:
+            never = "; what is in the bin overwrites nothing" if overwrite else ""
             raise RestoreRefused(
                 f"something is in its place: move it away, or restore elsewhere; "
-                f"it is in {text(place.tree)}"
+                f"it is in {text(place.tree)}{never}"
             ) from error
-    return _is_restored(step, one, place)
+    return _is_restored(step, one, place, remarks)
 
 
-def _is_restored(step: Step, one: Found, place: Place) -> Restored:
+@contextmanager
+def _above(goal: bytes) -> Iterator[int]:
+    """A handle of the directory that something is to be in. Raises RestoreRefused, OSError."""
+    folder = os.path.dirname(goal)
+    try:
+        handle = open_root(folder)
+    except FileNotFoundError as error:
+        raise RestoreRefused(
+            f"{text(folder)} is not there: make it, or restore elsewhere: --to DIR"
+        ) from error
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _is_restored(step: Step, one: Found, place: Place, remarks: Remarks) -> Restored:
     """Note that a unit is in its place again, before what tells of it in the bin is removed."""
     step.moved("restored")
-    remarks: tuple[str, ...] = ()
     try:
         clear(place)
     except OSError as error:
-        remarks = (f"{text(bytes(place.unit))} is left in the bin: {words(error)}",)
+        remarks.add(f"{text(bytes(place.unit))} is left in the bin: {words(error)}")
     path, size = _path(one), step.unit.size_bytes
-    return Restored(step.unit.name, path, path, "bin", size, None, remarks)
+    return _told(Restored(step.unit.name, path, path, "bin", size, None), remarks)
+
+
+def _told(done: Restored, remarks: Remarks) -> Restored:
+    return replace(done, remarks=tuple(remarks.kept), remarked=remarks.count)
 
 
 def _is_back(step: Step) -> bool:
@@ -344,7 +392,9 @@ def _is_back(step: Step) -> bool:
     return planned.kind == "directory" and (found.kind, found.inode) == (known.kind, known.inode)
 
 
-def _from_copy(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
+def _from_copy(
+    step: Step, one: Found, remarks: Remarks, to: bytes | None = None, *, overwrite: bool
+) -> Restored:
     """Make a unit, or a part of it, again, from the first of its copies that is whole."""
     known = _copies(step)
     if not known:
@@ -354,7 +404,8 @@ def _from_copy(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> 
         try:
             target = step.works.target(copy.target)
             manifest = fetched(target, copy, step.copy_manifest(number), step.patience())
-            return _made(step, one, to, (target, manifest), overwrite=overwrite)
+            source = _Copy(target, manifest, remarks)
+            return _told(_made(step, one, to, source, overwrite=overwrite), remarks)
         except (TargetFailed, ContentWrong, manifests.ManifestBroken) as error:
             failures.append(f"{copy.target}: {words(error)}")
     raise RestoreRefused("; ".join(failures))
@@ -368,43 +419,96 @@ def _copies(step: Step) -> list[tuple[int, Copy]]:
     return sorted(found, key=lambda each: each[1].lost_at is not None)
 
 
-def _made(
-    step: Step, one: Found, to: bytes | None, from_: tuple[Target, Path], *, overwrite: bool
-) -> Restored:
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy that something is made from, and who is told of what cannot be made again."""
+
+    target: Target
+    manifest: Path
+    remarks: Remarks
+
+    def tell(self, path: bytes, what: str) -> None:
+        """Make a remark about a path."""
+        self.remarks.add(f"{text(path) or '.'} {what}")
+
+
+def _made(step: Step, one: Found, to: bytes | None, copy: _Copy, *, overwrite: bool) -> Restored:
     goal = _goal(one, to)
-    target, manifest = from_
-    told: list[str] = []
-
-    def tell(path: bytes, what: str) -> None:
-        told.append(f"{text(path) or '.'} {what}")
-
+    done = Restored(step.unit.name, _path(one), goal, copy.target.url, 0, None)
     whole = to is None and not one.inner
-    if whole and all_stands(goal, manifest):  # who made it was killed before it could be noted
+    if whole and all_stands(goal, copy.manifest):  # who made it was killed before it was noted
         if step.unit.state != "restored":
             _note(step, goal, whole=True)
-        return Restored(step.unit.name, _path(one), goal, target.url, 0, None, ())
+        return done
+    lacking = _lacking_way(step.unit, one.inner) if to is None else None
+    base = one.inner if lacking is None else lacking
     step.works.watch.begin("restore", step.unit.size_bytes)
-    with manifest.open("rb") as file:
-        source = _Source(step, target, _wanted(manifests.read(file)[1], one.inner), tell)
-        size = _make(source, one, goal, overwrite=overwrite)
+    with copy.manifest.open("rb") as file:
+        entries = _wanted(manifests.read(file)[1], one.inner, base)
+        source = _Source(step, copy.target, entries, copy.tell)
+        made = goal if lacking is None else _path(replace(one, inner=base))
+        size = _make(source, one, made, overwrite=overwrite)
+    if lacking is not None:
+        copy.remarks.add(
+            f"{text(made)} was not there: it is made as it was, with nothing else in it"
+        )
     _note(step, goal, whole=whole)
-    return Restored(step.unit.name, _path(one), goal, target.url, size, None, tuple(told))
+    return replace(done, size_bytes=size)
 
 
-def _wanted(entries: Iterable[Entry], inner: bytes) -> Iterator[Entry]:
+def _lacking_way(unit: UnitNow, inner: bytes) -> bytes | None:
     """
-    The entries at a path in a unit and below, with the paths that they have below it.
+    The first directory of a unit on the way to something in it that is not in its place, empty for
+    the root; None where none lacks, or nothing is known of them.
+
+    Raises RestoreRefused where its place is wanted for what is in the bin, TreeUnfit, OSError.
+    """
+    if unit.kind == "files" or not inner:
+        return None
+    with _above(unit.root) as parent:
+        is_word = tombstones.stands(unit, parent)
+    lacking: bytes | None = b""
+    with suppress(FileNotFoundError):
+        if not is_word:
+            with opened(unit.root) as root:
+                lacking = _first_lacking(root, inner)
+    if lacking == b"" and unit.state in ledger.IN_BIN:
+        whole = text(unit.root)
+        raise RestoreRefused(
+            f"all of {whole} is in the bin: restore that, or this to another folder: --to DIR"
+        )
+    return lacking
+
+
+def _first_lacking(root: int, inner: bytes) -> bytes | None:
+    """The first directory below another on the way to a path that is not there."""
+    with Opener(root) as opener:
+        for way in reversed([way[1:] for way in ways_up(b"/" + inner)]):
+            if _stat(opener, way) is None:
+                return way
+    return None
+
+
+def _wanted(entries: Iterable[Entry], inner: bytes, base: bytes) -> Iterator[Entry]:
+    """
+    The entries at a path in a unit and below, and the directories from another on that lead there,
+    with the paths that they have below that.
 
     A name whose bytes stand under one that is not wanted has them itself.
+
+    Raises RestoreRefused in the end where there is nothing at that path.
     """
     firsts: dict[bytes, Entry] = {}
+    is_there = False
     for entry in entries:
         first = entry.same_as or entry.path
-        if inner and not lies_in(entry.path, inner):
+        is_wanted = not inner or lies_in(entry.path, inner)
+        is_there |= is_wanted
+        if not is_wanted and not _leads(entry.path, inner, base):
             if entry.links > 1 and entry.same_as is None:
                 firsts[entry.path] = entry
             continue
-        path = entry.path[len(inner) :].lstrip(b"/")
+        path = entry.path[len(base) :].lstrip(b"/")
         if first in firsts:
             known = firsts[first]
             made = replace(known, path=path)
@@ -414,9 +518,24 @@ def _wanted(entries: Iterable[Entry], inner: bytes) -> Iterator[Entry]:
                 firsts[first] = replace(made, path=path)
             yield made
         elif entry.same_as is not None:
-            yield replace(entry, path=path, same_as=entry.same_as[len(inner) :].lstrip(b"/"))
+            yield replace(entry, path=path, same_as=entry.same_as[len(base) :].lstrip(b"/"))
         else:
             yield replace(entry, path=path)
+    if not is_there:
+        raise RestoreRefused(f"holds nothing called {text(inner)}")
+
+
+def _leads(path: bytes, inner: bytes, base: bytes) -> bool:
+    """
+    Whether a path is a way to another, from a third on; empty ones are the root.
+
+    >>> [_leads(path, b"a/b/c", b"a") for path in (b"", b"a", b"a/b", b"a/bc", b"a/b/c")]
+    [False, True, True, False, False]
+    >>> [_leads(path, b"a/b", b"") for path in (b"", b"a", b"a/b", b"b")]
+    [True, True, False, False]
+    """
+    leads = not path or inner.startswith(path + b"/")
+    return leads and path != inner and (not base or path == base or path.startswith(base + b"/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,15 +554,13 @@ def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
         _make_folder(source, goal)
         with opened(goal) as there:
             return _fill(source, there, overwrite=overwrite)
-    first = next(source.entries, None)
-    if first is None:
-        raise RestoreRefused(f"holds nothing called {text(one.inner)}")
+    first = next(source.entries)
     name = os.path.basename(goal)
     if one.unit.kind == "files" and goal == _path(one):
         _make_folder(source, one.unit.root)
         with opened(one.unit.root) as root:
             make_way(root, one.inner)
-    with opened(os.path.dirname(goal)) as parent:
+    with _above(goal) as parent:
         if first.fingerprint.kind != "d":
             alone = iter([replace(first, path=name, same_as=None)])
             return _fill(replace(source, entries=alone), parent, overwrite=overwrite)
@@ -456,7 +573,7 @@ def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
 
 def _make_folder(source: _Source, goal: bytes) -> None:
     """Make the directory above files, unless it is there: nothing is known of it."""
-    with opened(os.path.dirname(goal)) as parent, suppress(FileExistsError):
+    with _above(goal) as parent, suppress(FileExistsError):
         os.mkdir(os.path.basename(goal), dir_fd=parent)
         source.tell(b"", "is made as a new directory, as nothing is known of it")
 

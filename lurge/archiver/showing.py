@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from lurge.archiver.onlooking import RUN_DIGITS
+from lurge.archiver.remarking import shown
 from lurge.archiver.restoring import Found, Restored
 from lurge.archiver.works import Works, bin_of
 from lurge_types.archive import (
@@ -412,12 +413,17 @@ def restored_table(done: Iterable[Restored]) -> Table:
                 "-" if each.failure else each.how,
                 text(each.to),
                 show.size(each.size_bytes),
-                f"not restored: {each.failure}" if each.failure else "; ".join(each.remarks),
+                _became(each),
             )
             for each in done
         ),
         right=("size",),
     )
+
+
+def _became(of: Restored) -> str:
+    """What there is to say of something that was to be restored."""
+    return f"not restored: {of.failure}" if of.failure else shown(of.remarks, of.remarked)
 
 
 def restored_json(of: Restored) -> str:
@@ -430,6 +436,7 @@ def restored_json(of: Restored) -> str:
         size_bytes=of.size_bytes,
         failure=of.failure,
         remarks=of.remarks,
+        remarked=of.remarked,
     )
 
 

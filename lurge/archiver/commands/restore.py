@@ -30,7 +30,7 @@ NAME = re.compile(rb"([0-9a-f]{6,64})(-[0-9]{1,6})?").fullmatch
 @click.command(short_help="Bring back what was removed.")
 @click.argument("what", type=PLACE)
 @click.option("--to", "folder", type=PLACE, metavar="DIR", help="Not to its place, but in here.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there; not out of the bin.")
 @with_yes
 @with_json
 @started

@@ -14,7 +14,7 @@ from archiving import Yard
 
 from db import copies, ledger
 from db.database import Database
-from lurge.archiver import checking, restoring, tombstones
+from lurge.archiver import checking, restoring, showing, tombstones
 from lurge.archiver.handles import opened
 from lurge.archiver.restoring import Restored, RestoreRefused
 from lurge_types.archive import Binned, Course, Proposal, UnitNow
@@ -375,3 +375,97 @@ def test_files_that_were_half_way_out_of_the_bin_come_out(
     assert (made.failure, made.how) == (None, "bin")
     assert "".join((root / name).read_text() for name in ("a", "aa", "b", "c")) == "aabc"
     assert not list((yard.mount / ".lurge-bin").iterdir())
+
+
+def deep(root: Path) -> Path:
+    """A directory with files that lie deep in it, each of a mode and a time of its own."""
+    (root / "one" / "two").mkdir(parents=True)
+    (root / "one" / "two" / "a").write_text("a")
+    (root / "one" / "two" / "b").write_text("b")
+    for number, path in enumerate(("one/two/a", "one/two", "one", "")):
+        (root / path).chmod(0o700 + number)
+        os.chown(root / path, 10 + number, 20 + number)
+        os.utime(root / path, ns=(number, number + 1))
+    return root
+
+
+@pytest.mark.parametrize("tombstone", [False, True])
+def test_the_directories_that_lead_to_a_part_are_made_as_they_were(
+    tmp_path: Path, database: Database, tombstone: bool
+) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root, twin = deep(yard.mount / "alpha"), deep(tmp_path / "twin")
+    (unit,) = yard.apply(*yard.plan(root))
+    assert unit.state == "deleted", unit.reason
+    if tombstone:
+        tombstones.leave(unit, Binned(b"", unit.updated, unit.updated))
+    (twin / "one" / "two" / "b").unlink()
+    os.utime(twin / "one" / "two", ns=(1, 2))
+    for gone in (root, root / "one" / "two"):
+        shutil.rmtree(gone, ignore_errors=True)
+        (made,) = restore(yard, root / "one" / "two" / "a")
+        what = f"{gone} was not there: it is made as it was, with nothing else in it"
+        assert (made.failure, made.remarks) == (None, (what,))
+        os.utime(root / "one", ns=(2, 3))
+        assert differences(twin, root) == ""
+        assert [path.name for path in yard.mount.iterdir() if path.name[0] != "."] == ["alpha"]
+    (made,) = restore(yard, root / "one" / "two" / "b")
+    assert (made.failure, made.remarks) == (None, ())
+
+
+def test_a_part_of_what_is_in_the_bin_does_not_take_the_place_of_all(yard: Yard) -> None:
+    root = deep(yard.mount / "alpha")
+    archived(yard, root)
+    (made,) = restore(yard, root / "one")
+    assert f"all of {root} is in the bin: restore that, or " in (made.failure or "")
+    assert not root.exists()
+    (made,) = restore(yard, root)
+    assert (made.failure, made.how) == (None, "bin")
+
+
+def test_where_nothing_can_be_made_it_is_told_what_to_do(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    root = deep(yard.mount / "above" / "alpha")
+    (unit,) = yard.apply(*yard.plan(root))
+    assert unit.state == "deleted", unit.reason
+    root.parent.rmdir()
+    todo = "is not there: make it, or restore elsewhere: --to DIR"
+    for what in (root, root / "one"):
+        (made,) = restore(yard, what)
+        assert made.failure == f"{root.parent} {todo}"
+    (made,) = restore(yard, root, tmp_path / "absent")
+    assert made.failure == f"{tmp_path}/absent {todo}"
+
+
+def test_what_is_in_the_bin_overwrites_nothing(yard: Yard) -> None:
+    root = deep(yard.mount / "alpha")
+    archived(yard, root)
+    root.mkdir()
+    (root / "new").touch()
+    (made,) = restore(yard, root, overwrite=True)
+    assert "what is in the bin overwrites nothing" in (made.failure or "")
+    assert [path.name for path in root.iterdir()] == ["new"]
+
+
+def test_what_was_changed_in_the_bin_is_told_when_it_comes_back(yard: Yard) -> None:
+    root = yard.mount / "alpha"
+    root.mkdir()
+    for name in "abcde":
+        (root / name).write_text(name)
+    tree = Path(os.fsdecode(archived(yard, root).bin or b""), "tree")
+    for name in "abcd":
+        was = (tree / name).stat()
+        (tree / name).write_text(name.upper())
+        os.utime(tree / name, ns=(was.st_atime_ns, was.st_mtime_ns))
+    (tree / "new").touch()
+    (made,) = restore(yard, root)
+    assert (made.failure, made.how, made.remarked) == (None, "bin", 5)
+    assert made.remarks[0].startswith(". was changed in the bin (")
+    assert made.remarks[1:] == tuple(f"{name} was changed in the bin (ctime_ns)" for name in "abcd")
+    told = [facts["what"] for event, _, facts in yard.told.events if event == "remark"]
+    assert tuple(told) == made.remarks
+    (shown,) = showing.restored_table([made]).columns[-1].cells
+    assert str(shown).startswith("5 remarks, all in the log, such as . was changed")
+    assert str(shown).count(";") == 2

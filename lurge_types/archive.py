@@ -257,7 +257,8 @@ class Unit:
     What is archived and removed together.
 
     number: in its run, from 1. subject: what the selector knows it by, such as a project's id.
-    gids: of those that have files in it, ascending. size_bytes: of files, each inode once.
+    gids: of those that have files in it, ascending. size_bytes: of files, each inode once,
+    by their lengths: holes count, and what a disk compresses counts in full.
     root_fingerprint: of the directory, as the plan saw it. manifest_sha256: of the plan's manifest.
     """
 

@@ -100,7 +100,7 @@ def below(root: bytes, among: Sequence[bytes]) -> bytes | None:
 def _bar(proposal: Proposal, known: _Known, terms: Terms) -> str | None:
     """Why the ledger, or a bin, bars a proposal."""
     root = proposal.root
-    if terms.bins.meet(root):
+    if _meets_bin(proposal, terms.bins):
         return "is, lies in or holds a bin"
     if unit := known.units.get(root):
         if _is_under_way(unit, terms):
@@ -115,6 +115,14 @@ def _bar(proposal: Proposal, known: _Known, terms: Terms) -> str | None:
         run = known.units[inner].content_id[:ID_DIGITS]
         return f"holds {text(inner)}: in run {run}"
     return None
+
+
+def _meets_bin(proposal: Proposal, bins: Bins) -> bool:
+    """Whether a proposal has to do with a bin; what files lie below may hold one."""
+    if proposal.kind == "directory":
+        return bins.meet(proposal.root)
+    start = proposal.root.rstrip(b"/") + b"/"
+    return any(map(bins.hold, (proposal.root, *(start + each for each in proposal.members))))
 
 
 def _busy_below(proposal: Proposal, known: _Known) -> bytes | None:

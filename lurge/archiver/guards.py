@@ -16,7 +16,7 @@ from pathlib import Path
 from db import ledger, usage
 from db.database import sqlite_file
 from lurge.archiver.works import BIN, Works, bin_of, lies_in, now
-from lurge_types.archive import Course, MountSeen, Policy, Run, Tripped, Unit
+from lurge_types.archive import Course, MountSeen, Policy, Proposal, Run, Tripped, Unit
 from utils import show
 from utils.paths import raw, text
 from utils.trees import fingerprint
@@ -39,11 +39,17 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What a plan is compared with: the last run of its kind; by_gid: bytes by volume and group."""
+    """
+    By what a plan is compared with the last run of its kind, and with what is there.
+
+    by_gid: bytes by volume and group, as scans count them: lengths of files. disk_bytes: by volume,
+    as a filesystem counts what is used of it: without holes.
+    """
 
     selector: str
     course: Course
     by_gid: Mapping[tuple[str, int], int]
+    disk_bytes: Mapping[str, int]
 
 
 class GuardTripped(Exception):
@@ -53,7 +59,7 @@ class GuardTripped(Exception):
         super().__init__(f"{why}. To go on all the same, once: --allow {guard}")
 
 
-def placed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) -> str | None:
+def placed_wrong(works: Works, policy: Policy, proposal: Proposal, volume_name: str) -> str | None:
     """
     Why a unit cannot be acted on where it is, if so: that may not be allowed.
 
@@ -61,8 +67,44 @@ def placed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) ->
     only what lies in a target is refused.
     """
     if policy.course == "copy":
-        return _in_target(policy, root)
-    return _removed_wrong(works, policy, root, volume_name)
+        return _in_target(policy, proposal.root)
+    if proposal.kind == "files":
+        return _files_wrong(works, policy, proposal, volume_name)
+    return _removed_wrong(works, policy, proposal.root, volume_name)
+
+
+def _files_wrong(works: Works, policy: Policy, proposal: Proposal, volume_name: str) -> str | None:
+    """The same of files: what they lie below may be a whole volume, with its bin in it."""
+    root = proposal.root
+    if any(BIN in path.split(b"/") for path in (root, *proposal.members)):
+        return "lies in a bin"
+    members = frozenset(proposal.members)
+    ways = {root + b"/" + way for member in members for way in _ways_to(member)}
+    inside = _way(root) | {found for way in ways if (found := _identity(way))}
+    targets = [
+        (os.fsencode(url.removeprefix(PLACE)), "a target")
+        for url in policy.targets
+        if _is_directory(url)
+    ]
+    bin_ = bin_of(works.config, volume_name)
+    for place, what in ((bin_, "a bin"), *targets, *_own(works)):
+        real = bytes(Path(os.fsdecode(place)).resolve())
+        inner = real[len(root.rstrip(b"/")) + 1 :] if lies_in(real, root) else b""
+        if inner in members or _identity(place) in inside:
+            return f"is, or lies in, {text(place)}, {what}"
+    return None
+
+
+def _ways_to(path: bytes) -> Iterator[bytes]:
+    """
+    The directories that lead to a relative path.
+
+    >>> list(_ways_to(b"a/b/c"))
+    [b'a/b', b'a']
+    """
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
 
 
 def _removed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) -> str | None:
@@ -215,7 +257,7 @@ def other_targets(works: Works, mounts: Iterable[MountSeen]) -> Iterator[Tripped
 def tripped(works: Works, usual: Usual, units: Sequence[Unit]) -> Iterator[Tripped]:
     """What in a plan is more than usual."""
     for name in sorted({unit.volume for unit in units}):
-        yield from _shares(works, name, usual.by_gid, units)
+        yield from _shares(works, name, usual)
     last = works.database.read(
         partial(ledger.last_run_bytes, selector=usual.selector, course=usual.course)
     )
@@ -224,19 +266,17 @@ def tripped(works: Works, usual: Usual, units: Sequence[Unit]) -> Iterator[Tripp
         yield Tripped("growth", f"{show.size(planned)}, the last run had {show.size(last)}")
 
 
-def _shares(
-    works: Works, name: str, by_gid: Mapping[tuple[str, int], int], units: Sequence[Unit]
-) -> Iterator[Tripped]:
+def _shares(works: Works, name: str, usual: Usual) -> Iterator[Tripped]:
     """Whether a plan takes too much of a volume, or of what a group last had on it."""
     share = works.table.guards.max_share
     disk = os.statvfs(next(raw(table.mount) for table in works.config.volume if table.name == name))
     used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
-    planned = sum(unit.size_bytes for unit in units if unit.volume == name)
+    planned = usual.disk_bytes.get(name, 0)
     if planned > share * used:
-        yield Tripped("share", f"{_of(planned, used)} of volume {name}")
+        yield Tripped("share", f"{_of(planned, used)} that are in use on the disk of volume {name}")
     last_used = partial(usage.last_used, volume_name=name, before=_tomorrow())
     recorded = works.database.read(last_used)
-    for (volume_name, gid), size in sorted(by_gid.items()):
+    for (volume_name, gid), size in sorted(usual.by_gid.items()):
         if volume_name == name and gid in recorded and size > share * recorded[gid]:
             yield Tripped("share", f"{_of(size, recorded[gid])} of gid {gid} on {name}")
 

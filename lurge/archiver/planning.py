@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -70,10 +71,11 @@ class Unfit(Exception):
 
 
 class _Found(NamedTuple):
-    """A unit, and the bytes in it of each gid."""
+    """A unit, the bytes in it of each gid, and of all what is no hole."""
 
     unit: Unit
     by_gid: dict[int, int]
+    disk_bytes: int
 
 
 @dataclass
@@ -89,6 +91,7 @@ class _Seen:
     entries: int = 0
     files: int = 0
     size_bytes: int = 0
+    disk_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.by_gid: dict[int, int] = {}
@@ -103,8 +106,16 @@ class _Seen:
             self.files += entry.fingerprint.kind == "f"
             size = entry.fingerprint.size if entry.has_bytes else 0
             self.size_bytes += size
+            self.disk_bytes += _without_holes(entry) if entry.has_bytes else 0
             self.by_gid[entry.gid] = self.by_gid.get(entry.gid, 0) + size
             yield entry
+
+
+def _without_holes(entry: Entry) -> int:
+    """How many bytes of a file a disk has; one that compresses may have fewer."""
+    if entry.extents is None:
+        return entry.fingerprint.size
+    return sum(length for _, length in entry.extents)
 
 
 def plan(works: Works, wanted: Wanted, reuse: bool = True) -> tuple[Path, Run, bool]:
@@ -207,6 +218,7 @@ def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
     units: list[Unit] = []
     skipped: list[Skipped] = []
     by_gid: dict[tuple[str, int], int] = {}
+    disk_bytes: Counter[str] = Counter()
     for proposed in wanted.proposals:
         if isinstance(proposed, Skipped):
             skipped.append(proposed)
@@ -220,10 +232,12 @@ def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
                 shutil.rmtree(part)
             continue
         units.append(found.unit)
+        disk_bytes[found.unit.volume] += found.disk_bytes
         for gid, size in found.by_gid.items():
             group = found.unit.volume, gid
             by_gid[group] = by_gid.get(group, 0) + size
         works.watch.event("planned", root=text(proposed.root), bytes=found.unit.size_bytes)
+    usual = Usual(wanted.selector, wanted.course, by_gid, disk_bytes)
     return Run(
         content_id="",
         system=works.table.system,
@@ -239,7 +253,7 @@ def _planned(works: Works, wanted: Wanted, folder: Path, made: datetime) -> Run:
         mounts=tuple(mounts_seen(works, policy, units)),
         units=tuple(units),
         skipped=tuple(skipped),
-        tripped=tuple(tripped(works, Usual(wanted.selector, wanted.course, by_gid), units)),
+        tripped=tuple(tripped(works, usual, units)),
         cost_per_month=_cost(works, sum(unit.size_bytes for unit in units)),
     )
 
@@ -253,7 +267,7 @@ def _unit(works: Works, policy: Policy, proposed: Proposal, part: Path, made: da
     volume = volume_of(works.config, proposed.root)
     if volume is None:
         raise Unfit("lies in no configured volume: add a [[volume]] with its mount")
-    if refused := placed_wrong(works, policy, proposed.root, volume.name):
+    if refused := placed_wrong(works, policy, proposed, volume.name):
         raise Unfit(refused)
     part.mkdir(exist_ok=True)
     leaves_alone = not policy.recall and policy.course != "discard"  # that reads nothing
@@ -282,7 +296,7 @@ def _unit(works: Works, policy: Policy, proposed: Proposal, part: Path, made: da
         root_fingerprint=root,
         manifest_sha256=sha256,
     )
-    return _Found(unit, seen.by_gid)
+    return _Found(unit, seen.by_gid, seen.disk_bytes)
 
 
 def _write_manifest(

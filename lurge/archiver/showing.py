@@ -87,7 +87,8 @@ def plan_words(planned: Planned, today: date) -> Iterator[str]:
     if not run.units:
         yield "nothing is due"
     files = sum(unit.files for unit in run.units)
-    yield f"{_many(run)}, {show.count(files, 'file')}, {show.size(run.size_bytes)}"
+    size = f"{show.size(run.size_bytes)} by the lengths of files, holes included"
+    yield f"{_many(run)}, {show.count(files, 'file')}, {size}"
     if policy.targets:
         yield f"to {' and '.join(policy.targets)}, verified by {policy.verify}"
     if policy.recall:

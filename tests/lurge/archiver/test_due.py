@@ -147,6 +147,12 @@ def test_bins_and_what_meets_them_are_left_out() -> None:
     assert told(map(directory, roots), by=by) == ["is, lies in or holds a bin"] * 3 + ["due"]
 
 
+def test_files_may_lie_beside_a_bin() -> None:
+    files = [Proposal(b"/m", "files", (b"a", name)) for name in (b"gone/x", b".lurge-bin/x", b"x")]
+    by = terms(bins=Bins([b"/m/gone"]))
+    assert told(files, by=by) == ["is, lies in or holds a bin"] * 2 + ["due"]
+
+
 def test_files_of_a_vault_go_first_and_its_units_go_together() -> None:
     files = [Proposal(b"/p/a", "files", (name,)) for name in (b"x", b"y")]
     roots = [b"/p", b"/p/a", b"/p/a/b", b"/p/b"]

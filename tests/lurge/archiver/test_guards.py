@@ -16,11 +16,11 @@ from servers.disks import small_disk
 
 from db import usage
 from db.database import Database
-from lurge.archiver import applying
+from lurge.archiver import applying, checking, restoring
 from lurge.archiver.applying import RunRefused
 from lurge.archiver.guards import NAMES, GuardTripped
 from lurge.archiver.works import now
-from lurge_types.archive import UnitNow
+from lurge_types.archive import Proposal, UnitNow
 from lurge_types.scans import Volume
 from utils import runfiles
 
@@ -56,7 +56,7 @@ def test_a_plan_for_much_of_a_volume_is_stopped(small: Yard) -> None:
     file, run = small.plan(tree(small.mount / "much", 800 * KIB))
     (tripped,) = run.tripped
     assert (tripped.guard, "of volume s1" in tripped.why) == ("share", True)
-    with pytest.raises(GuardTripped, match=r"of volume s1\. .*--allow share"):
+    with pytest.raises(GuardTripped, match=r"in use on the disk of volume s1\. .*--allow share"):
         small.apply(file, run)
     with pytest.raises(GuardTripped):
         small.apply(file, run, *(NAMES.keys() - {"share"}))
@@ -171,6 +171,59 @@ def test_a_mount_may_be_allowed_and_then_its_units_are_not_there(yard: Yard) -> 
     with other_disk(yard):
         assert states(yard.apply(file, run, "mount", "stale")) == ["dirty"]
     assert (yard.mount / "alpha" / "a").exists()
+
+
+def test_holes_are_no_share_of_a_volume(small: Yard) -> None:
+    tree(small.mount / "rest", 400 * KIB)
+    root = tree(small.mount / "some", 100 * KIB)
+    with (root / "sparse").open("wb") as file:
+        file.truncate(1 << 30)
+    _, run = small.plan(root)
+    assert run.size_bytes > 1 << 30
+    assert not run.tripped
+
+
+def test_files_below_a_whole_volume_are_removed_and_come_back(yard: Yard) -> None:
+    """As those of a vault that all of a volume has."""
+    (yard.mount / "in").mkdir()
+    for name in ("a", "in/b"):
+        (yard.mount / name).write_text(name)
+    proposal = Proposal(bytes(yard.mount), "files", (b"a", b"in/b"))
+    (unit,) = yard.apply(*yard.plan_of([proposal]))
+    assert unit.state == "binned", unit.reason
+    assert sorted(path.name for path in yard.mount.iterdir()) == [".lurge-bin", "in"]
+    assert not list(checking.check(yard.works(), checking.begin(), 100))
+    (made,) = restoring.restore(yard.works(), restoring.find(yard.works(), unit.name))
+    assert (made.failure, made.how) == (None, "bin")
+    assert (yard.mount / "in" / "b").read_text() == "in/b"
+
+
+def test_files_in_a_bin_a_target_or_of_the_archiver_itself_are_left_out(
+    tmp_path: Path, database: Database
+) -> None:
+    there = tmp_path / "s1"
+    yard = Yard(
+        tmp_path,
+        database,
+        target=f"file://{there}/target",
+        run_dir=str(there / "runs"),
+        checkpoint_files=[str(there / name) for name in ("one", "two")],
+        bin={"s1": str(there / "trash")},
+    )
+    files = ("target/a", "in/target/a", "runs/a", ".lurge-bin/a", "trash/a", "one", "in/one")
+    for name in files:
+        (there / name).parent.mkdir(parents=True, exist_ok=True)
+        (there / name).touch()
+    proposals = [Proposal(bytes(there), "files", (name.encode(),)) for name in files]
+    _, run = yard.plan_of(proposals)
+    assert len(run.units) == 2
+    assert [each.reason.rpartition(", ")[2] for each in run.skipped] == [
+        "a target",
+        "where the archiver keeps its runs",
+        "lies in a bin",
+        "a bin",
+        "a checkpoint of the archiver",
+    ]
 
 
 def test_no_plan_is_made_without_its_marker(tmp_path: Path, database: Database) -> None:

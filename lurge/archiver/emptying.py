@@ -184,6 +184,7 @@ def as_table(found: Iterable[Purged], *, dry_run: bool) -> Table:
             for each in found
         ),
         right=("size", "files"),
+        give=("path", "why"),
     )
 
 

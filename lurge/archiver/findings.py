@@ -56,6 +56,7 @@ def as_table(found: Iterable[Finding]) -> Table:
         "What is not as it should be",
         ("what", "unit", "where", "why", "what to do"),
         ((each.kind, each.unit or "-", each.where, each.why, each.todo) for each in found),
+        give=("where", "why", "what to do"),
     )
 
 

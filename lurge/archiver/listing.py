@@ -114,7 +114,7 @@ def as_table(found: Iterable[Listed]) -> Table:
     """Units for people."""
     return show.table(
         "What is in the archive",
-        ("unit", "state", "since", "size", "files", "copies", "in the bin until", "path"),
+        ("unit", "state", "since", "size", "files", "copies", "bin until", "path"),
         (
             (
                 each.unit.name,
@@ -129,6 +129,7 @@ def as_table(found: Iterable[Listed]) -> Table:
             for each in found
         ),
         right=("size", "files"),
+        give=("copies", "path"),
     )
 
 

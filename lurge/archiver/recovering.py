@@ -501,6 +501,7 @@ def as_table(found: Iterable[Recovered]) -> Table:
             )
             for each in found
         ),
+        give=("where", "known by", "why"),
     )
 
 

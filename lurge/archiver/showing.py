@@ -70,12 +70,14 @@ def plan_tables(planned: Planned) -> Iterator[Table]:
                 for unit in run.units
             ),
             right=("unit", "files", "size"),
+            give=("path", "subject"),
         )
     if run.skipped:
         yield show.table(
             f"Left out ({len(run.skipped):,})",
             ("path", "subject", "why"),
             ((text(each.root), each.subject or "-", each.reason) for each in run.skipped),
+            give=("path", "subject", "why"),
         )
 
 
@@ -328,6 +330,7 @@ def outcome_tables(units: Sequence[UnitNow], policy: Policy) -> Iterator[Table]:
             "What needs a person, or is to be applied again",
             ("unit", "state", "path", "why"),
             ((unit.name, unit.state, text(unit.root), unit.reason or "-") for unit in bad),
+            give=("path", "why"),
         )
 
 
@@ -396,6 +399,7 @@ def restore_table(found: Iterable[Found], to: bytes | None) -> Table:
             for each in found
         ),
         right=("size of the unit",),
+        give=("path", "to"),
     )
 
 
@@ -419,6 +423,7 @@ def restored_table(done: Iterable[Restored]) -> Table:
             for each in done
         ),
         right=("size",),
+        give=("from", "to", "remarks"),
     )
 
 

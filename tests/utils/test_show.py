@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from utils.show import UNITS, console, size, table
+from utils.show import UNITS, console, print_table, size, table
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,40 @@ def test_without_a_terminal_a_table_is_wide_and_plain() -> None:
 def test_messages_go_to_their_own_stream() -> None:
     assert console(stderr=True).file is sys.stderr
     assert console().file is sys.stdout
+
+
+def printed(width: int, *, paths: int) -> list[str]:
+    out = io.StringIO()
+    made = table(
+        "Units",
+        ("unit", "since", "files", "path", "why"),
+        [
+            ("0123456789ab-000001", "2026-01-02", "1,234", "/" + "x" * paths, ""),
+            ("0123456789ab-000002", "2026-01-02", "5", "/y", "says [bold] no"),
+        ],
+        right=("files",),
+        give=("path", "why"),
+    )
+    print_table(Console(file=out, width=width, force_terminal=True, color_system=None), made)
+    return out.getvalue().splitlines()
+
+
+def test_paths_give_way_to_what_is_not_folded() -> None:
+    told = printed(100, paths=80)
+    assert all(len(line) <= 100 for line in told)
+    assert told[2].startswith("0123456789ab-000001  2026-01-02  1,234  /xxx")
+    assert told[3].strip() == "x" * len(told[3].strip())
+    assert "".join(told[2:4]).count("x") == 80
+
+
+def test_where_there_is_no_room_for_paths_they_go_below_and_are_not_broken() -> None:
+    assert printed(60, paths=80) == [
+        "Units",
+        "unit                 since       files",
+        "  path, why",
+        "0123456789ab-000001  2026-01-02  1,234",
+        "  /" + "x" * 80,
+        "0123456789ab-000002  2026-01-02      5",
+        "  /y",
+        "  says [bold] no",
+    ]

@@ -55,4 +55,5 @@ def print_tables(tables: Iterable[Table], *, stderr: bool = False) -> None:
     if not console.is_terminal:
         console.width = WIDEST
     for table in tables:
-        console.print(table, "")
+        show.print_table(console, table)
+        console.print("")

@@ -1,20 +1,28 @@
 """What is where, and which unit has a path."""
 
+import io
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from archiving import Yard
+from rich.console import Console
 
 from db import ledger
 from db.database import Database
 from db.ledger import RunUnknown
-from lurge.archiver import listing
+from lurge.archiver import emptying, findings, listing, restoring, showing
+from lurge.archiver.emptying import Purged
+from lurge.archiver.findings import Finding
 from lurge.archiver.listing import Listed, as_json, as_table, listed
+from lurge.archiver.restoring import Restored
 from lurge_types.archive import Proposal, UnitNow
+from utils import show
+from utils.paths import text
 
 
 @pytest.fixture
@@ -117,3 +125,33 @@ def test_units_are_told(yard: Yard, units: list[UnitNow]) -> None:
     assert (told["unit"], told["state"], told["inner"]) == (units[0].name, "binned", "deep/b")
     assert told["purge_after"] == (units[0].purge_after or units[0].updated).isoformat()
     assert told["copies"][0]["lost_at"] is None
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_at_a_terminal_units_and_dates_are_not_broken(yard: Yard, width: int) -> None:
+    root = yard.mount / ("a" * 100) / ("b" * 100)
+    root.mkdir(parents=True)
+    (root / "file").write_text("some bytes")
+    file, run = yard.plan(root)
+    units = yard.apply(file, run)
+    (unit,) = (replace(each, reason="why not?") for each in units)
+    found = restoring.find(yard.works(), unit.name)
+    tables = (
+        listing.as_table(listing.listed(yard.works())),
+        emptying.as_table([Purged(unit, "stays", unit.reason)], dry_run=False),
+        findings.as_table([Finding("bin", unit.name, text(unit.root), "why?", "see to it")]),
+        showing.restore_table(found, None),
+        showing.restored_table([Restored(unit.name, b"/x", unit.root, "bin", 1, None)]),
+        list(showing.outcome_tables([unit], run.policy))[1],
+    )
+    for table in tables:
+        out = io.StringIO()
+        show.print_table(
+            Console(file=out, width=width, force_terminal=True, color_system=None), table
+        )
+        lines = out.getvalue().splitlines()
+        assert any(unit.name in line for line in lines), lines
+        if "since" in out.getvalue():
+            day = f"{unit.updated:%Y-%m-%d}"
+            assert any(day in line for line in lines), lines
+        assert all(len(line) <= width for line in lines if text(unit.root) not in line), lines

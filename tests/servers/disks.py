@@ -7,11 +7,13 @@ watcher outlives this process and unmounts however this process ends, even by SI
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 IMAGE_BYTES = 128 << 20
 """A sparse file; btrfs makes nothing smaller of its usual kind."""
+
+PAGE_BYTES = 4096
 
 # Its input ends when its parent ends.
 WATCH = """
@@ -70,6 +72,17 @@ def quota_disk(folder: Path, limit_bytes: int) -> Iterator[Path]:
             yield limited
     finally:
         image.unlink()
+
+
+def fill(folder: Path, left_pages: int = 0) -> Path:
+    """Leave so many pages of 4 KiB of a small disk; the file that takes the rest of it."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while True:
+                file.write(bytes(PAGE_BYTES))
+        file.truncate(file.tell() // PAGE_BYTES * PAGE_BYTES - left_pages * PAGE_BYTES)
+    return filler
 
 
 def bind(folder: Path, there: Path) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def cache_of(env: dict[str, str]) -> str:
     """Where a process with this environment keeps its compiled loops."""
-    script = "import utils.compiled, numba; print(numba.config.CACHE_DIR)"
+    script = "from utils.compiled import numba; print(numba().config.CACHE_DIR)"
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,

@@ -17,6 +17,7 @@ from typing import Any
 
 import mpirun
 import pytest
+from servers.disks import fill, small_disk
 from site_of_tests import MANAGER, Site, wait_for
 from terminals import answered
 
@@ -391,6 +392,23 @@ def test_a_target_that_is_not_there_is_told_before_anything_is_done(store: Store
     done = store.run("apply", file, "--yes")
     assert (done.returncode, "Not a directory" in done.stderr) == (3, True), done.stderr
     assert store.ledger("select count(*) from archive_run") == [(0,)]
+
+
+def test_a_full_run_folder_is_told_and_the_run_goes_on_when_there_is_room(store: Store) -> None:
+    with small_disk(store.runs, 1 << 20):
+        run = store.plan("alpha", "beta")
+        filler = fill(store.runs)
+        done = store.run("apply", run, "--yes")
+        assert done.returncode == 1
+        (told,) = [line for line in done.stderr.splitlines() if line.startswith("lurge: ")]
+        assert f"{store.runs}/" in told
+        assert "No space left on device: make room there, or ask for a larger quota" in told
+        assert store.ledger("SELECT state, tries FROM archive_unit") == [
+            ("claimed", 0),
+            ("planned", 0),
+        ]
+        filler.unlink()
+        assert store.run("apply", run, "--yes").returncode == 0
 
 
 def test_a_database_that_is_not_there_is_told_before_anything_is_done(store: Store) -> None:

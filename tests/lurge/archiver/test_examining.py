@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import sqlalchemy as sql
 from archiving import Yard
 from hsm_stand_in import HsmStandIn
 from servers.databases import Connect, on_mariadb
-from servers.disks import bind, small_disk, unmounted_after
+from servers.disks import bind, fill, small_disk, unmounted_after
 from servers.faults import FaultFilesystem, Rule
 from servers.mariadb import Mariadb
 from servers.swift_s3 import READER, SECRET, WRITER, Swift
@@ -88,9 +87,7 @@ def a_file(folder: Path) -> None:
 
 def full(folder: Path) -> None:
     folder.mkdir()
-    with (folder.parent / "filler").open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
+    fill(folder.parent)
 
 
 @pytest.mark.parametrize(

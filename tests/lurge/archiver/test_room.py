@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from archiving import Told, Yard
-from servers.disks import small_disk
+from servers.disks import fill, small_disk
 
 from db import ledger
 from db.database import Database
@@ -14,7 +14,6 @@ from lurge_types.archive import State, UnitNow
 from utils.durable import NoRoom
 
 DISK_BYTES = 1 << 20
-PAGE_BYTES = 4096
 NAMES = ("alpha", "beta")
 
 
@@ -36,16 +35,6 @@ def roots(yard: Yard) -> list[Path]:
         for number in range(20):
             (root / str(number)).write_bytes(b"%d" % number * number)
     return made
-
-
-def fill(folder: Path, left: int = 0) -> None:
-    """Leave so many pages of a disk."""
-    with (folder / "filler").open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(PAGE_BYTES))
-        except OSError:
-            file.truncate(file.tell() // PAGE_BYTES * PAGE_BYTES - left * PAGE_BYTES)
 
 
 def states(yard: Yard) -> list[tuple[State, int, str | None]]:

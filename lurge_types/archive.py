@@ -198,6 +198,8 @@ class Header:
     entries, files, size_bytes: counted when it is written.
     run: its content id, course, targets: its policy's, subject: the unit's; for whoever has lost
     all else. A plan's manifest has none of these: it is written before the run has its name.
+    token, round: of the last journal that tells where bytes are. Of several manifests of a unit at
+    a target, of which some were sent again, the one with the largest counts; 0 where nobody knows.
     """
 
     unit: str
@@ -213,6 +215,8 @@ class Header:
     course: Course | None = None
     targets: tuple[str, ...] = ()
     subject: str | None = None
+    token: int = 0
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,10 @@ class Order(NamedTuple):
     round: int
 
 
+NEVER = Order(0, 0)
+"""Goes before all others."""
+
+
 class Journal:
     """
     A journal that is written, by any thread; see the module for the order of its lines.
@@ -139,6 +143,15 @@ def journals(folder: Path, token: int) -> dict[Order, Path]:
         for order in orders
         if order.token <= token
     }
+
+
+def last(known: Mapping[Order, Path]) -> Order:
+    """
+    The order of the last journal in which there is anything: who copies anew writes a later one.
+
+    Raises OSError.
+    """
+    return max((order for order, path in known.items() if path.stat().st_size), default=NEVER)
 
 
 def copied(paths: Mapping[Order, Path]) -> Iterator[Copied]:

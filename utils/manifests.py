@@ -65,6 +65,10 @@ class ManifestBroken(Exception):
     """A manifest is cut short, damaged, or not one: which line, and why."""
 
 
+class ManifestUnknown(ManifestBroken):
+    """A manifest has a format of which only a newer Lurge knows: which."""
+
+
 class EntryTooLarge(Exception):
     """An entry needs a longer line than a manifest may have: which."""
 
@@ -165,6 +169,8 @@ def format_header(header: Header) -> bytes:
         "course": header.course,
         "targets": header.targets,
         "subject": header.subject,
+        "token": header.token,
+        "round": header.round,
         "entries": header.entries,
         "files": header.files,
         "size_bytes": header.size_bytes,
@@ -178,7 +184,7 @@ def parse_header(line: bytes) -> Header:
     try:
         form = json.loads(line)
         if form["manifest"] != FORMAT:
-            raise ManifestBroken(f"the manifest has format {form['manifest']!r}: use a newer Lurge")
+            raise _unknown(form["manifest"])
         if form["kind"] not in {"directory", "files"}:
             raise ValueError(f"{form['kind']!r} is no kind of a unit")  # noqa: TRY301
         return Header(
@@ -195,9 +201,17 @@ def parse_header(line: bytes) -> Header:
             course=_course(form["course"]),
             targets=tuple(map(_str, form["targets"])),
             subject=_str_or_none(form["subject"]),
+            token=_number(form.get("token", 0)),
+            round=_number(form.get("round", 0)),
         )
     except (ValueError, KeyError, TypeError, RecursionError, PathRefused) as error:
         raise ManifestBroken(f"line 1 tells of no unit: {_reason(error)}") from error
+
+
+def _unknown(format_: object) -> ManifestBroken:
+    if type(format_) is int and format_ > FORMAT:
+        return ManifestUnknown(f"the manifest has format {format_}: use a newer Lurge")
+    return ManifestBroken(f"the manifest has format {format_!r}, which there never was")
 
 
 def format_entry(entry: Entry) -> bytes:

@@ -43,6 +43,9 @@ def versions(key: str, digest: str, unit: str) -> Iterator[str]:
     digest: in hexadecimal, of the content. unit: by its name, of the last one, which nobody has.
     """
     yield f"{key}~{digest[:VERSION_DIGITS]}"
+    if key.startswith(MANIFESTS):  # they are looked for there alone
+        yield f"{key}~{digest}"
+        return
     yield f"versions/{digest}"
     yield f"versions/{digest}~{unit}"
 

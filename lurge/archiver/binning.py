@@ -410,7 +410,7 @@ def _compare(step: Step, place: Place) -> None:
         else:
             found = trees.entries(tree)
             there = compared(step.entries(), found, device=device, renamed={b""})
-        manifests.write(place.manifest, step.header(None), there)
+        manifests.write(place.manifest, step.header(None, step.order()), there)
 
 
 def take_out(step: Step, place: Place, parent: int) -> None:

@@ -26,7 +26,7 @@ from lurge.archiver.works import Works, now
 from lurge_types.archive import Copy, Entry, RunNow, UnitNow
 from lurge_types.targets import Target, TargetFailed, TargetTrouble
 from utils import manifests, runfiles, show
-from utils.manifests import ManifestBroken
+from utils.manifests import ManifestBroken, ManifestUnknown
 from utils.paths import text
 
 AHEAD = 4
@@ -156,12 +156,15 @@ class Copies:
                 self.away.add(copy.target)
             yield Finding("target", unit.name, copy.target, str(error), "check again later")
             return None
+        except ManifestUnknown as error:
+            yield Finding("target", unit.name, copy.target, str(error), "check with that Lurge")
+            return None
         return faults
 
     def _looked(
         self, unit: UnitNow, run: RunNow, copy: Copy, number: int, target: Target
     ) -> _Faults:
-        """Raises TargetFailed."""
+        """Raises TargetFailed, ManifestUnknown."""
         faults = _Faults()
         works = self.works
         patience = works.patience()
@@ -176,6 +179,8 @@ class Copies:
             try:
                 for looked in self._batches(target, patience, unit, manifest):
                     faults.add(looked.wrong)
+            except ManifestUnknown as error:
+                raise ManifestUnknown(f"{copy.key}: {error}") from error
             except ManifestBroken as error:
                 faults.add([f"its manifest {copy.key}: {error}"])
         return faults

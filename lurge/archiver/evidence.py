@@ -28,10 +28,12 @@ from lurge.archiver.binning import (
 from lurge.archiver.handles import opened
 from lurge.archiver.purging import differing, entries
 from lurge.archiver.sending import Patience
+from lurge.archiver.step import order_of
 from lurge_types.archive import Entry, Header, UnitNow
 from lurge_types.targets import Target
 from utils import journals, manifests
 from utils.handles import Opener, TreeUnfit
+from utils.journals import NEVER, Order
 from utils.manifests import ManifestBroken
 from utils.object_keys import MANIFESTS
 
@@ -68,7 +70,8 @@ class InBin:
     What is in a bin of a unit.
 
     whole: all of it has been compared with its manifest, once. lacks: what is not as it was put
-    there. emptied: that is so as far as a deletion that was broken off would leave it.
+    there. emptied: that is so as far as a deletion that was broken off would leave it. order: that
+    of the copies of which it has come there.
     """
 
     place: Place
@@ -77,6 +80,7 @@ class InBin:
     lacks: tuple[str, ...]
     emptied: bool
     token: int
+    order: Order
 
 
 class _Body(io.RawIOBase):
@@ -223,7 +227,16 @@ def _looked_at(place: Place, kind: str, tell: Callable[[str], None]) -> InBin:
         lacks = tuple(islice(differs(deleting=False), SHOWN))
         emptied = bool(lacks) and next(differs(deleting=True), None) is None
     token = int(os.path.basename(place.folder))
-    return InBin(place, origin, whole, lacks, emptied, token)
+    order = _order_in(place) if whole else NEVER
+    return InBin(place, origin, whole, lacks, emptied, token, order)
+
+
+def _order_in(place: Place) -> Order:
+    try:
+        with place.manifest.open("rb") as file:
+            return order_of(manifests.read(file)[0])
+    except ManifestBroken:  # which is among what is not as it was put there
+        return NEVER
 
 
 def token_of(folder: Path) -> int:

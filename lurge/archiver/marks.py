@@ -10,12 +10,12 @@ is right: times are only compared with the same server's. Where nothing is kept 
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
 from lurge_types.archive import Copy
-from utils.durable import sync_folder
+from utils.durable import room_in, sync_folder
 
 MARK_BYTES = 16
 UNKNOWN = bytes(MARK_BYTES)
@@ -28,13 +28,15 @@ class Marks:
     In the file stand first the digest of the manifest, then, at their numbers, digests of each.
     """
 
-    def __init__(self, handle: int | None) -> None:
+    def __init__(self, handle: int | None, file: Path) -> None:
         self._handle = handle
+        self._file = file
 
     def add(self, number: int, key: str, mark: str | None) -> None:
-        """Keep what a target told of a file's object before it was read. Raises OSError."""
+        """Keep what a target told of a file's object before it was read. Raises NoRoom, OSError."""
         if self._handle is not None and mark is not None:
-            os.pwrite(self._handle, _digest(key, mark), _at(number))
+            with room_in(self._file.parent):
+                os.pwrite(self._handle, _digest(key, mark), _at(number))
 
     def has(self, number: int, key: str, mark: str | None) -> bool:
         """Whether it told the same then. Raises OSError."""
@@ -46,18 +48,21 @@ class Marks:
 @contextmanager
 def written(manifest: Path, copy: Copy) -> Iterator[Marks]:
     """
-    Marks to be filled; kept in the end, durably, if nothing was raised. Raises OSError.
+    Marks to be filled; kept in the end, durably, if nothing was raised. Raises NoRoom, OSError.
 
     manifest: of the copy, beside which they are.
     """
     file = _file_of(manifest)
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with room_in(file.parent):
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.pwrite(handle, _head(copy), 0)
-        yield Marks(handle)
-        os.fsync(handle)
-        part.rename(file)
+        with room_in(file.parent):
+            os.pwrite(handle, _head(copy), 0)
+        yield Marks(handle, file)
+        with room_in(file.parent):
+            os.fsync(handle)
+            part.rename(file)
     finally:
         os.close(handle)
         part.unlink(missing_ok=True)
@@ -67,14 +72,15 @@ def written(manifest: Path, copy: Copy) -> Iterator[Marks]:
 @contextmanager
 def known(manifest: Path, copy: Copy) -> Iterator[Marks]:
     """What is kept of a copy. Raises OSError."""
-    handle: int | None = None
-    with suppress(FileNotFoundError):
-        handle = os.open(_file_of(manifest), os.O_RDONLY | os.O_CLOEXEC)
-    if handle is None:
-        yield Marks(None)
+    file = _file_of(manifest)
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield Marks(None, file)
         return
     try:
-        yield Marks(handle if os.pread(handle, len(_head(copy)), 0) == _head(copy) else None)
+        is_its = os.pread(handle, len(_head(copy)), 0) == _head(copy)
+        yield Marks(handle if is_its else None, file)
     finally:
         os.close(handle)
 

@@ -27,6 +27,7 @@ from lurge.archiver import evidence
 from lurge.archiver.binning import bins_of
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.evidence import InBin, Manifest, Where
+from lurge.archiver.step import order_of
 from lurge.archiver.traces import Object, Traces, bin_of_place, prefix_of
 from lurge.archiver.verdicts import Evidence, truth
 from lurge.archiver.works import Works, now, words
@@ -44,7 +45,8 @@ from lurge_types.archive import (
 )
 from utils import runfiles, show
 from utils.checkpoints import Kept
-from utils.manifests import ManifestBroken
+from utils.journals import NEVER, Order
+from utils.manifests import ManifestBroken, ManifestUnknown
 from utils.paths import raw, text
 
 UNKNOWN = "unknown"
@@ -143,7 +145,12 @@ def _recovered(traces: Traces, prefix: str, allow: Collection[str]) -> Iterator[
     run_id = _registered(traces.works, of)
     told = False
     for unit in _new_units(traces.works, run_id):
-        found = _gathered(traces, of, unit)
+        try:
+            found = _gathered(traces, of, unit)
+        except ManifestUnknown as error:
+            where = text(unit.root)
+            yield Recovered("left out", unit.name, None, where, "-", words(error))
+            continue
         if each := _told(traces.works, found):
             told = True
             yield each
@@ -351,10 +358,11 @@ def _gathered(traces: Traces, of: _Run, unit: UnitNow) -> Evidence:
         for copy in (kept.copies if kept else ())
         if copy.verified_at or copy.lost_at
     }
-    manifests, lost = _manifests(traces, of, unit, known)
+    order = in_bin.order if in_bin else NEVER
+    manifests, lost = _manifests(traces, of, unit, known, order)
     whole = {
-        url: known.get(url) or _copy(url, manifest, proof if alone else None)
-        for url, (manifest, alone) in manifests.items()
+        url: known.get(url) or _copy(url, manifest, proof if is_sure else None)
+        for url, (manifest, is_sure) in manifests.items()
     }
     one = next((manifest for manifest, _ in manifests.values()), None)
     journal = evidence.token_of(runfiles.unit_folder(of.file, unit.number))
@@ -416,11 +424,13 @@ def _where(of: _Run, unit: UnitNow, manifest: Manifest | None) -> Where:
 
 
 def _manifests(
-    traces: Traces, of: _Run, unit: UnitNow, known: Mapping[str, Copy]
+    traces: Traces, of: _Run, unit: UnitNow, known: Mapping[str, Copy], order: Order
 ) -> tuple[dict[str, tuple[Manifest, bool]], list[Copy]]:
     """
-    The manifests of a unit's copies, by target, and whether each is the only one there; and the
-    copies that are known and have none that is what it was.
+    The manifests of a unit's copies, by target, and whether each is surely that with which the unit
+    came into the bin; and the copies that are known and have none that is what it was.
+
+    order: of the copies with which it came there. Raises ManifestUnknown.
     """
     found: dict[str, tuple[Manifest, bool]] = {}
     by_url: dict[str, list[Object]] = {}
@@ -430,8 +440,11 @@ def _manifests(
         copy = known.get(url)
         if copy is not None and copy.lost_at:
             continue
-        if manifest := _right(traces, unit, objects, copy):
-            found[url] = manifest, len(objects) == 1
+        read = [one for each in objects if (one := _read(traces, unit, copy, each))]
+        if read:
+            right = max(read, key=partial(_rank, order))
+            is_sure = len(objects) == 1 if order == NEVER else order_of(right.header) == order
+            found[url] = right, is_sure
     lost = [
         copy if copy.lost_at else _lost(copy) for url, copy in known.items() if url not in found
     ]
@@ -442,31 +455,41 @@ def _lost(copy: Copy) -> Copy:
     return replace(copy, verified_at=None, verified_how=None, lost_at=now())
 
 
-def _right(
-    traces: Traces, unit: UnitNow, objects: list[Object], known: Copy | None
-) -> Manifest | None:
+def _read(traces: Traces, unit: UnitNow, known: Copy | None, object_: Object) -> Manifest | None:
     """
-    The one that tells of a copy: that which is known, else the last.
+    A manifest of a unit; None where it is not that of the copy that is known, or, which is told,
+    none of the unit.
 
-    A second one has another key, which is longer: it was written since the first copy was not
-    whole.
+    Raises ManifestUnknown: it may be the one that counts.
     """
-    last_first = sorted(objects, key=lambda each: each.stored.key, reverse=True)
-    for target, stored in last_first:
-        if known is not None and stored.key != known.key:
-            continue
-        try:
-            manifest = evidence.read_manifest(target, stored.key, stored.size, traces.patience())
-        except ManifestBroken as error:
-            traces.tell(f"{target.url} {stored.key}", words(error))
-            continue
-        if (manifest.header.unit, manifest.header.root) != (unit.name, unit.root):
-            traces.tell(f"{target.url} {stored.key}", "it is of another unit than its name says")
-        elif known is not None and manifest.sha256 != known.manifest_sha256:
-            traces.tell(f"{target.url} {stored.key}", "it is not what was sent")
-        else:
-            return manifest
-    return None
+    target, stored = object_
+    where = f"{target.url} {stored.key}"
+    if known is not None and stored.key != known.key:
+        return None
+    try:
+        manifest = evidence.read_manifest(target, stored.key, stored.size, traces.patience())
+    except ManifestUnknown as error:
+        raise ManifestUnknown(f"{where}: {error}") from error
+    except ManifestBroken as error:
+        traces.tell(where, words(error))
+        return None
+    if (manifest.header.unit, manifest.header.root) != (unit.name, unit.root):
+        traces.tell(where, "it is of another unit than its name says")
+        return None
+    if known is not None and manifest.sha256 != known.manifest_sha256:
+        traces.tell(where, "it is not what was sent")
+        return None
+    return manifest
+
+
+def _rank(order: Order, manifest: Manifest) -> tuple[bool, Order, str]:
+    """
+    Of several manifests of a unit the largest counts: files were sent again since the others.
+
+    Before they told their order the key of a later one was longer than that of the first.
+    """
+    its = order_of(manifest.header)
+    return its == order != NEVER, its, manifest.key
 
 
 def _copy(url: str, manifest: Manifest, proof: datetime | None) -> Copy:

@@ -14,6 +14,7 @@ from lurge.archiver.works import Works, now
 from lurge_types.archive import Binned, Copy, Entry, Header, RunNow, State, Unit, UnitNow
 from lurge_types.targets import Target
 from utils import manifests, runfiles
+from utils.journals import NEVER, Order
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,14 @@ class Step:
         """The paths of all entries."""
         return [entry.path for entry in self.entries()]
 
-    def header(self, target: str | None) -> Header:
+    def order(self) -> Order:
+        """Of the journal that tells last where its bytes are, by the manifest of a copy."""
+        if not self.run.policy.targets:
+            return NEVER
+        with self.copy_manifest(0).open("rb") as file:
+            return order_of(manifests.read(file)[0])
+
+    def header(self, target: str | None, order: Order) -> Header:
         """The first line of a manifest of the unit."""
         return Header(
             unit=self.unit.name,
@@ -108,4 +116,11 @@ class Step:
             course=self.unit.course,
             targets=self.run.policy.targets,
             subject=self.unit.subject,
+            token=order.token,
+            round=order.round,
         )
+
+
+def order_of(header: Header) -> Order:
+    """Of the journal that tells last where the bytes of a copy are; NEVER where nobody knows."""
+    return Order(header.token, header.round)

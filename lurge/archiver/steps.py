@@ -169,8 +169,9 @@ def _describe(step: Step, job: Job, number: int) -> Copy:
     known = journals.journals(step.folder, step.token)
     entries = copying.placed(step.manifest, known, number)
     file = step.copy_manifest(number)
+    header = step.header(target.url, journals.last(known))
     with room_in(step.folder):
-        written = manifests.write(file, step.header(target.url), entries)
+        written = manifests.write(file, header, entries)
     (place,) = store(
         of_manifest(step.unit.name), _body(file, written), (target,), step.unit.name, job.patience
     )

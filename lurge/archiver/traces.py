@@ -19,7 +19,7 @@ from lurge_types.archive import UNIT_NAME_DIGITS, Header, RunNow
 from lurge_types.targets import Stored, Target, TargetFailed
 from utils import checkpoints, manifests, runfiles
 from utils.checkpoints import Checkpoint, Kept
-from utils.manifests import ManifestBroken
+from utils.manifests import ManifestBroken, ManifestUnknown
 from utils.object_keys import MANIFESTS
 from utils.paths import text
 from utils.runfiles import RunFileWrong
@@ -102,7 +102,10 @@ class Traces:
                 or (_of_kept(kept[name], self.runs[prefix]) if name in kept else None)
             )
             if header is None:
-                self.tell(name, "nobody knows what it is: its manifest and its run file are lost")
+                lost = "cannot be read" if name in objects else "is lost"
+                self.tell(
+                    name, f"nobody knows what it is: its run file is lost, its manifest {lost}"
+                )
             else:
                 yield header
 
@@ -172,6 +175,9 @@ class Traces:
                         target, stored.key, stored.size
                     )
                 )
+            except ManifestUnknown as error:
+                self.tell(f"{target.url} {stored.key}", words(error))
+                continue
             except ManifestBroken:  # which is told when it is read as a whole
                 continue
             if header.run and header.course:

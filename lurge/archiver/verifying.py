@@ -38,7 +38,7 @@ def bad_files(job: Job, target: Target, copy: Copy, manifest: Path) -> set[int]:
 
     manifest: of the copy.
 
-    Raises TargetFailed, LeaseLost, Stopped, OSError.
+    Raises TargetFailed, LeaseLost, Stopped, NoRoom, OSError.
     """
     threads = ThreadPoolExecutor(job.workers)
     bad: set[int] = set()

@@ -19,6 +19,7 @@ from utils import manifests
 from utils.manifests import (
     EntryTooLarge,
     ManifestBroken,
+    ManifestUnknown,
     format_entry,
     format_header,
     parse_entry,
@@ -29,7 +30,13 @@ from utils.manifests import (
 from utils.trees import order
 
 HEADER = Header(
-    "0123456789ab-000001", "directory", "s1", b"/lustre/\xff\n", datetime(2026, 1, 2, tzinfo=UTC)
+    "0123456789ab-000001",
+    "directory",
+    "s1",
+    b"/lustre/\xff\n",
+    datetime(2026, 1, 2, tzinfo=UTC),
+    token=3,
+    round=1,
 )
 PRINT = Fingerprint(64768, 12, "f", 3, 1_700_000_000_123_456_789, -1)
 FILE = Entry(b"file", PRINT, 0o644, 6, 7, 8)
@@ -245,7 +252,7 @@ def test_a_hostile_entry_is_refused(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("manifest", 2),
+        ("manifest", "2"),
         ("kind", "other"),
         ("root", "lustre"),
         ("root", "/a/../b"),
@@ -253,12 +260,26 @@ def test_a_hostile_entry_is_refused(key: str, value: Any) -> None:
         ("entries", -1),
         ("planned_at", "yesterday"),
         ("target", 7),
+        ("token", -1),
+        ("round", "1"),
     ],
 )
 def test_a_hostile_header_is_refused(key: str, value: Any) -> None:
     form = json.loads(format_header(HEADER))
     with pytest.raises(ManifestBroken):
         read(BytesIO(from_lines(json.dumps(form | {key: value}).encode())))
+
+
+def test_a_header_of_before_there_were_rounds_is_read() -> None:
+    form = json.loads(format_header(HEADER))
+    del form["token"], form["round"]
+    assert parse_header(json.dumps(form).encode()) == replace(HEADER, token=0, round=0)
+
+
+def test_a_format_that_is_to_come_is_told_from_damage() -> None:
+    form = json.loads(format_header(HEADER)) | {"manifest": 2, "kind": "other"}
+    with pytest.raises(ManifestUnknown, match="format 2: use a newer Lurge"):
+        parse_header(json.dumps(form).encode())
 
 
 def test_counts_that_are_not_those_of_the_entries_are_refused() -> None:

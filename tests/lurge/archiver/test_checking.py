@@ -1,17 +1,22 @@
 """A check finds what is lost, changed, left behind or unknown, and changes nothing else."""
 
+import gzip
 import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 from archiving import Yard
 
 from db import audits, copies, ledger
 from db.database import Database
+from db.schema import archive_copy
 from lurge.archiver import checking, emptying
 from lurge.archiver.claims import claimed
 from lurge.archiver.findings import Finding, as_json, as_table
@@ -64,6 +69,21 @@ def data(yard: Yard, unit: UnitNow) -> Path:
 
 def manifest(yard: Yard, unit: UnitNow) -> Path:
     return yard.target / "manifests" / f"{unit.name}.jsonl.gz"
+
+
+def test_a_manifest_of_times_to_come_is_not_lost(yard: Yard) -> None:
+    unit = archived(yard)
+    there = manifest(yard, unit)
+    lines = gzip.decompress(there.read_bytes()).replace(b'"manifest":1', b'"manifest":2', 1)
+    there.write_bytes(gzip.compress(lines))
+    (copy,) = copies_of(yard, unit)
+    digest, size = sha256(there.read_bytes()).hexdigest(), there.stat().st_size
+    change = sql.update(archive_copy).values(manifest_sha256=digest, manifest_bytes=size)
+    yard.database.transaction(lambda connection: connection.execute(change))
+    (found,) = check(yard)
+    assert (found.kind, found.where) == ("target", copy.target)
+    assert "use a newer Lurge" in found.why
+    assert copies_of(yard, unit) == [replace(copy, manifest_sha256=digest, manifest_bytes=size)]
 
 
 def flip(file: Path) -> None:

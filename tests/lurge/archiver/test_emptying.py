@@ -197,7 +197,7 @@ def test_a_manifest_in_the_bin_that_tells_of_more_than_was_copied_is_not_believe
     (place(unit) / "tree" / "new").touch()
     with held(yard, unit) as step, opened(bytes(place(unit) / "tree")) as tree:
         manifest = place(unit).parent / "manifest.gz"
-        manifests.write(manifest, step.header(None), trees.entries(tree))
+        manifests.write(manifest, step.header(None, step.order()), trees.entries(tree))
     (purged,) = purge(yard)
     assert purged.became == "stays"
     assert "the bin has not what is in the copy" in (purged.reason or "")

@@ -1,5 +1,6 @@
 """A lost ledger is told again by what is left: nothing that was archived becomes unfindable."""
 
+import gzip
 import json
 import os
 import shutil
@@ -411,6 +412,83 @@ def test_a_damaged_manifest_is_told_and_counts_for_nothing(yard: Yard, lose: Los
     assert states(yard) == {"alpha": "binned"}
     make_due(yard, units(yard)["alpha"])
     assert [each.became for each in emptying.purge(yard.works())] == ["stays"]
+
+
+def sent_again(yard: Yard) -> list[Path]:
+    """The manifests of a unit in the bin, of which an object was not what was sent, at first."""
+    root = tree(yard.mount / "alpha")
+    copy = yard.target / "data" / str(root)[1:] / "a"
+    spoil = At(yard.told, "copied", lambda: copy.write_bytes(b"more bytes"))
+    yard.apply(*yard.plan(root), watch=spoil)
+    assert states(yard) == {"alpha": "binned"}
+    found = sorted((yard.target / "manifests").iterdir())
+    assert len(found) == 2
+    return found
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+@pytest.mark.parametrize("is_purged", [False, True])
+@pytest.mark.parametrize("loss", ["the database", "all but bins and targets"])
+def test_of_a_unit_that_was_sent_again_in_part_the_manifest_of_the_end_counts(
+    yard: Yard, lose: Lose, loss: str, *, is_turned: bool, is_purged: bool
+) -> None:
+    first, last = sent_again(yard)
+    if is_purged:
+        make_due(yard, units(yard)["alpha"])
+        assert [each.became for each in emptying.purge(yard.works())] == ["deleted"]
+    if is_turned and loss != "the database":  # a checkpoint knows the key
+        other = first.rename(yard.folder / "other")
+        last.rename(first)
+        other.rename(last)
+    lose(yard)
+    for drop in LOSSES[loss]:
+        drop(yard)
+    (found,) = recover(yard)
+    assert found.state == ("deleted" if is_purged else "binned")
+    if not is_purged:
+        make_due(yard, units(yard)["alpha"])
+        (purged,) = emptying.purge(yard.works())
+        assert (purged.became, purged.reason) == ("deleted", None)
+    restore(yard, yard.mount / "alpha")
+    assert (yard.mount / "alpha" / "a").read_bytes() == b"some bytes"
+
+
+def test_a_manifest_that_is_not_the_one_of_what_is_in_the_bin_verifies_nothing(
+    yard: Yard, lose: Lose
+) -> None:
+    _, last = sent_again(yard)
+    last.unlink()
+    lose(yard)
+    drop_checkpoints(yard)
+    recover(yard)
+    (one,) = yard.database.read(ledger.units)
+    (copy,) = yard.database.read(partial(copies.of_unit, unit_id=one.unit_id)).values()
+    assert (one.state, copy.verified_at) == ("binned", None)
+
+
+@pytest.mark.parametrize("is_purged", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_has_a_manifest_of_times_to_come_is_told_and_left_to_them(
+    yard: Yard, lose: Lose, loss: str, *, is_purged: bool
+) -> None:
+    yard.apply(*yard.plan(tree(yard.mount / "alpha")))
+    if is_purged:
+        make_due(yard, units(yard)["alpha"])
+        assert [each.became for each in emptying.purge(yard.works())] == ["deleted"]
+    (manifest,) = (yard.target / "manifests").iterdir()
+    there = manifest.read_bytes()
+    lines = gzip.decompress(there).replace(b'"manifest":1', b'"manifest":2', 1)
+    manifest.write_bytes(gzip.compress(lines))
+    lose(yard)
+    for drop in LOSSES[loss]:
+        drop(yard)
+    for _ in range(2):
+        found = recover(yard)
+        assert "recovered" not in {each.became for each in found}
+        assert any("use a newer Lurge" in (each.why or "") for each in found)
+    manifest.write_bytes(there)  # as whoever knows it reads it
+    assert "recovered" in {each.became for each in recover(yard)}
+    assert states(yard) == {"alpha": "deleted" if is_purged else "binned"}
 
 
 def test_the_newest_of_several_units_of_a_path_is_the_newest_again(yard: Yard, lose: Lose) -> None:

@@ -75,13 +75,18 @@ def look(path: bytes) -> Seen:
     return Seen("f", digest(path), identity, *facts)
 
 
-def is_tombstone(path: bytes) -> bool:
-    """Whether it is a word that the archiver has left in the place of a directory."""
+def is_tombstone(path: bytes, *, but: str | None = None) -> bool:
+    """
+    Whether it is a word that the archiver has left in the place of a directory.
+
+    but: not of this unit.
+    """
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode) or status.st_size > 4096:
         return False
     with open(path, "rb") as file:
-        return file.read(len(TOMBSTONE)) == TOMBSTONE
+        first = file.readline(4096)
+    return first.startswith(TOMBSTONE) and first != TOMBSTONE + f"{but}\n".encode()
 
 
 def in_bin(bin_: bytes) -> dict[str, dict[bytes, str]]:
@@ -107,28 +112,42 @@ def files(root: bytes) -> Iterator[bytes]:
 
 def at_target(target: bytes) -> set[str]:
     """The digests of the files that a target has whole, where a manifest there says."""
-    found = set()
+    return {digest for copy in copies(target) for digest in copy.values() if digest}
+
+
+def copies(target: bytes, unit: str = "") -> Iterator[dict[bytes, str | None]]:
+    """
+    What each manifest at a target says of files: by their paths below the unit, the digests of
+    those that are there as a whole, None of the others.
+
+    unit: how the names of those begin that are wanted.
+    """
     for folder in (b"manifests", b"versions"):
         for path in files(target + b"/" + folder):
-            for key, offset, size, segments in _named(path):
-                stored = _stored(target + b"/" + os.fsencode(key), offset, size)
-                if stored is not None and (len(segments) > 1 or segments[0][1] == stored):
-                    found.add(stored)
-    return found
+            if (lines := _lines(path)) and lines[0]["unit"].startswith(unit):
+                yield {_raw(line["path"]): _whole(target, line) for line in lines if "key" in line}
 
 
-def _named(path: bytes) -> Iterator[tuple[str, int, int, list[Any]]]:
-    """Where a manifest says that bytes are; nothing of what is none, or not whole."""
+def _lines(path: bytes) -> list[Any]:
+    """Those of a manifest; none of what is none, or not whole."""
     try:
         unzipped = gzip.decompress(Path(os.fsdecode(path)).read_bytes())
         lines = [json.loads(line) for line in unzipped.splitlines()]
     except (gzip.BadGzipFile, zlib.error, EOFError, ValueError):
-        return
-    if not lines or "manifest" not in lines[0] or not lines[-1].get("whole"):
-        return
-    for line in lines[1:-1]:
-        if "key" in line:
-            yield line["key"], line.get("offset", 0), line["size"], line["segments"]
+        return []
+    return lines if lines and "manifest" in lines[0] and lines[-1].get("whole") else []
+
+
+def _whole(target: bytes, line: Any) -> str | None:
+    """The digest of a file, None where it is not as a whole where a manifest's line says."""
+    digest = _stored(target + b"/" + os.fsencode(line["key"]), line.get("offset", 0), line["size"])
+    segments = line["segments"]
+    return digest if len(segments) > 1 or segments[0][1] == digest else None
+
+
+def _raw(form: str) -> bytes:
+    """The bytes of a path in its text form, which has escapes as Python has them."""
+    return form.encode().decode("unicode_escape").encode("latin-1")
 
 
 def _stored(path: bytes, offset: int, size: int) -> str | None:

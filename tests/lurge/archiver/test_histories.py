@@ -3,12 +3,13 @@ Whatever users, the archiver, and chance do after one another: no byte of a user
 
 Histories are made up by hypothesis: users write, change, rename, link, swap and delete; the
 archiver plans, applies, purges, restores and checks, and is killed at any moment of that; objects
-are lost. What must be readable is told by a model that knows nothing of the archiver: see
-`readable`.
+are lost; the database is lost and recovered. What must be readable is told by a model that knows
+nothing of the archiver: see `readable`.
 
-    LURGE_HISTORIES=2000 LURGE_SEED=1 pytest -s tests/lurge/archiver/test_histories.py
+    LURGE_LONG=1 LURGE_SEED=1 pytest -s tests/lurge/archiver/test_histories.py
 
-LURGE_HISTORIES: how many. LURGE_SEED: makes them the same again; it is printed. LURGE_STEPS: how
+LURGE_LONG=1: 2,000 histories instead of those of a minute or so; LURGE_HISTORIES: as many. A tenth
+as many are made on a server. LURGE_SEED: makes them the same again; it is printed. LURGE_STEPS: how
 many acts a history has at most. LURGE_SHRINK=0: a history that fails is not made shorter.
 """
 
@@ -42,11 +43,12 @@ from hypothesis.stateful import (
 )
 from readable import Seen
 from servers.databases import Connect, Place, on_mariadb
+from sqlalchemy.engine import Connection
 
 from db import leases, ledger
 from db.database import Database
 from db.schema import archive_audit, archive_copy, archive_run, archive_unit, lease
-from lurge.archiver import applying, checking, emptying, planning, restoring
+from lurge.archiver import applying, checking, emptying, planning, recovering, restoring
 from lurge.archiver.applying import RunRefused
 from lurge.archiver.guards import NAMES as GUARDS
 from lurge.archiver.guards import GuardTripped
@@ -57,7 +59,8 @@ from lurge_types.archive import OPEN, Course, Proposal, UnitNow
 from lurge_types.targets import Target, TargetTrouble
 from utils import runfiles
 
-HISTORIES = int(os.environ.get("LURGE_HISTORIES", "40"))
+LONG = os.environ.get("LURGE_LONG") == "1"
+HISTORIES = int(os.environ.get("LURGE_HISTORIES", "2000" if LONG else "70"))
 STEPS = int(os.environ.get("LURGE_STEPS", "20"))
 SHRINK = os.environ.get("LURGE_SHRINK", "1") == "1"
 SEED = int(os.environ.get("LURGE_SEED", secrets.randbelow(1 << 32)))
@@ -127,7 +130,7 @@ class History(RuleBasedStateMachine):
 
     database: opens it for a process that is forked.
     homes: of each digest of what users have written and not destroyed, the paths at which they
-    have it, whether it is there or archived.
+    have it, whether it is there or archived. written_to: units that were, while in the bin.
     """
 
     def __init__(self, folder: Path, yards: Database, database: Callable[[], Database]) -> None:
@@ -143,6 +146,7 @@ class History(RuleBasedStateMachine):
         self.trees: dict[str, dict[bytes, Seen]] = {}
         self.torn: set[str] = set()
         self.purged: set[str] = set()
+        self.written_to: set[str] = set()
         self.held: Any = None
         self.written = 0
         self.sound = False
@@ -226,6 +230,8 @@ class History(RuleBasedStateMachine):
         if not (path := self._some(which, "f")):
             return
         before = os.stat(path)
+        if how == "truncate" and not before.st_size:
+            return  # which may leave its times as they are
         while True:
             self._changed(path, how, before)
             if os.stat(path).st_ctime_ns != before.st_ctime_ns:
@@ -331,11 +337,16 @@ class History(RuleBasedStateMachine):
     def write_through(self) -> None:
         """It writes on, wherever the file may be by now."""
         status = os.fstat(self.held.fileno())
+        binned = readable.in_bin(self.bin)
         self.held.seek(0)
         old = readable.hashed(self.held.read())
-        self.held.write(self._new(10))
+        while os.fstat(self.held.fileno()).st_ctime_ns == status.st_ctime_ns:
+            self.held.seek(0)
+            self.held.write(self._new(10))
         self.held.seek(0)
         new = readable.hashed(self.held.read())
+        after = readable.in_bin(self.bin)
+        self.written_to |= {name for name in after if after[name] != binned[name]}
         identity = status.st_dev, status.st_ino
         names = {path for path, seen in self.seen.items() if seen.identity == identity}
         others = {path for path, seen in self.seen.items() if seen.what == old} - names
@@ -492,20 +503,21 @@ class History(RuleBasedStateMachine):
     ) -> None:
         units = [unit for unit in self._units() if unit.state in GONE]
         if units:
-            self._restore(units[which % len(units)], part, to, overwrite, mishap)
+            unit = units[which % len(units)]
+            known = sorted(self.trees.get(unit.name, {}))
+            inner = known[part % len(known)] if part is not None and known else b""
+            self._restore(unit, inner, to, overwrite, mishap)
 
     def _restore(
         self,
         unit: UnitNow,
-        part: int | None,
+        inner: bytes,
         to: str,
         overwrite: bool,
         mishap: Death | Broken | None,
     ) -> list[Restored]:
         before = self.seen
         binned = readable.in_bin(self.bin).get(unit.name, {})
-        known = sorted(self.trees.get(unit.name, {}))
-        inner = known[part % len(known)] if part is not None and known else b""
         self.written += 1
         there = {
             "place": None,
@@ -577,7 +589,8 @@ class History(RuleBasedStateMachine):
         later: so much later that what is in the bin is to be deleted.
         """
         folder = bytes(self.targets[at % len(self.targets)])
-        objects = sorted(readable.files(folder))
+        # In the order in which they were made, as their names are never the same again.
+        objects = sorted(readable.files(folder), key=lambda file: (os.stat(file).st_ctime_ns, file))
         if not objects:
             return
         path = objects[which % len(objects)]
@@ -593,6 +606,20 @@ class History(RuleBasedStateMachine):
             self.seen = readable.tree(self.mount)
             self.all_is_readable()
             self._purge(None)
+
+    @precondition(lambda self: self.files)
+    @rule(mishap=MISHAPS)
+    def lose_database(self, mishap: Death | Broken | None) -> None:
+        """There is an empty one then, which is told again what is left."""
+        before, known = self.seen, self._units()
+        empty_tables(self.yard.database)
+        for how in (mishap, None):
+            self._act(lambda works: list(recovering.recover(works, {"target"})), how)
+        self._see_same(before)
+        now = {unit.name: unit.state for unit in self._units()}
+        for unit in known:
+            if unit.state in GONE and unit.course == "archive" and unit.name not in self.torn:
+                assert now.get(unit.name) == unit.state, (unit, now)
 
     # What must be so.
 
@@ -694,7 +721,8 @@ class History(RuleBasedStateMachine):
             if unit.state == "binned" and unit.name not in self.torn:
                 assert trees == [Path(os.fsdecode(unit.bin or b""), "tree")], unit
             if unit.state in {"deleted", "restored", "dirty"}:
-                assert not trees, unit
+                # What was written to in the bin stays there, and its copy is restored.
+                assert not trees or (unit.state == "restored" and unit.name in self.written_to)
 
     # In the end.
 
@@ -703,13 +731,17 @@ class History(RuleBasedStateMachine):
         for _ in range(2):
             for file in self.files:
                 self._apply(file, None)
+            if not self._under_way():
+                break
         self.all_is_readable()
-        for unit in self._units():
-            assert unit.state not in OPEN[unit.course], (unit.state, unit.reason)
+        assert not self._under_way()
         before = self._everything()
         for file in self.files:
             self._apply(file, None)
         assert self._everything() == before
+
+    def _under_way(self) -> list[UnitNow]:
+        return [unit for unit in self._units() if unit.state in OPEN[unit.course]]
 
     def _everything(self) -> object:
         units = [(unit.name, unit.state, unit.moves) for unit in self._units()]
@@ -732,8 +764,10 @@ class History(RuleBasedStateMachine):
             if unit.state in {"binned", "deleted"}:
                 self._make_room(unit)
                 to = "place" if unit.state == "binned" else "outside"
-                (made,) = self._restore(unit, None, to, overwrite=False, mishap=None)
-                assert made.failure is None, made
+                (made,) = self._restore(unit, b"", to, overwrite=False, mishap=None)
+                if made.failure is not None:
+                    assert self._is_harmed(unit), made
+                    self._restore_parts(unit)
         self.all_is_readable()
         for path in readable.files(bytes(self.folder)):
             if b"/back" in path:
@@ -745,18 +779,41 @@ class History(RuleBasedStateMachine):
         for digest, homes in self.homes.items():
             assert not homes or digest in {readable.EMPTY} | back | place | deleting, homes
 
+    def _is_harmed(self, unit: UnitNow) -> bool:
+        """Whether it cannot come back as a whole, by what was done to it behind our back."""
+        if unit.state == "binned" and unit.name not in self.written_to:
+            return False
+        copies = [copy for one in self.targets for copy in readable.copies(bytes(one), unit.name)]
+        return not any(all(copy.values()) for copy in copies)
+
+    def _restore_parts(self, unit: UnitNow) -> None:
+        """Bring back those of its files whose objects are there."""
+        for target in self.targets:
+            for copy in readable.copies(bytes(target), unit.name):
+                for inner in (path for path, digest in copy.items() if digest):
+                    self._restore(unit, inner, "outside", overwrite=False, mishap=None)
+
     def _make_room(self, unit: UnitNow) -> None:
         """A user moves away what is in the way of a unit in the bin, and makes what is above it."""
         if unit.state == "deleted":
             return
         self._make_folder(os.path.dirname(unit.root))
+        if os.path.lexists(unit.root) and readable.is_tombstone(unit.root, but=unit.name):
+            os.unlink(unit.root)  # of another that was there
         if unit.kind == "directory":
             self._move_away(unit.root)
             return
         self._make_folder(unit.root)
-        for inner in readable.in_bin(self.bin).get(unit.name, {}):
+        for inner in self._members(unit):
             self._make_folder(os.path.dirname(unit.root + b"/" + inner))
             self._move_away(unit.root + b"/" + inner)
+
+    def _members(self, unit: UnitNow) -> Iterator[bytes]:
+        """Of files that are in the bin."""
+        tree = (unit.bin or b"") + b"/tree"
+        for above, folders, names in os.walk(tree):
+            paths = [above + b"/" + name for name in (*folders, *names)]
+            yield from (path[len(tree) + 1 :] for path in paths if readable.look(path).kind != "d")
 
     def _make_folder(self, path: bytes) -> None:
         names = path[len(self.mount) + 1 :].split(b"/") if path != self.mount else []
@@ -784,6 +841,16 @@ def fast(tmp_path: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else tmp_path))
     yield folder
     shutil.rmtree(folder)
+
+
+def empty_tables(database: Database) -> None:
+    """As in a database that was only just made."""
+
+    def empty(connection: Connection) -> None:
+        for table in TABLES:
+            connection.execute(sql.delete(table))
+
+    database.transaction(empty)
 
 
 def run_histories(machine: Callable[[], History], count: int) -> None:
@@ -832,9 +899,7 @@ def test_with_a_server_no_byte_is_lost_either(
     fast: Path, place: Place, database: Database, connect: Connect
 ) -> None:
     def machine() -> History:
-        for table in TABLES:
-            delete = sql.delete(table)
-            database.transaction(lambda connection, delete=delete: connection.execute(delete))  # type: ignore[misc]
+        empty_tables(database)
         return History(fast, database, lambda: connect(place.table))
 
     run_histories(machine, max(HISTORIES // 10, 1))

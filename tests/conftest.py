@@ -1,6 +1,5 @@
 """Databases for tests: one body runs on SQLite and on a real MariaDB."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +20,6 @@ from utils import config
 
 # One runs under Debian's Python, where Swift is; the other loads libfuse.
 collect_ignore = ["servers/swift_servers.py", "servers/fault_filesystem.py"]
-# Minutes of killing, for who works on the archiver: LURGE_LONG=1.
-if not os.environ.get("LURGE_LONG"):
-    collect_ignore += ["lurge/archiver/test_matrix.py"]
 
 # The first example of a test may have to compile its loops, which takes seconds.
 settings.register_profile("lurge", deadline=None)

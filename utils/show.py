@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 140
-LEAST = 20
+LEAST = 40
 """So many columns of a terminal what gives way in a table has beside the rest."""
 
 GAP = 2

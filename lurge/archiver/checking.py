@@ -85,7 +85,8 @@ def _nothing(works: Works, path: bytes) -> Finding:
     why, todo = "nothing is known of it, nor of what is below", "archive list tells what is known"
     if acted_on:
         root = text(acted_on.unit.root)
-        why, todo = f"it may lie in {root}, which is checked as a whole", f"archive check {root}"
+        lies = "lies" if acted_on.has_inner else "may lie"
+        why, todo = f"it {lies} in {root}, which is checked as a whole", f"archive check {root}"
     elif planned := next(listing.listed(works, path), None):
         why = f"{text(planned.unit.root)} is {planned.unit.state}: nothing was done with it"
         todo = f"archive apply {planned.unit.content_id[:RUN_DIGITS]}"

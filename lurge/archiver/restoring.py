@@ -442,6 +442,7 @@ def _made(step: Step, one: Found, to: bytes | None, copy: _Copy, *, overwrite: b
         return done
     lacking = _lacking_way(step.unit, one.inner) if to is None else None
     base = one.inner if lacking is None else lacking
+    step.works.watch.event("restoring", step.unit, to=text(goal))
     step.works.watch.begin("restore", step.unit.size_bytes)
     with copy.manifest.open("rb") as file:
         entries = _wanted(manifests.read(file)[1], one.inner, base)

@@ -64,5 +64,8 @@ def _tell_purged(found: list[emptying.Purged], *, as_json: bool, dry_run: bool) 
     if as_json:
         print_lines(map(emptying.as_json, found))
         return
+    if not found:
+        click.echo("nothing is due")
+        return
     print_tables([emptying.as_table(found, dry_run=dry_run)])
     click.echo(emptying.summary(found))

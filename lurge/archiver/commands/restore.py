@@ -59,7 +59,8 @@ def restore(
         to = None if folder is None else absolute(folder)
         if not yes:
             print_tables([showing.restore_table(found, to)], stderr=as_json)
-            if not ask(f"Restore {len(found):,} of these? [Y/N] "):
+            these = "it" if len(found) == 1 else f"these {len(found):,}"
+            if not ask(f"Restore {these}? [Y/N] "):
                 return True
         desk.look.again = "the same command"
         done = []

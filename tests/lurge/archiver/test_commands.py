@@ -435,6 +435,7 @@ def test_discarding_names_what_has_no_copy_and_asks(store: Store) -> None:
 
 def test_a_purge_asks_and_deletes_what_is_due(store: Store) -> None:
     store.run("apply", store.plan("alpha"), "--yes")
+    assert store.run("purge", "--yes").stdout == "nothing is due\n"
     database = sqlite3.connect(store.folder / "lurge.db")
     database.execute("update archive_unit set purge_after = '2020-01-01 00:00:00.000000'")
     database.commit()
@@ -466,7 +467,7 @@ def test_what_nothing_is_known_of_does_not_look_healthy(store: Store) -> None:
     store.run("apply", store.plan("alpha"), "--yes")
     told = {
         "nowhere": ("nothing is known of it, nor of what is below", "archive list"),
-        "alpha/file": (f"it may lie in {store.mount}/alpha", f"archive check {store.mount}/alpha"),
+        "alpha/file": (f"it lies in {store.mount}/alpha", f"archive check {store.mount}/alpha"),
     }
     for path, (why, todo) in told.items():
         found, checked = store.json("check", store.mount / path, status=1)

@@ -29,7 +29,7 @@ from db import leases, ledger
 from db.database import Database
 from lurge.archiver import emptying, restoring
 from lurge.archiver.claims import claimed
-from lurge.archiver.restoring import RestoreRefused
+from lurge.archiver.remade import RestoreRefused
 from lurge.archiver.step import Step
 from lurge.archiver.works import Works, now
 from lurge_types.archive import STATES, Binned, Proposal, UnitNow

@@ -22,7 +22,7 @@ from lurge.archiver.handling import HandlerRefused
 from lurge.archiver.interrupting import interruptible
 from lurge.archiver.onlooking import Onlooker, file_log
 from lurge.archiver.planning import PlanFailed
-from lurge.archiver.restoring import RestoreRefused
+from lurge.archiver.remade import RestoreRefused
 from lurge.archiver.sending import Stopped
 from lurge.archiver.troubles import AskedWrong, NotDone, Unavailable
 from lurge.archiver.works import Works, words

@@ -1,46 +1,41 @@
 """
 Restoring: out of the bin by a rename while a unit is there, else from a copy, by its manifest.
 
-What comes from a copy is made under another name, with all digests compared, and gets its place as
-a whole in the end. Nothing that is there is replaced unless that is allowed.
+Nothing that is there is replaced unless that is allowed.
 """
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from db import audits, copies, ledger
 from lurge.archiver import tombstones
-from lurge.archiver.binning import GONE, Place, clear, make_way, take_out
+from lurge.archiver.binning import GONE, Place, clear, take_out
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.fetching import fetched
-from lurge.archiver.handles import opened, opened_in
+from lurge.archiver.handles import opened
 from lurge.archiver.listing import has_inner, ways_up
-from lurge.archiver.pouring import in_order
 from lurge.archiver.purging import entries
+from lurge.archiver.remade import RestoreRefused, Source, above, make, wanted
 from lurge.archiver.remarking import Remarks
-from lurge.archiver.standing import all_stands, stands
+from lurge.archiver.standing import all_stands
 from lurge.archiver.step import Step
-from lurge.archiver.works import Works, lies_in, now, words
-from lurge_types.archive import STATES, WAYS, Copy, Entry, State, UnitNow
-from lurge_types.targets import CHUNK_BYTES, Target, TargetFailed
+from lurge.archiver.works import Works, now, words
+from lurge_types.archive import STATES, WAYS, Copy, State, UnitNow
+from lurge_types.targets import Target, TargetFailed
 from utils import manifests, runfiles
 from utils.differences import Differs, changed
-from utils.durable import NoRoom, sync_filesystem
-from utils.handles import Opener, TreeUnfit, open_root
+from utils.durable import NoRoom
+from utils.handles import Opener, TreeUnfit
 from utils.paths import raw, text
-from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
-from utils.removing import remove_tree
-from utils.renaming import rename_new
+from utils.remaking import ContentWrong, NameTaken, PartnerGone
 from utils.runfiles import RunFileWrong
 from utils.trees import fingerprint
 
@@ -58,8 +53,6 @@ RANKS: Mapping[State, int] = {
 PROVEN: frozenset[State] = frozenset({"deleted", "restored", "verified"})
 """States that no unit comes to whose copies were not verified."""
 
-PART = b".lurge-restore-"
-AHEAD = 8
 SHOWN = 3
 EARLIEST, LATEST = datetime.min, datetime.max  # noqa: DTZ901 - as databases have them
 
@@ -75,10 +68,6 @@ FAILURES = (
     NoRoom,
     OSError,
 )
-
-
-class RestoreRefused(Exception):
-    """Nothing is restored: why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +323,7 @@ def _from_bin(
     step: Step, one: Found, place: Place, remarks: Remarks, *, overwrite: bool
 ) -> Restored:
     """Rename a unit back into its place, which replaces nothing."""
-    with _above(step.unit.root) as parent:
+    with above(step.unit.root) as parent:
         tombstones.remove(step.unit, parent)
         if step.unit.kind == "files":
             with suppress(FileExistsError):
@@ -348,22 +337,6 @@ def _from_bin(
                 f"it is in {text(place.tree)}{never}"
             ) from error
     return _is_restored(step, one, place, remarks)
-
-
-@contextmanager
-def _above(goal: bytes) -> Iterator[int]:
-    """A handle of the directory that something is to be in. Raises RestoreRefused, OSError."""
-    folder = os.path.dirname(goal)
-    try:
-        handle = open_root(folder)
-    except FileNotFoundError as error:
-        raise RestoreRefused(
-            f"{text(folder)} is not there: make it, or restore elsewhere: --to DIR"
-        ) from error
-    try:
-        yield handle
-    finally:
-        os.close(handle)
 
 
 def _is_restored(step: Step, one: Found, place: Place, remarks: Remarks) -> Restored:
@@ -445,10 +418,10 @@ def _made(step: Step, one: Found, to: bytes | None, copy: _Copy, *, overwrite: b
     step.works.watch.event("restoring", step.unit, to=text(goal))
     step.works.watch.begin("restore", step.unit.size_bytes)
     with copy.manifest.open("rb") as file:
-        entries = _wanted(manifests.read(file)[1], one.inner, base)
-        source = _Source(step, copy.target, entries, copy.tell)
+        entries = wanted(manifests.read(file)[1], one.inner, base)
+        source = Source(step, copy.target, entries, copy.tell)
         made = goal if lacking is None else _path(replace(one, inner=base))
-        size = _make(source, one, made, overwrite=overwrite)
+        size = make(source, one.inner, made, overwrite=overwrite)
     if lacking is not None:
         copy.remarks.add(
             f"{text(made)} was not there: it is made as it was, with nothing else in it"
@@ -466,7 +439,7 @@ def _lacking_way(unit: UnitNow, inner: bytes) -> bytes | None:
     """
     if unit.kind == "files" or not inner:
         return None
-    with _above(unit.root) as parent:
+    with above(unit.root) as parent:
         is_word = tombstones.stands(unit, parent)
     lacking: bytes | None = b""
     with suppress(FileNotFoundError):
@@ -488,184 +461,6 @@ def _first_lacking(root: int, inner: bytes) -> bytes | None:
             if _stat(opener, way) is None:
                 return way
     return None
-
-
-def _wanted(entries: Iterable[Entry], inner: bytes, base: bytes) -> Iterator[Entry]:
-    """
-    The entries at a path in a unit and below, and the directories from another on that lead there,
-    with the paths that they have below that.
-
-    A name whose bytes stand under one that is not wanted has them itself.
-
-    Raises RestoreRefused in the end where there is nothing at that path.
-    """
-    firsts: dict[bytes, Entry] = {}
-    is_there = False
-    for entry in entries:
-        first = entry.same_as or entry.path
-        is_wanted = not inner or lies_in(entry.path, inner)
-        is_there |= is_wanted
-        if not is_wanted and not _leads(entry.path, inner, base):
-            if entry.links > 1 and entry.same_as is None:
-                firsts[entry.path] = entry
-            continue
-        path = entry.path[len(base) :].lstrip(b"/")
-        if first in firsts:
-            known = firsts[first]
-            made = replace(known, path=path)
-            if known.path != first:  # another name that is wanted stands for it by now
-                made = replace(made, same_as=known.path)
-            else:
-                firsts[first] = replace(made, path=path)
-            yield made
-        elif entry.same_as is not None:
-            yield replace(entry, path=path, same_as=entry.same_as[len(base) :].lstrip(b"/"))
-        else:
-            yield replace(entry, path=path)
-    if not is_there:
-        raise RestoreRefused(f"holds nothing called {text(inner)}")
-
-
-def _leads(path: bytes, inner: bytes, base: bytes) -> bool:
-    """
-    Whether a path is a way to another, from a third on; empty ones are the root.
-
-    >>> [_leads(path, b"a/b/c", b"a") for path in (b"", b"a", b"a/b", b"a/bc", b"a/b/c")]
-    [False, True, True, False, False]
-    >>> [_leads(path, b"a/b", b"") for path in (b"", b"a", b"a/b", b"b")]
-    [True, True, False, False]
-    """
-    leads = not path or inner.startswith(path + b"/")
-    return leads and path != inner and (not base or path == base or path.startswith(base + b"/"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Entries that are to be made, and where their bytes are; told of what cannot be made again."""
-
-    step: Step
-    target: Target
-    entries: Iterator[Entry]
-    tell: Told
-
-
-def _make(source: _Source, one: Found, goal: bytes, *, overwrite: bool) -> int:
-    """Make what was found, where it is to be; how many bytes it has."""
-    if one.unit.kind == "files" and not one.inner:
-        _make_folder(source, goal)
-        with opened(goal) as there:
-            return _fill(source, there, overwrite=overwrite)
-    first = next(source.entries)
-    name = os.path.basename(goal)
-    if one.unit.kind == "files" and goal == _path(one):
-        _make_folder(source, one.unit.root)
-        with opened(one.unit.root) as root:
-            make_way(root, one.inner)
-    with _above(goal) as parent:
-        if first.fingerprint.kind != "d":
-            alone = iter([replace(first, path=name, same_as=None)])
-            return _fill(replace(source, entries=alone), parent, overwrite=overwrite)
-        everything = replace(source, entries=chain([first], source.entries))
-        if overwrite and _is_directory(name, parent):
-            with opened(goal) as there:
-                return _fill(everything, there, overwrite=True)
-        return _whole(everything, parent, name)
-
-
-def _make_folder(source: _Source, goal: bytes) -> None:
-    """Make the directory above files, unless it is there: nothing is known of it."""
-    with _above(goal) as parent, suppress(FileExistsError):
-        os.mkdir(os.path.basename(goal), dir_fd=parent)
-        source.tell(b"", "is made as a new directory, as nothing is known of it")
-
-
-def _is_directory(name: bytes, parent: int) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return False
-
-
-def _whole(source: _Source, parent: int, name: bytes) -> int:
-    """Make a directory under another name, and give it its own when it is whole."""
-    step = source.step
-    start = PART + step.unit.name.encode("ascii") + b"."
-    step.claim.check()
-    for old in _earlier(start, step.token, parent):
-        _sweep(old, parent)
-    part = start + b"%d" % step.token
-    os.mkdir(part, 0o700, dir_fd=parent)
-    try:
-        with opened_in(parent, part) as made:
-            size = _fill(source, made)
-        step.claim.check()
-        tombstones.remove(step.unit, parent)
-        rename_new(part, name, from_=parent, to=parent)
-    except FileExistsError as error:
-        raise NameTaken(f"{text(name)} is there already: move it away, or --overwrite") from error
-    finally:
-        _sweep(part, parent)
-    os.fsync(parent)
-    return size
-
-
-def _earlier(start: bytes, token: int, parent: int) -> list[bytes]:
-    """What earlier workers have left; whoever has lost the lease since removes only its own."""
-    with os.scandir(parent) as found:
-        names = (os.fsencode(each.name) for each in found)
-        ends = [name[len(start) :] for name in names if name.startswith(start)]
-    return [start + end for end in ends if end.isdigit() and int(end) < token]
-
-
-def _sweep(part: bytes, parent: int) -> None:
-    """Delete what is left of a directory that was being made: the archive has all of it."""
-    with suppress(FileNotFoundError):
-        remove_tree(part, parent)
-
-
-def _fill(source: _Source, root: int, *, overwrite: bool = False) -> int:
-    """Make entries below a directory, durably; how many bytes they have."""
-    step = source.step
-    size = 0
-    there = None if overwrite else root
-    fetch = partial(_fetch, step, source.target, there)
-    threads = ThreadPoolExecutor(step.works.table.workers)
-    try:
-        with Remaking(root, source.tell, overwrite=overwrite) as remaking:
-            for entry, content in in_order(threads, fetch, source.entries, AHEAD):
-                step.claim.check()
-                if content is not None:
-                    remaking.make(entry, content)
-                size += entry.fingerprint.size if entry.has_bytes else 0
-                step.works.watch.advance(entry.fingerprint.size if entry.has_bytes else 0)
-    finally:
-        threads.shutdown(cancel_futures=True)
-    sync_filesystem(root)
-    return size
-
-
-def _fetch(
-    step: Step, target: Target, there: int | None, entry: Entry
-) -> tuple[Entry, Iterable[bytes] | None]:
-    """
-    An entry with its bytes: those of a small file, of a large one as they are asked for.
-
-    there: where it is to be; None instead of its bytes where that has been made before.
-    """
-    if there is not None and entry.fingerprint.kind != "d":
-        with Opener(there) as opener:
-            if stands(opener, entry):
-                return entry, None
-    if not entry.has_bytes:
-        return entry, ()
-    size = entry.fingerprint.size
-    if size > CHUNK_BYTES:
-        return entry, target.get(entry.key or "", entry.offset, size)
-
-    def whole() -> list[bytes]:
-        return list(target.get(entry.key or "", entry.offset, size))
-
-    return entry, step.patience().tried(whole)
 
 
 def _note(step: Step, goal: bytes, *, whole: bool) -> None:

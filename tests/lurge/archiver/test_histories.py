@@ -53,7 +53,8 @@ from lurge.archiver.applying import RunRefused
 from lurge.archiver.guards import NAMES as GUARDS
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.planning import PlanFailed, Wanted
-from lurge.archiver.restoring import Restored, RestoreRefused
+from lurge.archiver.remade import RestoreRefused
+from lurge.archiver.restoring import Restored
 from lurge.archiver.works import Works
 from lurge_types.archive import OPEN, Course, Proposal, UnitNow
 from lurge_types.targets import Target, TargetTrouble

@@ -16,7 +16,8 @@ from db import copies, ledger
 from db.database import Database
 from lurge.archiver import checking, restoring, showing, tombstones
 from lurge.archiver.handles import opened
-from lurge.archiver.restoring import Restored, RestoreRefused
+from lurge.archiver.remade import RestoreRefused
+from lurge.archiver.restoring import Restored
 from lurge_types.archive import Binned, Course, Proposal, UnitNow
 from utils import trees
 

@@ -27,6 +27,7 @@ from lurge.archiver.steps import PlanLost, next_step
 from lurge.archiver.works import Works, now, words
 from lurge_types.archive import OPEN, STATES, Run, RunNow, State, UnitNow
 from lurge_types.targets import TargetFailed
+from utils import show
 from utils.differences import Differs
 from utils.durable import NoRoom
 from utils.handles import TreeUnfit
@@ -225,7 +226,7 @@ class _Applying:
         self.failures += 1
         most = self.works.table.guards.max_failures
         if self.failures >= most and "failures" not in self.allow:
-            raise GuardTripped("failures", f"{most} units in a row have failed: see why")
+            raise GuardTripped("failures", f"{show.count(most, 'unit')} in a row failed: see why")
 
 
 def _settle(step: Step, why: str) -> None:

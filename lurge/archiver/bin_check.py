@@ -140,7 +140,7 @@ class Bins:
             yield Finding("left", unit.name, text(folder), why, "see whether anybody misses it")
         else:
             why = f"it is in the bin, and the ledger has it {unit.state}"
-            todo = f"a worker was killed: archive apply the run {unit.content_id[:12]} again"
+            todo = f"a worker was killed: archive apply {unit.content_id[:12]}"
             yield Finding("broken", unit.name, text(folder), why, todo)
 
     def _unit(self, name: bytes) -> UnitNow | None:

@@ -22,7 +22,7 @@ from db.leases import is_dead
 from db.ledger import IN_BIN
 from lurge.archiver.works import Works, now, words
 from lurge_types.archive import RunNow, UnitNow
-from utils import checkpoints
+from utils import checkpoints, show
 from utils.checkpoints import Checkpoint, CheckpointBroken, Head, Kept, Record
 from utils.durable import NoRoom
 
@@ -136,7 +136,8 @@ class Checkpoints:
                 yield record
         if lost and not self._told:
             self._told = True
-            why = f"the ledger does not know {len(lost)} runs of {before.file}: archive recover"
+            runs = show.count(len(lost), "run")
+            why = f"the ledger does not know {runs} of {before.file}: archive recover"
             self._works.watch.event("checkpoint_unknown", reason=why)
 
 

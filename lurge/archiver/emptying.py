@@ -114,7 +114,8 @@ def due(works: Works) -> Iterator[UnitNow]:
 def _see_answered(works: Works, failures: int, allow: Collection[str]) -> None:
     most = works.table.guards.max_failures
     if failures >= most and "failures" not in allow:
-        raise GuardTripped("failures", f"of {most} units in a row no target tells what it has")
+        units = show.count(most, "unit")
+        raise GuardTripped("failures", f"of {units} in a row no target tells what it has")
 
 
 def _purged(

@@ -332,7 +332,8 @@ def _rename(step: Step, place: Place, parent: int) -> None:
         else:
             _rename_files(step, folder)
         os.fsync(folder)
-        os.fsync(parent)
+        if step.unit.kind == "directory":  # above files may be another filesystem
+            os.fsync(parent)
 
 
 def _rename_files(step: Step, folder: int) -> None:
@@ -432,7 +433,8 @@ def take_out(step: Step, place: Place, parent: int) -> None:
                     make_way(root, path)
                     _move_back(path, tree, root)
         os.fsync(folder)
-        os.fsync(parent)
+        if step.unit.kind == "directory":  # above files may be another filesystem
+            os.fsync(parent)
 
 
 def _move_back(path: bytes, tree: int, root: int) -> None:

@@ -1,12 +1,14 @@
-"""Where names and quotas come from, as it is configured."""
+"""
+Where names and quotas come from, as it is configured.
+
+LDAP's library is imported by whoever is to ask a directory: few commands are.
+"""
 
 from collections.abc import Callable
 
 from lurge_types.config import Config
 from utils import config as config_file
 from utils.config import ConfigWrong
-from utils.ldap_members import LdapMembers
-from utils.ldap_names import LdapNames
 from utils.lfs import LfsQuotas
 from utils.members import FileMembers, Members, SystemMembers
 from utils.names import FileNames, Names, NamesWrong, SystemNames
@@ -41,6 +43,8 @@ def sources(
     if problems:
         raise ConfigWrong("\n".join(problems))
     if table:
+        from utils.ldap_names import LdapNames  # noqa: PLC0415 - see the module
+
         names = LdapNames(table, password=password, waiting=waiting)
         for remark in names.remarks:
             odd(remark)
@@ -58,6 +62,8 @@ def members(settings: Config) -> Members:
         if table.source == "files" and table.group_file:
             return FileMembers(table.group_file, table.user_file)
         if table.source == "ldap" and table.ldap:
+            from utils.ldap_members import LdapMembers  # noqa: PLC0415 - see the module
+
             return LdapMembers(table.ldap, password=config_file.ldap_password(table.ldap))
     except NamesWrong as error:
         raise ConfigWrong(str(error)) from error

@@ -228,13 +228,16 @@ def bins(config: Config, volumes: Iterable[VolumeTable]) -> Iterator[Point]:
         if not os.path.isdir(mount):
             yield Point(point, "look", f"{table.mount} is not mounted here: run this where it is")
             continue
+        bin_ = bin_of(config, table.name)
         try:
             yield from _marker(config.archive, table)
-            yield _bin(point, mount, bin_of(config, table.name))
+            yield _bin(point, mount, bin_)
         except (BinRefused, TreeUnfit) as error:
             yield Point(point, "fails", str(error))
         except OSError as error:
-            yield Point(point, "fails", f"{words(error)}: see to its rights, or set archive.bin")
+            where = "" if error.filename else f"{text(bin_)}: "
+            advice = "see to its rights, or set archive.bin"
+            yield Point(point, "fails", f"{where}{words(error)}: {advice}")
 
 
 def _marker(table: ArchiveTable, volume: VolumeTable) -> Iterator[Point]:

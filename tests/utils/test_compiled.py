@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from site_of_tests import Site, entries
@@ -71,3 +72,21 @@ def test_without_a_home_the_cache_is_a_private_folder_among_temporary_files(tmp_
     folder = tmp_path / f"lurge-{os.getuid()}"
     assert used.startswith(str(folder))
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_what_runs_no_loop_and_asks_no_server_starts_without_their_libraries() -> None:
+    script = """
+        import sys
+        import manager
+        from lurge.archiver.commands.group import archive
+        heavy = {"boto3", "botocore", "jinja2", "ldap3", "llvmlite", "numba", "swiftclient"}
+        print(*sorted(heavy & sys.modules.keys()))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []

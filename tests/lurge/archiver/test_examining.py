@@ -276,6 +276,13 @@ def test_a_bin_that_others_get_into_is_refused(configured: Configured, mount: Pa
     assert (point.state, "others could change" in point.words) == ("fails", True)
 
 
+def test_a_link_is_no_bin(configured: Configured, mount: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(0o700)
+    (mount / ".lurge-bin").symlink_to(tmp_path / "real")
+    (point,) = bins(configured())
+    assert (point.state, ".lurge-bin" in point.words) == ("fails", True), point.words
+
+
 def test_a_bin_on_another_filesystem_is_told(configured: Configured, elsewhere: Path) -> None:
     (point,) = bins(configured(bin={"s1": f"{elsewhere}/bin"}))
     assert point.state == "look"

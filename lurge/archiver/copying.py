@@ -139,7 +139,7 @@ def _pack(job: Job, parcel: Parcel) -> list[Copied]:
             found.append(digests.segment())
 
     body = Body(parcel.size_bytes, read, lambda: tuple(found), lambda: whole.segment().md5)
-    key = of_pack(job.name, job.token, parcel.files[0][0])
+    key = of_pack(job.name, parcel.files[0][0])
     places = store(key, body, job.targets, job.name, job.patience)
     copied, offset = [], 0
     for (number, _), segment in zip(parcel.files, found, strict=True):

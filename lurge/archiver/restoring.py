@@ -37,7 +37,7 @@ from utils.differences import Differs, changed
 from utils.durable import NoRoom, sync_filesystem
 from utils.handles import Opener, TreeUnfit
 from utils.paths import raw, text
-from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking, Told
+from utils.remaking import ContentWrong, Maker, NameTaken, PartnerGone, Remaking, Told
 from utils.removing import remove_tree
 from utils.renaming import rename_new
 from utils.runfiles import RunFileWrong
@@ -513,7 +513,8 @@ def _fill(source: _Source, root: int, *, overwrite: bool = False) -> int:
     fetch = partial(_fetch, step, source.target, there)
     threads = ThreadPoolExecutor(step.works.table.workers)
     try:
-        with Remaking(root, source.tell, overwrite=overwrite) as remaking:
+        maker = Maker(step.unit.name, step.token)
+        with Remaking(root, source.tell, overwrite=overwrite, maker=maker) as remaking:
             for entry, content in in_order(threads, fetch, source.entries, AHEAD):
                 step.claim.check()
                 if content is not None:

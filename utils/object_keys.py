@@ -68,3 +68,16 @@ MANIFESTS = "manifests/"
 
 PACKS = "packs/"
 """What keys of packs begin with, but for few that begin with `versions/`."""
+
+SHARED = ("manifests", "long", "versions")
+"""Folders in which keys of all units are."""
+
+
+def folder_of(key: str) -> str:
+    """
+    The folder in which a key is.
+
+    >>> folder_of("data/a/b")
+    'data/a'
+    """
+    return key.rpartition("/")[0]

@@ -6,7 +6,7 @@ An object is there whole or not at all, and is never replaced.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 CHUNK_BYTES = 1 << 20
@@ -147,6 +147,12 @@ class Target(Protocol):
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """What has a key that begins so, sorted; `told` may be None."""
+
+    def sweep(self, folders: Iterable[str], keep: Collection[str]) -> None:
+        """
+        Remove what killed processes had begun to store in folders of keys, where that is to be seen
+        there. keep: ids of uploads that go on.
+        """
 
     def sync(self) -> None:
         """Return when all that was stored before is durable."""

@@ -51,13 +51,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes, part: Path | None = None) -> None:
     """
     Write a file whole or not at all, and durably; one that is there is replaced.
 
-    Raises OSError.
+    part: the name that it has until then. Raises OSError.
     """
-    other = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    other = part or file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         with other.open("xb") as opened:
             opened.write(content)

@@ -50,9 +50,12 @@ def versions(key: str, digest: str, unit: str) -> Iterator[str]:
     yield f"versions/{digest}~{unit}"
 
 
-def of_pack(unit: str, token: int, number: int) -> str:
-    """The key of the bytes of many small files, of which the first has a number in the unit."""
-    return f"{PACKS}{unit}/{token}-{number:09}"
+def of_pack(unit: str, number: int) -> str:
+    """
+    The key of the bytes of many small files, of which the first has a number in the unit: who takes
+    over and begins with the same file finds what was sent of it.
+    """
+    return f"{PACKS}{unit}/{number:09}"
 
 
 def of_manifest(unit: str) -> str:
@@ -65,3 +68,16 @@ MANIFESTS = "manifests/"
 
 PACKS = "packs/"
 """What keys of packs begin with, but for few that begin with `versions/`."""
+
+SHARED = ("manifests", "long", "versions")
+"""Folders in which keys of all units are."""
+
+
+def folder_of(key: str) -> str:
+    """
+    The folder in which a key is.
+
+    >>> folder_of("data/a/b")
+    'data/a'
+    """
+    return key.rpartition("/")[0]

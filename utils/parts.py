@@ -8,8 +8,9 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 LEFT_OVER_SECONDS = 86_400
@@ -18,7 +19,12 @@ LEFT_OVER_SECONDS = 86_400
 
 def part_of(path: Path) -> Path:
     """The name under which this process prepares a file or folder."""
-    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+    return path.with_name(f".{path.name}.{maker()}.part")
+
+
+def maker() -> str:
+    """This process, in a name: its host and its number, with a dot between."""
+    return f"{_host()}.{os.getpid()}"
 
 
 def remove_left_overs(folder: Path) -> None:
@@ -33,12 +39,19 @@ def left_overs(folder: Path) -> Iterator[Path]:
     for part in folder.glob(".*.part"):
         *_, host, process, _ = part.name.rsplit(".", 3)
         with suppress(OSError):  # another run has removed it
-            if host == _host():
-                dead = not Path("/proc", process).exists()
-            else:
-                dead = time.time() - _touched(part) > LEFT_OVER_SECONDS
-            if dead:
+            if is_left(host, process, partial(_touched, part)):
                 yield part
+
+
+def is_left(host: str, process: str, touched: Callable[[], float]) -> bool:
+    """
+    Whether who has made something must have been killed.
+
+    touched: tells when it was last written, in seconds. Raises what that does.
+    """
+    if host == _host():
+        return not Path("/proc", process).exists()
+    return time.time() - touched() > LEFT_OVER_SECONDS
 
 
 def _host() -> str:

@@ -12,6 +12,7 @@ Nothing is durable before the filesystem is synced, which is for the caller to d
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 from bisect import bisect_right
@@ -19,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from lurge_types.archive import Entry, Segment
-from utils.handles import CLOSED, Opener
+from utils.handles import CLOSED, DIRECTORY, Opener
 from utils.paths import text
 from utils.renaming import rename_new
 from utils.trees import KEPT_NAMES, NO_ATTRIBUTES, fingerprint
@@ -57,6 +58,19 @@ class PartnerGone(Exception):
     """What an entry is a further name of is not there, or is something else: which."""
 
 
+PART = re.compile(
+    rb"\.lurge-([0-9a-f]{12}-[0-9]{6,9})\.([0-9]{1,19})\.[0-9a-f]{16}\.part"
+).fullmatch
+"""What something is called while a `Maker` makes it: of which unit, by which number."""
+
+
+class Maker(NamedTuple):
+    """Whoever makes entries of a unit, by its name, and the number of its lease."""
+
+    name: str
+    number: int
+
+
 class _LeftOut(Exception):
     """An entry that cannot be made here, and why."""
 
@@ -67,12 +81,18 @@ class Remaking:
 
     root: a handle of the directory, which stays the caller's.
     overwrite: replace what has a name, but for directories, which get their facts.
+    maker: by what is told whose it is that is being made. What those of the same name and smaller
+    numbers have left in a directory is removed before anything is made there.
 
     As a context it ends with the directories' facts, or without, after an error.
     """
 
-    def __init__(self, root: int, told: Told, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, root: int, told: Told, *, overwrite: bool = False, maker: Maker | None = None
+    ) -> None:
         self._told = told
+        self._maker = maker
+        self._swept: list[bytes] = []
         self._overwrite = overwrite
         self._opener = Opener(root)
         self._partners = Opener(root)
@@ -210,6 +230,10 @@ class Remaking:
     def _part(self, above: int, name: bytes, entry: Entry) -> Iterator[bytes]:
         """A name to make something under; then it gets its own, or nothing is left of it."""
         part = b".lurge-%s.part" % secrets.token_hex(8).encode("ascii")
+        if self._maker is not None:
+            self._sweep(self._maker, above, entry.path.rpartition(b"/")[0])
+            unit, number = self._maker.name.encode("ascii"), self._maker.number
+            part = b".lurge-%s.%d.%s" % (unit, number, part.removeprefix(b".lurge-"))
         try:
             yield part
             self._rename(part, name, above, entry)
@@ -217,6 +241,16 @@ class Remaking:
             # It is there still after an error, or if both names were of one inode.
             with suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=above)
+
+    def _sweep(self, maker: Maker, above: int, path: bytes) -> None:
+        """Remove from a directory what others have begun to make, unless that was just done."""
+        while self._swept and not _is_in(path, self._swept[-1]):
+            self._swept.pop()
+        if self._swept and self._swept[-1] == path:
+            return
+        self._swept.append(path)
+        with suppress(PermissionError):  # who may write there need not be allowed to read
+            _remove_left(maker, above)
 
     def _rename(self, part: bytes, name: bytes, above: int, entry: Entry) -> None:
         try:
@@ -328,6 +362,25 @@ def _fill(handle: int, entry: Entry, content: Iterable[bytes]) -> None:
         at = end
     if at != size:
         raise ContentWrong(f"{text(entry.path)} has {at} bytes, not {size}")
+
+
+def _is_in(path: bytes, directory: bytes) -> bool:
+    """Whether a path is a directory or lies below it; all lies below the empty one."""
+    return not directory or path == directory or path.startswith(directory + b"/")
+
+
+def _remove_left(maker: Maker, above: int) -> None:
+    """Remove from a directory what is left of a unit by those who had it before."""
+    handle = os.open(b".", DIRECTORY, dir_fd=above)
+    try:
+        with os.scandir(handle) as found:
+            names = [os.fsencode(each.name) for each in found if each.name.startswith(".lurge-")]
+        for left in filter(None, map(PART, names)):
+            if left[1] == maker.name.encode("ascii") and int(left[2]) < maker.number:
+                with suppress(FileNotFoundError, IsADirectoryError):
+                    os.unlink(left[0], dir_fd=handle)
+    finally:
+        os.close(handle)
 
 
 def _parts(entry: Entry, at: int, end: int) -> Iterator[tuple[int, int, bool]]:

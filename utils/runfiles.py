@@ -7,6 +7,7 @@ with the manifests of its units and the journals of what was done with them.
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -15,10 +16,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from lurge_types.archive import Run
 from utils.durable import write_whole
+from utils.parts import part_of
 from utils.paths import raw, text
 
 SUFFIX = "_run_file.json"
 SHORT_ID = 8
+UNFINISHED = re.compile(
+    r"\.(?:plan\.manifest\.gz|copy[0-9]+\.manifest\.(?:gz|marks))\.[0-9a-f]{8}", re.ASCII
+).fullmatch
+"""What files in a unit's folder are called until they are whole."""
+
 LARGEST_BYTES = 1 << 30
 RUN = TypeAdapter(Run)
 
@@ -58,10 +65,21 @@ def copy_manifest(file: Path, number: int, target: int) -> Path:
     return unit_folder(file, number) / f"copy{target}.manifest.gz"
 
 
+def sweep(folder: Path) -> None:
+    """
+    Remove from a unit's folder what others had begun to write there; whoever does has its lease.
+
+    Raises OSError.
+    """
+    for path in folder.iterdir():
+        if UNFINISHED(path.name):
+            path.unlink(missing_ok=True)
+
+
 def write(file: Path, run: Run) -> None:
     """Write a run that is sealed. Raises OSError."""
     form = {"content_id": run.content_id, **json.loads(_content(run))}
-    write_whole(file, json.dumps(form, indent=1).encode("ascii") + b"\n")
+    write_whole(file, json.dumps(form, indent=1).encode("ascii") + b"\n", part_of(file))
 
 
 def read(file: Path) -> Run:

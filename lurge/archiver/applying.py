@@ -9,6 +9,7 @@ further: the process ends, and each unit stays where it is on its way.
 """
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from lurge.archiver.steps import PlanLost, next_step
 from lurge.archiver.works import Works, now, words
 from lurge_types.archive import OPEN, STATES, Run, RunNow, State, UnitNow
 from lurge_types.targets import TargetFailed
-from utils import show
+from utils import runfiles, show
 from utils.differences import Differs
 from utils.durable import NoRoom
 from utils.handles import TreeUnfit
@@ -199,7 +200,10 @@ class _Applying:
     def _advance(self, unit: UnitNow, claim: Claim) -> None:
         """Bring a unit as far as it comes."""
         planned = self._planned[unit.number]
-        step: Step | None = Step(self.works, self.row, unit, planned, claim)
+        first = Step(self.works, self.row, unit, planned, claim)
+        with suppress(OSError):  # what comes next tells what is wrong with it
+            runfiles.sweep(first.folder)
+        step: Step | None = first
         while step is not None:
             last = step
             try:

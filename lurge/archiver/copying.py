@@ -7,6 +7,7 @@ Nothing here is believed in the end: what is said to be copied is read back by `
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ from lurge.archiver.pouring import in_order
 from lurge.archiver.reading import Digests, shown_to
 from lurge.archiver.sending import Body, store
 from lurge_types.archive import Entry, Segment
+from lurge_types.targets import TargetFailed
 from utils import journals, manifests
 from utils.journals import Copied, Journal, Order, Place, Unfinished
-from utils.object_keys import of_file, of_pack
+from utils.object_keys import SHARED, folder_of, of_file, of_pack
 from utils.paths import text
 
 AHEAD = 4
@@ -37,6 +39,8 @@ def copy(job: Job, manifest: Path, round_: int) -> None:
     """
     before = journals.journals(job.folder, job.token)
     begun = journals.unfinished(before.values())
+    if any(order.token < job.token for order in before):
+        _sweep(job, manifest, begun)
     journal = Journal(job.folder, Order(job.token, round_))
     threads = ThreadPoolExecutor(job.workers)
     try:
@@ -55,6 +59,36 @@ def copy(job: Job, manifest: Path, round_: int) -> None:
     finally:
         threads.shutdown()
         journal.close()
+
+
+def _sweep(job: Job, manifest: Path, begun: Unfinished) -> None:
+    """Remove what earlier workers have left at the targets that were killed."""
+    keep = {
+        done.upload.id
+        for of_targets in begun.values()
+        for parts in of_targets.values()
+        for done in parts.values()
+    }
+    for target in job.targets:
+        with suppress(TargetFailed):  # what comes next tells what is wrong with it
+            target.sweep(_folders(job, manifest), keep)
+
+
+def _folders(job: Job, manifest: Path) -> Iterator[str]:
+    """In which folders of keys objects of a unit may be."""
+    yield from SHARED
+    yield folder_of(of_pack(job.name, 0))
+    above: list[str] = []
+    with manifest.open("rb") as file:
+        for entry in manifests.read(file)[1]:
+            folder = folder_of(of_file(job.path(entry)))
+            if not entry.has_bytes or folder in SHARED:
+                continue
+            while above and not f"{folder}/".startswith(f"{above[-1]}/"):
+                above.pop()
+            if above[-1:] != [folder]:
+                above.append(folder)
+                yield folder
 
 
 def placed(manifest: Path, journals_: dict[Order, Path], target: int) -> Iterator[Entry]:
@@ -139,7 +173,7 @@ def _pack(job: Job, parcel: Parcel) -> list[Copied]:
             found.append(digests.segment())
 
     body = Body(parcel.size_bytes, read, lambda: tuple(found), lambda: whole.segment().md5)
-    key = of_pack(job.name, job.token, parcel.files[0][0])
+    key = of_pack(job.name, parcel.files[0][0])
     places = store(key, body, job.targets, job.name, job.patience)
     copied, offset = [], 0
     for (number, _), segment in zip(parcel.files, found, strict=True):

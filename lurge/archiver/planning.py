@@ -35,6 +35,7 @@ from lurge_types.archive import (
 from utils import manifests, runfiles, trees
 from utils.durable import room_in, sync_folder
 from utils.handles import TreeUnfit, open_root
+from utils.parts import part_of, remove_left_overs
 from utils.paths import text
 from utils.runfiles import RunFileWrong
 from utils.trees import Links
@@ -138,7 +139,7 @@ def plan(works: Works, wanted: Wanted, reuse: bool = True) -> tuple[Path, Run, b
 
 def _new(works: Works, wanted: Wanted, folder: Path, made: datetime) -> tuple[Path, Run]:
     """Write a plan; where that fails nothing is left of it."""
-    unfinished = folder / f"{UNFINISHED}{secrets.token_hex(8)}"
+    unfinished = part_of(folder / f"planning-{secrets.token_hex(8)}")
     unfinished.mkdir()
     try:
         run = runfiles.sealed(_planned(works, wanted, unfinished, made))
@@ -206,7 +207,8 @@ def _has_begun(works: Works, run: Run) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what killed plans have left. Raises OSError."""
+    """Delete what killed plans have left, those too of before they told whose it was."""
+    remove_left_overs(folder)
     for left in folder.glob(f"{UNFINISHED}*"):
         if time.time() - left.stat().st_mtime > SWEPT_SECONDS:
             shutil.rmtree(left)

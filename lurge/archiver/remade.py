@@ -25,7 +25,7 @@ from lurge_types.targets import CHUNK_BYTES, Target
 from utils.durable import sync_filesystem
 from utils.handles import Opener, open_root
 from utils.paths import text
-from utils.remaking import NameTaken, Remaking, Told
+from utils.remaking import Maker, NameTaken, Remaking, Told
 from utils.removing import remove_tree
 from utils.renaming import rename_new
 
@@ -135,7 +135,8 @@ def _fill(source: Source, root: int, *, overwrite: bool = False) -> int:
     fetch = partial(_fetch, step, source.target, there)
     threads = ThreadPoolExecutor(step.works.table.workers)
     try:
-        with Remaking(root, source.tell, overwrite=overwrite) as remaking:
+        maker = Maker(step.unit.name, step.token)
+        with Remaking(root, source.tell, overwrite=overwrite, maker=maker) as remaking:
             for entry, content in in_order(threads, fetch, source.entries, AHEAD):
                 step.claim.check()
                 if content is not None:

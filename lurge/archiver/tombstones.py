@@ -1,7 +1,6 @@
 """A word in the place of a directory that was archived: where it is now, and how to get it back."""
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 
@@ -18,7 +17,11 @@ PART = b".lurge-word-"
 
 
 def leave(unit: UnitNow, binned: Binned) -> None:
-    """Write it, whole or not at all, unless something is there. Raises OSError."""
+    """
+    Write it, whole or not at all, unless something is there; whoever does has the unit's lease.
+
+    Raises OSError.
+    """
     place, name = os.path.split(unit.root)
     files, size = show.count(unit.files, "file"), show.count(unit.size_bytes, "byte")
     words = (
@@ -27,15 +30,25 @@ def leave(unit: UnitNow, binned: Binned) -> None:
         f"To get it back: lurge archive restore '{text(unit.root)}'\n"
     )
     with opened(place) as folder:
-        part = PART + secrets.token_hex(8).encode("ascii")
+        part = _part_of(unit)
+        _forget(part, folder)
         try:
             _write(part, folder, words.encode("ascii", "backslashreplace"))
             with suppress(FileExistsError):
                 rename_new(part, name, from_=folder, to=folder)
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=folder)
+            _forget(part, folder)
         os.fsync(folder)
+
+
+def _part_of(unit: UnitNow) -> bytes:
+    """What it is called until it is whole."""
+    return PART + unit.name.encode("ascii")
+
+
+def _forget(part: bytes, folder: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(part, dir_fd=folder)
 
 
 def _write(name: bytes, folder: int, words: bytes) -> None:
@@ -48,7 +61,13 @@ def _write(name: bytes, folder: int, words: bytes) -> None:
 
 
 def remove(unit: UnitNow, folder: int) -> None:
-    """Remove the one of a unit from the directory that it is in, if it is there. Raises OSError."""
+    """
+    Remove the one of a unit from the directory that it is in, if it is there, also if it was not
+    written to its end.
+
+    Raises OSError.
+    """
+    _forget(_part_of(unit), folder)
     if stands(unit, folder):
         os.unlink(os.path.basename(unit.root), dir_fd=folder)
 

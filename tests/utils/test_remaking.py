@@ -24,7 +24,7 @@ from lurge_types.archive import Entry, Fingerprint, Header, Segment
 from utils import manifests
 from utils.differences import differences
 from utils.handles import Opener, PathRefused, open_root
-from utils.remaking import ContentWrong, NameTaken, PartnerGone, Remaking
+from utils.remaking import ContentWrong, Maker, NameTaken, PartnerGone, Remaking
 from utils.trees import entries, order
 
 AS_ROOT = os.geteuid() == 0
@@ -72,6 +72,33 @@ class Site:
 def site(tmp_path: Path) -> Site:
     (tmp_path / "site").mkdir()
     return Site(tmp_path / "site")
+
+
+def test_what_others_had_begun_to_make_of_a_unit_is_removed_where_more_of_it_is_made(
+    site: Site,
+) -> None:
+    unit, other = "0123456789ab-000001", "0123456789ab-000002"
+    digits = "0123456789abcdef"
+    for folder in ("", "in/", "beside/"):
+        (site.folder / folder).mkdir(exist_ok=True)
+        for left in (f"{unit}.6.{digits}", f"{unit}.10.{digits}"):
+            (site.folder / f"{folder}.lurge-{left}.part").write_bytes(b"h")
+        (site.folder / f"{folder}.lurge-{unit}.5.{digits}.part").symlink_to("nowhere")
+    stays = {
+        f".lurge-{unit}.7.{digits}.part",
+        f".lurge-{other}.6.{digits}.part",
+        f".lurge-{unit}.6.{digits}.part.bam",
+        f".lurge-{digits}.part",
+        ".lurge-word-1",
+    }
+    for name in stays:
+        (site.folder / "in" / name).touch()
+    (site.folder / "in" / f".lurge-{unit}.1.{digits}.part").mkdir()
+    inner = replace(FILE, path=b"in/file")
+    site.make(inner, replace(inner, path=b"in/other"), maker=Maker(unit, 7))
+    there = {f".lurge-{unit}.1.{digits}.part", f".lurge-{unit}.10.{digits}.part", *stays}
+    assert {path.name for path in (site.folder / "in").iterdir()} == {"file", "other", *there}
+    assert len([*(site.folder / "beside").iterdir()]) == 3
 
 
 @dataclass

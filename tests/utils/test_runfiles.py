@@ -30,6 +30,27 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_what_was_not_written_to_its_end_in_a_units_folder_is_swept(tmp_path: Path) -> None:
+    left = {
+        ".plan.manifest.gz.01234567",
+        ".copy0.manifest.gz.89abcdef",
+        ".copy12.manifest.marks.89abcdef",
+    }
+    stays = {
+        "plan.manifest.gz",
+        "copy0.manifest.gz",
+        "1-0.journal",
+        ".copy0.manifest.gz",
+        ".copy0.manifest.gz.89abcdeg",
+        ".copy.manifest.gz.89abcdef",
+        ".thesis.01234567",
+    }
+    for name in left | stays:
+        (tmp_path / name).touch()
+    runfiles.sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == stays
+
+
 def test_a_run_is_named_by_its_content_and_hour() -> None:
     other = runfiles.sealed(replace(run(), asked="something else"))
     assert other.content_id != run().content_id

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from lurge_types.targets import (
     is_key,
 )
 from utils.durable import sync_filesystem
+from utils.parts import is_left, maker
 from utils.renaming import rename_new
 from utils.targets.bodies import counted, unchanged
 from utils.targets.folders import FOLDER_MODE, OPENING, Folder, Folders
@@ -87,7 +88,10 @@ WORDS = {
     errno.EXDEV: "another filesystem is mounted below the target: give it a target of its own",
 }
 PLACE = "file://"
-UPLOAD_ID = re.compile(r"[0-9a-f]{32}").fullmatch
+UPLOAD_ID = re.compile(r"[0-9a-f]{32}(?:\.([^./\0]{1,64})\.([0-9]{1,19}))?", re.ASCII).fullmatch
+"""What is in the making, and the host and process that have begun it; before, nobody told that."""
+
+PART_START, PART_END = ".lurge-", ".part…"
 
 
 class Posix:
@@ -133,7 +137,7 @@ class Posix:
 
         Raises Occupied, also where a folder has this key or a file is in the place of a folder.
         """
-        name = _part_name(secrets.token_hex(16))
+        name = _part_name(_new_id())
         with unchanged(), self._named(key):
             folder, handle = self._make(key, name)
             try:
@@ -147,7 +151,7 @@ class Posix:
 
     def begin(self, key: str, size: int) -> Upload:  # noqa: ARG002 - how large is told by parts
         """Begin a large object. Raises Occupied."""
-        upload = Upload(key, secrets.token_hex(16))
+        upload = Upload(key, _new_id())
         with self._named(key):
             _, handle = self._make(key, _part_name(upload.id))
             os.close(handle)
@@ -261,6 +265,24 @@ class Posix:
                 waiting += self._names(key[:-1])
             elif found := self.stat(key):
                 yield found
+
+    def sweep(self, folders: Iterable[str], keep: Collection[str]) -> None:
+        """
+        Remove what processes that were killed had begun to store in folders.
+
+        One on another host counts as killed when it has written nothing for a day. keep: ids of
+        uploads that go on.
+        """
+        for path in folders:
+            with self._named(f"{path}/x"):
+                try:
+                    folder = self._folders.open(path)
+                    with os.scandir(folder.handle) as listing:
+                        names = [each.name for each in listing if each.name.endswith(PART_END)]
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                for name in names:
+                    _remove_left(folder.handle, name, keep)
 
     def sync(self) -> None:
         """
@@ -407,7 +429,7 @@ def _name(key: str) -> str:
 
 def _part_name(upload: str) -> str:
     """The name of what is in the making: a key has ASCII only."""
-    return f".lurge-{upload}.part…"
+    return f"{PART_START}{upload}{PART_END}"
 
 
 def _part_of(upload: Upload) -> str:
@@ -415,6 +437,26 @@ def _part_of(upload: Upload) -> str:
     if not UPLOAD_ID(upload.id):
         raise ValueError(f"no upload of this target: {upload.id!a}")
     return _part_name(upload.id)
+
+
+def _new_id() -> str:
+    """Of what begins; it tells who has begun it."""
+    return f"{secrets.token_hex(16)}.{maker()}"
+
+
+def _remove_left(folder: int, name: str, keep: Collection[str]) -> None:
+    """Remove what was in the making, if its maker was killed."""
+    id_ = name.removeprefix(PART_START).removesuffix(PART_END)
+    found = UPLOAD_ID(id_)
+    if id_ in keep or not (found and found[1] and name == _part_name(id_)):
+        return
+    with suppress(FileNotFoundError):
+        if is_left(found[1], found[2], lambda: _status(folder, name).st_mtime):
+            os.unlink(name, dir_fd=folder)
+
+
+def _status(folder: int, name: str) -> os.stat_result:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
 
 def _tag(number: int, start: int) -> str:

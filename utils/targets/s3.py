@@ -11,7 +11,7 @@ end of the request is replaced.
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
@@ -221,6 +221,9 @@ class S3:
                 key = each["Key"].removeprefix(above)
                 if is_key(key):
                     yield Stored(key, each["Size"], _tag(each))
+
+    def sweep(self, folders: Iterable[str], keep: Collection[str]) -> None:
+        """What was not sent to its end is not there, and uploads are for its own rules."""
 
     def sync(self) -> None:
         """What it has answered is durable."""

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lurge_types.buckets import parse
@@ -216,6 +216,9 @@ class Swift:
             if is_key(key):
                 told = each.get("slo_etag") or each["hash"]
                 yield Stored(key, each["bytes"], told.strip('"').lower())
+
+    def sweep(self, folders: Iterable[str], keep: Collection[str]) -> None:
+        """What was not sent to its end is not there, and uploads are for its own rules."""
 
     def sync(self) -> None:
         """What it has answered is durable."""

@@ -20,7 +20,7 @@ from db.database import Database
 from lurge.archiver import planning
 from lurge.archiver.planning import PlanFailed, Wanted
 from lurge_types.archive import Proposal, Run, Skipped
-from utils import manifests, runfiles
+from utils import manifests, parts, runfiles
 
 ROOT = Path(__file__).parents[3]
 WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-all"] if os.geteuid() == 0 else []
@@ -237,6 +237,19 @@ def test_what_killed_plans_have_left_is_swept_a_day_later(yard: Yard) -> None:
         os.utime(runs / f".planning-{name}", (at, at))
     yard.plan(root)
     assert [path.name for path in runs.glob(".planning-*")] == [".planning-young"]
+
+
+def test_what_killed_plans_of_this_host_have_left_is_swept_at_once(yard: Yard) -> None:
+    root = tree(yard.mount / "alpha")
+    runs = yard.folder / "runs"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    mine = parts.part_of(runs / "planning-0")
+    left = mine.with_name(mine.name.replace(f".{os.getpid()}.", f".{dead.pid}."))
+    for each in (mine, left):
+        tree(each)
+    yard.plan(root)
+    assert (mine.exists(), left.exists()) == (True, False)
 
 
 def test_a_plan_that_fails_leaves_nothing(yard: Yard) -> None:

@@ -261,6 +261,27 @@ def test_a_word_that_there_is_no_room_for_is_not_begun(tmp_path: Path, database:
     assert unit.name in root.read_text()
 
 
+def test_a_word_that_was_not_written_to_its_end_goes_with_it(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database, tombstone=True)
+    root = yard.mount / "alpha"
+    oddities.make(root, 3)
+    unit = archived(yard, root)
+    names = [yard.mount / f".lurge-word-{name}" for name in (unit.name, "0" * 16)]
+    for again in (False, True):
+        for name in names:
+            name.write_text("This dir")
+        if again:
+            restore(yard, root)
+            assert root.is_dir()
+        else:
+            root.unlink()
+            tombstones.leave(unit, Binned(unit.bin or b"", unit.updated, unit.updated))
+            assert unit.name in root.read_text()
+        assert [name.exists() for name in names] == [False, True]
+
+
 def test_each_night_of_one_vault_comes_back(tmp_path: Path, database: Database) -> None:
     yard = Yard(tmp_path, database, keep_in_bin=0)
     root = yard.mount / "alpha"

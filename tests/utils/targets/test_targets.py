@@ -4,6 +4,8 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +38,7 @@ from lurge_types.targets import (
     UploadLost,
     is_key,
 )
+from utils.parts import LEFT_OVER_SECONDS, maker
 from utils.targets.opening import open_target
 from utils.targets.posix import Posix
 
@@ -842,6 +845,41 @@ def test_files_and_folders_are_for_their_owner_only(tmp_path: Path, posix: Posix
     root = tmp_path / "target"
     modes = [stat.S_IMODE(each.stat().st_mode) for each in (root, root / "a", root / "a/b")]
     assert modes == [0o700, 0o700, 0o600]
+
+
+def test_what_dead_processes_had_begun_is_removed_and_nothing_else(
+    tmp_path: Path, posix: Posix
+) -> None:
+    put(posix, "a/b", b"x")
+    folder = tmp_path / "target" / "a"
+    mine, going_on = posix.begin("a/mine", 1), posix.begin("a/going on", 1)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = maker().rpartition(".")[0]
+    digits = "0" * 32
+
+    def write(name: str, age: float = 0.0) -> str:
+        (folder / name).touch()
+        at = time.time() - age
+        os.utime(folder / name, (at, at))
+        return name
+
+    kept = f"{digits}.{host}.{dead.pid}"
+    stays = {
+        "b",
+        f".lurge-{mine.id}.part…",
+        f".lurge-{going_on.id}.part…",
+        write(f".lurge-{digits}.part…"),
+        write(f".lurge-{digits}.elsewhere.1.part…", LEFT_OVER_SECONDS / 2),
+        write(f".lurge-{digits}.{host}.{dead.pid}.part"),
+        write(f"lurge-{digits}.{host}.{dead.pid}.part…"),
+        write(f".lurge-thesis.{host}.{dead.pid}.part…"),
+        write(f".lurge-{kept}.part…"),
+    }
+    write(f".lurge-{'1' * 32}.{host}.{dead.pid}.part…")
+    write(f".lurge-{digits}.elsewhere.2.part…", 2 * LEFT_OVER_SECONDS)
+    posix.sweep(["nothing", "a/b", "a"], {kept})
+    assert {each.name for each in folder.iterdir()} == stays
 
 
 @pytest.mark.parametrize("key", ["link/b", "file/b", "a/link", "fifo", "folder"])

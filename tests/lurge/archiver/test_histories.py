@@ -760,9 +760,9 @@ class History(RuleBasedStateMachine):
         self._release(discarded)
         back = set()
         for unit in self._units():
-            if (unit.course, unit.state) == ("discard", "deleted"):
+            if unit.course == "discard" and unit.state != "binned":
                 continue
-            if unit.state in {"binned", "deleted"}:
+            if unit.state in GONE:
                 self._make_room(unit)
                 to = "place" if unit.state == "binned" else "outside"
                 (made,) = self._restore(unit, b"", to, overwrite=False, mishap=None)
@@ -774,11 +774,11 @@ class History(RuleBasedStateMachine):
             if b"/back" in path:
                 back.add(readable.digest(path))
         place = {seen.what for seen in self.seen.values()}
-        deleting = {
-            digest for name, found in readable.in_bin(self.bin).items() for digest in found.values()
+        binned = {
+            digest for found in readable.in_bin(self.bin).values() for digest in found.values()
         }
         for digest, homes in self.homes.items():
-            assert not homes or digest in {readable.EMPTY} | back | place | deleting, homes
+            assert not homes or digest in {readable.EMPTY} | back | place | binned, homes
 
     def _is_harmed(self, unit: UnitNow) -> bool:
         """Whether it cannot come back as a whole, by what was done to it behind our back."""
@@ -796,7 +796,7 @@ class History(RuleBasedStateMachine):
 
     def _make_room(self, unit: UnitNow) -> None:
         """A user moves away what is in the way of a unit in the bin, and makes what is above it."""
-        if unit.state == "deleted":
+        if unit.state != "binned":
             return
         self._make_folder(os.path.dirname(unit.root))
         if os.path.lexists(unit.root) and readable.is_tombstone(unit.root, but=unit.name):

@@ -136,6 +136,8 @@ def see_fresh(works: Works, run_id: int, run: Run, allow: Collection[str]) -> No
     Raises RunRefused, GuardTripped.
     """
     guards.see_mounts(works, run, allow)
+    if alike := guards.targets_alike(run.policy.targets):
+        raise RunRefused(alike)
     begun = next(_units(works, run_id, STATES - {"planned"}), None) is not None
     if begun:
         return

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from hashlib import sha256
+from itertools import combinations
 from pathlib import Path
 
 from db import ledger, usage
@@ -155,6 +156,17 @@ def _in_target(policy: Policy, root: bytes) -> str | None:
             target = _identity(os.fsencode(url.removeprefix(PLACE)))
             if target in _way(root):
                 return f"it is, or lies in, the target {url}"
+    return None
+
+
+def targets_alike(targets: Sequence[str]) -> str | None:
+    """Why copies at several targets are fewer than they seem, if so: that may not be allowed."""
+    for one, other in combinations(filter(_is_directory, targets), 2):
+        if _same_place(*(os.fsencode(url.removeprefix(PLACE)) for url in (one, other))):
+            return (
+                f"the targets {one} and {other} are the same place, or one lies in the other: "
+                "name another"
+            )
     return None
 
 

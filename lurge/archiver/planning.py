@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from db import ledger
-from lurge.archiver.guards import Usual, kept_places, mounts_seen, placed_wrong, tripped
+from lurge.archiver.guards import (
+    Usual,
+    kept_places,
+    mounts_seen,
+    placed_wrong,
+    targets_alike,
+    tripped,
+)
 from lurge.archiver.released import Released
 from lurge.archiver.works import Works, now, volume_of, words
 from lurge_types.archive import (
@@ -164,6 +171,8 @@ def policy_of(works: Works, course: Course, *, recall: bool = False) -> Policy:
     targets = () if course == "discard" else table.target[: table.copies]
     if course != "discard" and len(targets) < table.copies:
         raise PlanFailed("archive.target: it says nowhere to put copies: name a target")
+    if alike := targets_alike(targets):
+        raise PlanFailed(f"archive.target: {alike}")
     return Policy(
         course=course,
         targets=targets,

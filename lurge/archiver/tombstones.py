@@ -11,7 +11,8 @@ from utils.paths import text
 from utils.renaming import rename_new
 
 FIRST = "This directory was archived by Lurge as unit "
-LONGEST = 4096
+LINES = 3
+LONGEST = 1 << 16
 MODE = 0o444
 PART = b".lurge-word-"
 
@@ -24,21 +25,26 @@ def leave(unit: UnitNow, binned: Binned) -> None:
     """
     place, name = os.path.split(unit.root)
     files, size = show.count(unit.files, "file"), show.count(unit.size_bytes, "byte")
-    words = (
-        f"{FIRST}{unit.name}\n"
-        f"on {binned.at:%Y-%m-%d}: {files}, {size}.\n"
-        f"To get it back: lurge archive restore '{text(unit.root)}'\n"
-    )
+    what = f"on {binned.at:%Y-%m-%d}: {files}, {size}."
     with opened(place) as folder:
         part = _part_of(unit)
         _forget(part, folder)
         try:
-            _write(part, folder, words.encode("ascii", "backslashreplace"))
+            _write(part, folder, b"\n".join([_first(unit), what.encode("ascii"), _last(unit)]))
             with suppress(FileExistsError):
                 rename_new(part, name, from_=folder, to=folder)
         finally:
             _forget(part, folder)
         os.fsync(folder)
+
+
+def _first(unit: UnitNow) -> bytes:
+    return f"{FIRST}{unit.name}".encode("ascii")
+
+
+def _last(unit: UnitNow) -> bytes:
+    words = f"To get it back: lurge archive restore '{text(unit.root)}'\n"
+    return words.encode("ascii", "backslashreplace")
 
 
 def _part_of(unit: UnitNow) -> bytes:
@@ -62,8 +68,7 @@ def _write(name: bytes, folder: int, words: bytes) -> None:
 
 def remove(unit: UnitNow, folder: int) -> None:
     """
-    Remove the one of a unit from the directory that it is in, if it is there, also if it was not
-    written to its end.
+    Remove the one of a unit from the directory that it is in, if it is there as it was written.
 
     Raises OSError.
     """
@@ -83,9 +88,10 @@ def stands(unit: UnitNow, folder: int) -> bool:
         return False
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     with os.fdopen(handle, "rb") as file:
-        return is_tombstone(file.read(LONGEST), unit.name)
+        return _is_word(file.read(LONGEST), unit)
 
 
-def is_tombstone(words: bytes, unit: str) -> bool:
-    """Whether words are those that were left of a unit."""
-    return words.startswith(f"{FIRST}{unit}\n".encode("ascii"))
+def _is_word(words: bytes, unit: UnitNow) -> bool:
+    """Whether they are what was left of a unit; what somebody has added to it is theirs."""
+    lines = words.split(b"\n", 2)
+    return len(lines) == LINES and (lines[0], lines[2]) == (_first(unit), _last(unit))

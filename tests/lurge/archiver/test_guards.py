@@ -19,6 +19,7 @@ from db.database import Database
 from lurge.archiver import applying, checking, restoring
 from lurge.archiver.applying import RunRefused
 from lurge.archiver.guards import NAMES, GuardTripped
+from lurge.archiver.planning import PlanFailed
 from lurge.archiver.works import now
 from lurge_types.archive import Proposal, UnitNow
 from lurge_types.scans import Volume
@@ -48,6 +49,25 @@ def tree(root: Path, size: int = 10 * KIB) -> Path:
 
 def states(units: list[UnitNow]) -> list[str]:
     return [unit.state for unit in units]
+
+
+@pytest.mark.parametrize("inside", ["", "/below"])
+def test_two_targets_in_one_place_are_not_two(
+    tmp_path: Path, database: Database, inside: str
+) -> None:
+    other = tmp_path / "other"
+    urls = [f"file://{tmp_path}/target", f"file://{other}{inside}"]
+    yard = Yard(tmp_path, database, target=urls, copies=2)
+    other.mkdir()
+    (other / "below").mkdir()
+    planned = yard.plan(tree(yard.mount / "alpha"))
+    shutil.rmtree(other)
+    (yard.target / "below").mkdir()
+    other.symlink_to(yard.target)
+    with pytest.raises(RunRefused, match="the same place"):
+        yard.apply(*planned, "mount")
+    with pytest.raises(PlanFailed, match="the same place"):
+        yard.plan(yard.mount / "alpha")
 
 
 def test_a_plan_for_much_of_a_volume_is_stopped(small: Yard) -> None:

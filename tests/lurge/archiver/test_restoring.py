@@ -282,6 +282,22 @@ def test_a_word_that_was_not_written_to_its_end_goes_with_it(
         assert [name.exists() for name in names] == [False, True]
 
 
+def test_what_somebody_has_added_to_a_word_is_theirs(tmp_path: Path, database: Database) -> None:
+    yard = Yard(tmp_path, database, tombstone=True)
+    root = yard.mount / "alpha"
+    oddities.make(root, 3)
+    archived(yard, root)
+    before = root.read_text()
+    root.chmod(0o644)
+    root.write_text(before + "Ask Ann first!\n")
+    (made,) = restore(yard, root)
+    assert "something is in its place" in (made.failure or "")
+    assert root.read_text() == before + "Ask Ann first!\n"
+    root.write_text(before)
+    (made,) = restore(yard, root)
+    assert (made.failure, root.is_dir()) == (None, True)
+
+
 def test_each_night_of_one_vault_comes_back(tmp_path: Path, database: Database) -> None:
     yard = Yard(tmp_path, database, keep_in_bin=0)
     root = yard.mount / "alpha"

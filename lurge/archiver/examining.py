@@ -2,7 +2,8 @@
 What the archiver needs, point by point, for the doctor: whether it could do its work tonight.
 
 It is asked of the real thing: an object goes to each target, is read back and removed, and an empty
-folder is renamed into each bin. Nothing is left of that.
+folder is renamed into each bin. Nothing is left of that, but at S3 the object by which it is found
+out that the server replaces none.
 """
 
 import errno

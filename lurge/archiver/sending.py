@@ -5,7 +5,6 @@ What is there already with the same bytes is not sent again; where something els
 object gets another. What may pass is tried again, and a target without room is waited for.
 """
 
-import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -22,12 +21,11 @@ from lurge_types.targets import (
     TargetFull,
     TargetTrouble,
 )
+from utils.durable import FULL
 from utils.journals import Place
 from utils.object_keys import versions
 
 T = TypeVar("T")
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 PAUSES = (1.0, 4.0, 16.0, 60.0)
 """Seconds between five tries."""
@@ -74,7 +72,7 @@ class Patience(NamedTuple):
             except TargetFull as error:
                 self._wait(f"{error}: waiting for room", self.full_seconds)
             except OSError as error:
-                if error.errno not in NO_ROOM:
+                if error.errno not in FULL:
                     raise
                 why = f"{error.filename or 'the disk'}: {error.strerror}"
                 self._wait(f"{why}: waiting for room", self.full_seconds)

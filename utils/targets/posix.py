@@ -31,7 +31,7 @@ from lurge_types.targets import (
     UploadLost,
     is_key,
 )
-from utils.durable import sync_filesystem
+from utils.durable import FULL, sync_filesystem
 from utils.parts import is_left, maker
 from utils.renaming import rename_new
 from utils.targets.bodies import counted, unchanged
@@ -58,7 +58,6 @@ TRIES = 10
 """How often a folder is made that others remove meanwhile because it is empty."""
 
 IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ELOOP)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MAY_PASS = (
     errno.ESTALE,
     errno.ETIMEDOUT,
@@ -414,7 +413,7 @@ class Posix:
 
 
 def _kind(number: int | None) -> type[TargetFailed]:
-    if number in NO_ROOM:
+    if number in FULL:
         return TargetFull
     return TargetTrouble if number in MAY_PASS else TargetFailed
 

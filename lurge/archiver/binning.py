@@ -438,15 +438,19 @@ def take_out(step: Step, place: Place, parent: int) -> None:
 
 
 def _move_back(path: bytes, tree: int, root: int) -> None:
-    """Rename a file out of the bin; where one inode has both names, only the bin's goes."""
+    """
+    Rename a file out of the bin; where one inode has both names, only the bin's goes.
+
+    Raises FileExistsError with the path below the root, OSError.
+    """
     try:
         move(path, tree, root)
-    except FileExistsError:
+    except FileExistsError as error:
         with Opener(tree) as here, Opener(root) as there:
             from_, name = here.place(path)
             found = os.stat(name, dir_fd=from_, follow_symlinks=False)
             if not os.path.samestat(found, there.stat(path)):
-                raise
+                raise FileExistsError(error.errno, error.strerror, path) from error
             os.unlink(name, dir_fd=from_)
 
 

@@ -332,8 +332,10 @@ def _from_bin(
             take_out(step, place, parent)
         except FileExistsError as error:
             never = "; what is in the bin overwrites nothing" if overwrite else ""
+            inner = error.filename if step.unit.kind == "files" else b""
+            where = text(_path(Found(step.unit, inner)))
             raise RestoreRefused(
-                f"something is in its place: move it away, or restore elsewhere; "
+                f"{where} is there already: move it away, or restore elsewhere; "
                 f"it is in {text(place.tree)}{never}"
             ) from error
     return _is_restored(step, one, place, remarks)

@@ -121,7 +121,7 @@ def test_what_took_its_place_is_not_replaced(yard: Yard) -> None:
     root.mkdir()
     (root / "new").write_bytes(b"work")
     (made,) = restore(yard, root)
-    assert "something is in its place" in (made.failure or "")
+    assert f"{root} is there already: move it away" in (made.failure or "")
     assert [path.name for path in root.iterdir()] == ["new"]
     shutil.rmtree(root)
     (made,) = restore(yard, unit.name)
@@ -507,3 +507,17 @@ def test_what_was_changed_in_the_bin_is_told_when_it_comes_back(yard: Yard) -> N
     (shown,) = showing.restored_table([made]).columns[-1].cells
     assert str(shown).startswith("5 remarks, all in the log, such as . was changed")
     assert str(shown).count(";") == 2
+
+
+def test_what_is_in_the_place_of_a_file_is_named(yard: Yard) -> None:
+    root = deep(yard.mount / "alpha")
+    members = (b"one/two/a", b"one/two/b")
+    (unit,) = yard.apply(*yard.plan_of([Proposal(bytes(root), "files", members)]))
+    assert unit.state == "binned", unit.reason
+    (made,) = restore(yard, root / "one" / "two" / "b")
+    assert made.failure is None
+    (made,) = restore(yard, unit.name)
+    assert f"{root}/one/two/b is there already: move it away" in (made.failure or "")
+    (root / "one" / "two" / "b").unlink()
+    (made,) = restore(yard, unit.name)
+    assert (made.failure, made.how) == (None, "bin")

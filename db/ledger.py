@@ -592,8 +592,8 @@ def _see_copies(connection: Connection, one: UnitNow, state: State) -> None:
     copies = sql.select(archive_copy.c.target).where(*where).with_for_update()
     verified = set(connection.scalars(copies))
     lacking = [url for url in wanted if url not in verified]
-    if lacking and (state != "binned" or not verified):
-        at = " and ".join(lacking)
+    if not verified or (lacking and state != "binned"):
+        at = " and ".join(lacking) or "any target"
         raise NotOnTheWay(f"{one.name} has no verified copy at {at}: it cannot become {state}")
 
 

@@ -68,9 +68,11 @@ def tables() -> str:
     left = [row for row, _ in counted if row.startswith(LEFT)]
     cases = [row for row, _ in counted if not row.startswith(LEFT)]
     total = sum(count for (row, _), count in counted.items() if row in set(cases))
+    told = f"\n{table(cases, ROWS, 'while it is')}\n{total} cases in all. "
+    if not left:
+        return f"{told}In none of them anything was left over in the end.\n\n"
     return (
-        f"\n{table(cases, ROWS, 'while it is')}\n"
-        f"{total} cases in all. What was left over in the end, in how many of them:\n\n"
+        f"{told}What was left over in the end, in how many of them:\n\n"
         f"{table(left, (), 'left over')}\n"
     )
 

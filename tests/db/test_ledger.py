@@ -562,6 +562,15 @@ def test_a_unit_is_verified_and_deleted_with_copies_at_all_of_its_targets_only(
     assert move(database, one, lease, "deleting").state == "deleting"
 
 
+def test_a_run_of_which_no_target_is_known_has_no_copies(database: Database) -> None:
+    one = one_unit(database, targets=())
+    one = bring(database, one, *WAY[:4])
+    lease = hold(database, one)
+    write(database, copies.lose, one, archives.copy(), "not there", LATER, WORKER)
+    with pytest.raises(NotOnTheWay, match="no verified copy at any target"):
+        move(database, one, lease, "deleting")
+
+
 def test_a_copy_takes_another_ones_place_only_before_it_may_be_all_there_is(
     database: Database,
 ) -> None:

@@ -56,7 +56,7 @@ from lurge.archiver.planning import PlanFailed, Wanted
 from lurge.archiver.remade import RestoreRefused
 from lurge.archiver.restoring import Restored
 from lurge.archiver.works import Works
-from lurge_types.archive import OPEN, Course, Proposal, UnitNow
+from lurge_types.archive import OPEN, Course, Proposal, Run, UnitNow
 from lurge_types.targets import Target, TargetTrouble
 from utils import runfiles
 
@@ -131,7 +131,9 @@ class History(RuleBasedStateMachine):
 
     database: opens it for a process that is forked.
     homes: of each digest of what users have written and not destroyed, the paths at which they
-    have it, whether it is there or archived. written_to: units that were, while in the bin.
+    have it, whether it is there or archived. files, runs: of all plans, those whose files are
+    there. torn: units that something was broken off with. spoiled: those of which not all was in
+    the bin as it was put there.
     """
 
     def __init__(self, folder: Path, yards: Database, database: Callable[[], Database]) -> None:
@@ -144,10 +146,11 @@ class History(RuleBasedStateMachine):
         self.homes: dict[str, set[bytes]] = {}
         self.seen: dict[bytes, Seen] = {}
         self.files: list[Path] = []
+        self.runs: list[Run] = []
         self.trees: dict[str, dict[bytes, Seen]] = {}
         self.torn: set[str] = set()
         self.purged: set[str] = set()
-        self.written_to: set[str] = set()
+        self.spoiled: set[str] = set()
         self.held: Any = None
         self.written = 0
         self.sound = False
@@ -347,7 +350,7 @@ class History(RuleBasedStateMachine):
         self.held.seek(0)
         new = readable.hashed(self.held.read())
         after = readable.in_bin(self.bin)
-        self.written_to |= {name for name in after if after[name] != binned[name]}
+        self.spoiled |= {name for name in after if after[name] != binned[name]}
         identity = status.st_dev, status.st_ino
         names = {path for path, seen in self.seen.items() if seen.identity == identity}
         others = {path for path, seen in self.seen.items() if seen.what == old} - names
@@ -387,6 +390,7 @@ class History(RuleBasedStateMachine):
         self._act(act, mishap)
         new = set(self.folder.glob(f"runs/*{runfiles.SUFFIX}")) - set(self.files)
         self.files += sorted(new)
+        self.runs += map(runfiles.read, sorted(new))
         self._see_same(before)
 
     def _proposal(self, root: bytes, kind: str) -> Proposal:
@@ -469,7 +473,7 @@ class History(RuleBasedStateMachine):
         """By unit, what may be deleted without a copy: where it is now."""
         binned = readable.in_bin(self.bin)
         found: dict[str, set[str]] = {}
-        for run in map(runfiles.read, self.files):
+        for run in self.runs:
             for unit in run.units if run.policy.course == "discard" else ():
                 name = run.unit_name(unit)
                 here = {seen.what for seen in readable.below(self.seen, unit.root).values()}
@@ -608,18 +612,31 @@ class History(RuleBasedStateMachine):
             self.all_is_readable()
             self._purge(None)
 
-    @precondition(lambda self: self.files)
-    @rule(mishap=MISHAPS)
-    def lose_database(self, mishap: Death | Broken | None) -> None:
+    @precondition(lambda self: self.runs)
+    @rule(with_=st.sampled_from(["", "", "", "checkpoints", "runs"]), mishap=MISHAPS)
+    def lose_database(self, with_: str, mishap: Death | Broken | None) -> None:
         """There is an empty one then, which is told again what is left."""
         before, known = self.seen, self._units()
         empty_tables(self.yard.database)
+        if with_ == "checkpoints":
+            for file in self.yard.config.archive.checkpoint_files:
+                file.unlink(missing_ok=True)
+        if with_ == "runs":
+            shutil.rmtree(self.folder / "runs")
+            self.files = []
         for how in (mishap, None):
             self._act(lambda works: list(recovering.recover(works, {"target"})), how)
         self._see_same(before)
+        self._see_recovered(known, with_)
+
+    def _see_recovered(self, known: list[UnitNow], lost: str) -> None:
+        """What was archived and is not in its place is known to be so."""
         now = {unit.name: unit.state for unit in self._units()}
         for unit in known:
-            if unit.state in GONE and unit.course == "archive" and unit.name not in self.torn:
+            if unit.state == "deleting" and lost == "checkpoints":
+                assert now.get(unit.name) in GONE, (unit, now)
+                self.spoiled.add(unit.name)
+            elif unit.state in GONE and unit.course == "archive" and unit.name not in self.torn:
                 assert now.get(unit.name) == unit.state, (unit, now)
 
     # What must be so.
@@ -723,7 +740,7 @@ class History(RuleBasedStateMachine):
                 assert trees == [Path(os.fsdecode(unit.bin or b""), "tree")], unit
             if unit.state in {"deleted", "restored", "dirty"}:
                 # What was written to in the bin stays there, and its copy is restored.
-                assert not trees or (unit.state == "restored" and unit.name in self.written_to)
+                assert not trees or (unit.state == "restored" and unit.name in self.spoiled)
 
     # In the end.
 
@@ -782,7 +799,7 @@ class History(RuleBasedStateMachine):
 
     def _is_harmed(self, unit: UnitNow) -> bool:
         """Whether it cannot come back as a whole, by what was done to it behind our back."""
-        if unit.state == "binned" and unit.name not in self.written_to:
+        if unit.state == "binned" and unit.name not in self.spoiled:
             return False
         copies = [copy for one in self.targets for copy in readable.copies(bytes(one), unit.name)]
         return not any(all(copy.values()) for copy in copies)

@@ -18,6 +18,7 @@ from typing import Any
 from lurge_types.buckets import parse
 from lurge_types.targets import (
     CHUNK_BYTES,
+    ObjectDamaged,
     ObjectMissing,
     Occupied,
     Part,
@@ -160,7 +161,11 @@ class Swift:
         return f"{stored.size} {stored.told}" if stored and stored.told else None
 
     def get(self, key: str, start: int, size: int) -> Iterator[bytes]:
-        """So many bytes from `start` on. Raises ObjectMissing; TargetFailed where it has fewer."""
+        """
+        So many bytes from `start` on.
+
+        Raises ObjectMissing, ObjectDamaged; TargetFailed where it has fewer.
+        """
         name = self._name(key)
         where = f"{self.url}: {key}"
         fewer = TargetFailed(f"{where} has fewer bytes than {start + size:,}")
@@ -176,7 +181,7 @@ class Swift:
             if answer.status == NOT_FOUND:
                 raise ObjectMissing(f"{where} is not there")
             if answer.status == DAMAGED:
-                raise TargetFailed(f"{where}: its segments are missing or damaged")
+                raise ObjectDamaged(f"{where}: its segments are missing or damaged")
             whole = answer.status == PARTIAL and answer.headers.get("content-length") == str(size)
             if answer.status == TOO_FEW or (answer.is_good and not whole):
                 raise fewer

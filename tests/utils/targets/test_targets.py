@@ -26,6 +26,7 @@ from servers.wire import Wire, wire_to
 from lurge_types.config import ArchiveTable
 from lurge_types.targets import (
     CHUNK_BYTES,
+    ObjectDamaged,
     ObjectMissing,
     Occupied,
     Part,
@@ -617,6 +618,19 @@ def test_a_server_without_its_disk_is_trouble(site: Site, server: Swift, target:
     finally:
         server.find_disk()
     put(target, "b", b"x")
+
+
+@only_stores
+def test_an_object_that_has_lost_a_segment_still_tells_its_digest_and_is_damaged_where_that_was(
+    site: Site, server: Swift, target: Target, parts: list[bytes]
+) -> None:
+    stored = target.finish(*upload(target, "a", parts))
+    assert server.lose_segments(site.bucket, 2) == 1
+    assert target.stat("a") == stored
+    assert read(target, "a", 0, 1) == parts[0][:1]
+    assert read(target, "a", 2 * PART, 1) == parts[2][:1]
+    with pytest.raises(ObjectDamaged, match="missing or damaged"):
+        read(target, "a", PART, 1)
 
 
 @only_stores

@@ -106,7 +106,8 @@ class Swift:
         """Store a part. Raises UploadLost."""
         self._see_upload(upload)
         with unchanged():
-            return Part(size, self._send(self._segment(upload, number), upload.key, body, size, {}))
+            told = self._send(self._segment(upload, number), upload.key, body, size, {})
+        return Part(size, told or "")
 
     def finish(self, upload: Upload, parts: Sequence[Part]) -> Stored:
         """
@@ -242,7 +243,7 @@ class Swift:
         """Hang up."""
         self._session.close()
 
-    def _put(self, name: str, key: str, body: Iterable[bytes], size: int) -> str:
+    def _put(self, name: str, key: str, body: Iterable[bytes], size: int) -> str | None:
         """Send what must be new. The MD5 that the server tells."""
         if size > CHUNK_BYTES and self.stat(key):
             raise _occupied(key)
@@ -250,7 +251,7 @@ class Swift:
 
     def _send(
         self, name: str, key: str, body: Iterable[bytes], size: int, headers: Mapping[str, str]
-    ) -> str:
+    ) -> str | None:
         """
         Send a body. The MD5 that the server tells.
 
@@ -354,8 +355,8 @@ def _room(headers: Mapping[str, str], quota: str, used: str) -> int | None:
     return max(int(limit) - int(headers.get(used, 0)), 0) if limit.isdecimal() else None
 
 
-def _tag(answer: Answer) -> str:
-    return answer.headers.get("etag", "").strip('"').lower()
+def _tag(answer: Answer) -> str | None:
+    return answer.headers.get("etag", "").strip('"').lower() or None
 
 
 def _occupied(key: str) -> Occupied:

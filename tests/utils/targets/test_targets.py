@@ -621,6 +621,19 @@ def test_a_server_without_its_disk_is_trouble(site: Site, server: Swift, target:
 
 
 @only_stores
+def test_a_server_that_tells_no_digest_is_not_taken_to_have_told_one(
+    site: Site, wire: Wire
+) -> None:
+    target = site.open(wire.port)
+    again(lambda: put(target, "a", b"x"))
+    wire.leave_out(b"etag")
+    assert again(lambda: target.stat("a")) == ("a", 1, None)
+    assert target.mark("a") is None
+    wire.leave_out(b"nothing")
+    assert again(lambda: target.stat("a")) == ("a", 1, md5(b"x"))
+
+
+@only_stores
 def test_an_object_that_has_lost_a_segment_still_tells_its_digest_and_is_damaged_where_that_was(
     site: Site, server: Swift, target: Target, parts: list[bytes]
 ) -> None:

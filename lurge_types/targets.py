@@ -42,6 +42,10 @@ class ObjectMissing(TargetFailed):
     """There is no object of this key."""
 
 
+class ObjectDamaged(TargetFailed):
+    """There is an object of this key, and not all that it is made of."""
+
+
 class SizeDiffers(TargetFailed):
     """A body has fewer or more bytes than was said: its source has changed, or was misread."""
 
@@ -139,7 +143,7 @@ class Target(Protocol):
         """
         So many bytes from `start` on, from where they are stored and not from what is remembered.
 
-        Raises ObjectMissing; TargetFailed where there are fewer.
+        Raises ObjectMissing, ObjectDamaged; TargetFailed where there are fewer.
         """
 
     def delete(self, key: str) -> None:

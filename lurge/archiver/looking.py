@@ -1,13 +1,19 @@
-"""Whether a target still has what a manifest says, as it tells itself: nothing is read back."""
+"""
+Whether a target still has what a manifest says, as it tells itself: no file is read back.
+
+What a store tells of a large object it has noted when that was put together of its segments, also
+where these are gone since. So one byte is got from the beginning of each.
+"""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
 from lurge.archiver.batches import Numbered
+from lurge.archiver.reading import drained
 from lurge.archiver.sending import Patience
 from lurge_types.archive import Entry
-from lurge_types.targets import Stored, Target
+from lurge_types.targets import ObjectDamaged, ObjectMissing, Stored, Target
 from utils.paths import text
 
 
@@ -37,6 +43,8 @@ def looks(target: Target, patience: Patience, batch: Iterable[Numbered]) -> Iter
             patience.check()
             stored[key] = patience.tried(partial(target.stat, key))
         wrong = told_wrong(target, stored[key], entry)
+        if not wrong and _is_composed(stored[key], entry):
+            wrong = _gap(target, patience, key, entry)
         why_not = wrong and f"{text(entry.path)} ({key}): {wrong}"
         yield Look(number, entry, why_not, is_told=tells(target, stored[key], entry))
 
@@ -68,6 +76,30 @@ def told_wrong(target: Target, stored: Stored | None, entry: Entry) -> str | Non
     if wanted and stored.told and stored.size == size and stored.told != wanted:
         return f"the object has digest {stored.told}, not {wanted}"
     return None
+
+
+def _is_composed(stored: Stored | None, entry: Entry) -> bool:
+    """Whether a target tells a digest of what has segments that it may have lost."""
+    return stored is not None and stored.told is not None and len(entry.segments) > 1
+
+
+def _gap(target: Target, patience: Patience, key: str, entry: Entry) -> str | None:
+    """Where a segment of a large object begins that is not there. Raises TargetFailed."""
+    at = entry.offset
+    for segment in entry.segments:
+        patience.check()
+        if not patience.tried(partial(_has_byte, target, key, at)):
+            return f"its segment of {segment.size} bytes at {at} is missing or damaged"
+        at += segment.size
+    return None
+
+
+def _has_byte(target: Target, key: str, at: int) -> bool:
+    try:
+        drained(target.get(key, at, 1))
+    except (ObjectMissing, ObjectDamaged):
+        return False
+    return True
 
 
 def digest_of(target: Target, entry: Entry) -> str | None:

@@ -14,6 +14,8 @@ from lurge.archiver.reading import Digests, drained
 from lurge_types.archive import Segment
 from lurge_types.targets import (
     CHUNK_BYTES,
+    ObjectDamaged,
+    ObjectMissing,
     Occupied,
     Stored,
     Target,
@@ -207,10 +209,13 @@ def holds(
     if stored is None or stored.size < offset + sum(segment.size for segment in segments):
         return False
     at = offset
-    for segment in segments:
-        if read_back(target, key, at, segment, check) != segment.sha256:
-            return False
-        at += segment.size
+    try:
+        for segment in segments:
+            if read_back(target, key, at, segment, check) != segment.sha256:
+                return False
+            at += segment.size
+    except (ObjectMissing, ObjectDamaged):
+        return False
     return True
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from lurge.archiver import marks
 from lurge.archiver.batches import Numbered, batches
 from lurge.archiver.job import Job
-from lurge.archiver.looking import digest_of, looks, tells, told_wrong
+from lurge.archiver.looking import digest_of, looks
 from lurge.archiver.marks import Marks
 from lurge.archiver.pouring import in_order
 from lurge.archiver.reading import Check
 from lurge.archiver.sending import Patience, read_back
 from lurge_types.archive import Copy, Entry, Segment
-from lurge_types.targets import ObjectMissing, Target, TargetFailed
+from lurge_types.targets import ObjectDamaged, ObjectMissing, Target, TargetFailed
 from utils import manifests
 from utils.object_keys import PACKS
 from utils.paths import text
@@ -74,7 +74,7 @@ def is_whole(
             at += segment.size
             if read_back(target, key, at - segment.size, segment, check) != segment.sha256:
                 return False
-    except ObjectMissing:
+    except (ObjectMissing, ObjectDamaged):
         return False
     except TargetFailed:
         if _is_short(target, key, at):
@@ -143,7 +143,7 @@ def _bad_of(job: Job, target: Target, told: Marks, batch: list[Numbered]) -> set
         key = entry.key or ""
         is_silent = _is_packed(key, entry) or digest_of(target, entry) is None
         before = mark(key) if key and is_silent else None
-        if _is_good(job, target, entry):
+        if _is_good(job, target, number, entry):
             told.add(number, key, before)
         else:
             bad.add(number)
@@ -155,26 +155,18 @@ def _is_packed(key: str, entry: Entry) -> bool:
     return entry.offset > 0 or key.startswith(PACKS)
 
 
-def _is_good(job: Job, target: Target, entry: Entry) -> bool:
+def _is_good(job: Job, target: Target, number: int, entry: Entry) -> bool:
     key = entry.key
     if key is None:
         return False
-    tried = job.patience.tried
     if not reads_back(job.policy.verify, job.name, entry.path):
-        told = tried(lambda: _told_good(target, key, entry))
-        if told is not None:
-            return told
-    good = tried(lambda: is_whole(target, key, entry.offset, entry.segments, job.check))
+        (look,) = looks(target, job.patience._replace(check=job.check), [(number, entry)])
+        if look.wrong or look.is_told:
+            return not look.wrong
+    whole = partial(is_whole, target, key, entry.offset, entry.segments, job.check)
+    good = job.patience.tried(whole)
     job.copied(entry.fingerprint.size)
     return good
-
-
-def _told_good(target: Target, key: str, entry: Entry) -> bool | None:
-    """Whether what a target tells of an object is right; None where only reading tells it."""
-    stored = target.stat(key)
-    if told_wrong(target, stored, entry):
-        return False
-    return True if tells(target, stored, entry) else None
 
 
 def reads_back(verify: str, unit: str, path: bytes) -> bool:

@@ -112,6 +112,21 @@ class Swift:
         with self.client() as client:
             client.put_object(bucket, key, written)
 
+    def lose_segments(self, bucket: str, number: int) -> int:
+        """Delete the segment of this number of all large objects. How many were there."""
+        lost = 0
+        with self.client() as client:
+            there = {each["name"] for each in client.get_account()[1]}
+            for each in {bucket, f"{bucket}+segments"} & there:  # the latter are S3's
+                for name in self.objects(each):
+                    folder, _, last = name.rpartition("/")
+                    if (each != bucket or "segments…/" in folder) and last.lstrip("0") == str(
+                        number
+                    ):
+                        client.delete_object(each, name)
+                        lost += 1
+        return lost
+
     def _run(self, command: Sequence[str]) -> None:
         try:
             with self._log.open("ab") as log:

@@ -1,5 +1,6 @@
 """A wire to a server on this host, on which something can happen at an exact moment."""
 
+import re
 import select
 import socket
 import socketserver
@@ -52,6 +53,8 @@ class Wire(socketserver.ThreadingTCPServer):
         self._words: list[bytes] = []
         self._act: Callable[[], object] = lambda: None
         self._cut = False
+        self._left_out: re.Pattern[bytes] | None = None
+        self._unknown = b""
         self._left: dict[str, int] = {}
         self._bytes_per_second: int | None = None
         self._flows = threading.Event()
@@ -72,6 +75,11 @@ class Wire(socketserver.ThreadingTCPServer):
     def cut_behind(self, *words: bytes) -> None:
         """Let what has the last of these words pass, and lose the answer and the connection."""
         self._words, self._cut = list(words), True
+
+    def leave_out(self, header: bytes) -> None:
+        """Give a header of all answers a name that nobody knows."""
+        self._left_out = re.compile(rb"(?i)\r\n" + header + rb":")
+        self._unknown = b"\r\n" + b"x" * len(header) + b":"
 
     def reset_after(self, *, sent: int | None = None, answered: int | None = None) -> None:
         """Let so many bytes pass that way from now on, then reset that connection, once."""
@@ -144,7 +152,8 @@ class Wire(socketserver.ThreadingTCPServer):
                 self.happened.set()
                 return False
             if end is far:
-                near.sendall(said)
+                left_out = self._left_out
+                near.sendall(left_out.sub(self._unknown, said) if left_out else said)
                 continue
             if not self._is_moment(said):
                 far.sendall(said)

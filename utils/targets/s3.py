@@ -20,6 +20,7 @@ from typing import Any
 from lurge_types.buckets import endpoint, parse
 from lurge_types.targets import (
     CHUNK_BYTES,
+    ObjectDamaged,
     ObjectMissing,
     Occupied,
     Part,
@@ -53,6 +54,10 @@ RIGHTS = (
 ANY = {"IfNoneMatch": "*"}
 NOT_FOUND, IN_USE, THERE, TOO_FEW, NOT_KNOWN = 404, 409, 412, 416, 501
 LOST = {"NoSuchUpload", "InvalidPart"}
+WITHOUT = {
+    "NoSuchKey": (ObjectMissing, "is not there"),
+    "BrokenMPU": (ObjectDamaged, "has parts that are missing or damaged"),  # as Swift calls it
+}
 MD5 = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
@@ -183,7 +188,11 @@ class S3:
         return f"{stored.size} {stored.told}" if stored and stored.told else None
 
     def get(self, key: str, start: int, size: int) -> Iterator[bytes]:
-        """So many bytes from `start` on. Raises ObjectMissing; TargetFailed where it has fewer."""
+        """
+        So many bytes from `start` on.
+
+        Raises ObjectMissing, ObjectDamaged; TargetFailed where it has fewer.
+        """
         if size == 0:
             self._see_size(key, start)
             return
@@ -325,8 +334,9 @@ class S3:
                 return _occupied(key or self.url)
             if code(error) in LOST:
                 return UploadLost(f"{where}: its upload, or a part, is no longer there")
-            if code(error) == "NoSuchKey":
-                return ObjectMissing(f"{where} is not there")
+            if code(error) in WITHOUT:
+                lacking, what = WITHOUT[code(error)]
+                return lacking(f"{where} {what}")
             if status(error) == TOO_FEW:
                 return TargetFailed(f"{where} has fewer bytes than were asked for")
             if self._store.is_full(error):

@@ -18,6 +18,7 @@ from typing import Any
 from lurge_types.buckets import parse
 from lurge_types.targets import (
     CHUNK_BYTES,
+    ObjectDamaged,
     ObjectMissing,
     Occupied,
     Part,
@@ -105,7 +106,8 @@ class Swift:
         """Store a part. Raises UploadLost."""
         self._see_upload(upload)
         with unchanged():
-            return Part(size, self._send(self._segment(upload, number), upload.key, body, size, {}))
+            told = self._send(self._segment(upload, number), upload.key, body, size, {})
+        return Part(size, told or "")
 
     def finish(self, upload: Upload, parts: Sequence[Part]) -> Stored:
         """
@@ -160,7 +162,11 @@ class Swift:
         return f"{stored.size} {stored.told}" if stored and stored.told else None
 
     def get(self, key: str, start: int, size: int) -> Iterator[bytes]:
-        """So many bytes from `start` on. Raises ObjectMissing; TargetFailed where it has fewer."""
+        """
+        So many bytes from `start` on.
+
+        Raises ObjectMissing, ObjectDamaged; TargetFailed where it has fewer.
+        """
         name = self._name(key)
         where = f"{self.url}: {key}"
         fewer = TargetFailed(f"{where} has fewer bytes than {start + size:,}")
@@ -176,7 +182,7 @@ class Swift:
             if answer.status == NOT_FOUND:
                 raise ObjectMissing(f"{where} is not there")
             if answer.status == DAMAGED:
-                raise TargetFailed(f"{where}: its segments are missing or damaged")
+                raise ObjectDamaged(f"{where}: its segments are missing or damaged")
             whole = answer.status == PARTIAL and answer.headers.get("content-length") == str(size)
             if answer.status == TOO_FEW or (answer.is_good and not whole):
                 raise fewer
@@ -237,7 +243,7 @@ class Swift:
         """Hang up."""
         self._session.close()
 
-    def _put(self, name: str, key: str, body: Iterable[bytes], size: int) -> str:
+    def _put(self, name: str, key: str, body: Iterable[bytes], size: int) -> str | None:
         """Send what must be new. The MD5 that the server tells."""
         if size > CHUNK_BYTES and self.stat(key):
             raise _occupied(key)
@@ -245,7 +251,7 @@ class Swift:
 
     def _send(
         self, name: str, key: str, body: Iterable[bytes], size: int, headers: Mapping[str, str]
-    ) -> str:
+    ) -> str | None:
         """
         Send a body. The MD5 that the server tells.
 
@@ -349,8 +355,8 @@ def _room(headers: Mapping[str, str], quota: str, used: str) -> int | None:
     return max(int(limit) - int(headers.get(used, 0)), 0) if limit.isdecimal() else None
 
 
-def _tag(answer: Answer) -> str:
-    return answer.headers.get("etag", "").strip('"').lower()
+def _tag(answer: Answer) -> str | None:
+    return answer.headers.get("etag", "").strip('"').lower() or None
 
 
 def _occupied(key: str) -> Occupied:

@@ -2,16 +2,18 @@
 
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import oddities
 import pytest
-from archiving import Yard
+from archiving import Told, Yard
 from servers.swift_s3 import SECRET, WRITER, Swift
 
 from db.database import Database
 from lurge.archiver import checking, emptying, restoring
 from lurge.archiver.handling import hand_over, ready
+from lurge_types.archive import State, UnitNow
 
 
 @pytest.fixture(params=["swift", "s3"])
@@ -112,6 +114,65 @@ def test_what_a_store_has_whole_is_told_nothing_of(yard: Yard) -> None:
     checked = checking.begin()
     assert list(checking.check(yard.works(), checked, 100)) == []
     assert (checked.files, checked.read, checked.bad) == (21, 21, 0)
+
+
+@pytest.fixture
+def large(tmp_path: Path, database: Database, swift: Swift, url: str) -> Yard:
+    """An archiver that believes digests, with a large file that a run is to take."""
+    endpoint = swift.url if url.startswith("s3") else None
+    facts = {"endpoint_url": endpoint, "segment_size": 5 << 20, "keep_in_bin": 0}
+    yard = Yard(tmp_path, database, target=url, verify="digest", **facts)
+    (yard.mount / "alpha").mkdir()
+    (yard.mount / "alpha" / "large").write_bytes(bytes(range(251)) * 50_000)
+    return yard
+
+
+class SegmentLost(Told):
+    """Deletes the second segment of the large object when a unit has come to a state."""
+
+    def __init__(self, swift: Swift, url: str, state: State) -> None:
+        super().__init__()
+        self._lose = partial(swift.lose_segments, url.split("/")[2], 2)
+        self._state = state
+        self.lost = 0
+
+    def event(self, event: str, unit: UnitNow | None = None, **facts: object) -> None:
+        super().event(event, unit, **facts)
+        if event == self._state and not self.lost:
+            self.lost = self._lose()
+
+
+GONE = "its segment of 5242880 bytes at 5242880 is missing or damaged"
+"""An object tells the same size and digest without it."""
+
+
+def test_a_large_object_of_which_a_segment_is_gone_keeps_the_unit_until_it_is_archived_anew(
+    large: Yard, swift: Swift, url: str
+) -> None:
+    root = large.mount / "alpha"
+    losing = SegmentLost(swift, url, "binned")
+    (unit,) = large.apply(*large.plan(root), watch=losing)
+    assert (losing.lost, unit.state) == (1, "binned")
+    assert GONE in (unit.reason or "")
+    (found,) = checking.check(large.works(), checking.begin())
+    assert (found.kind, found.where) == ("lost", url)
+    assert GONE in found.why
+    works = large.works()
+    (made,) = restoring.restore(works, restoring.find(works, str(root)))
+    assert made.failure is None
+    (unit,) = large.apply(*large.plan(root))
+    assert unit.state == "deleted", unit.reason
+
+
+def test_a_large_object_of_which_a_segment_is_gone_is_not_verified_by_its_digest(
+    large: Yard, swift: Swift, url: str
+) -> None:
+    losing = SegmentLost(swift, url, "copied")
+    (unit,) = large.apply(*large.plan(large.mount / "alpha"), watch=losing)
+    assert (losing.lost, unit.state) == (1, "deleted"), unit.reason
+    assert [facts["reason"] for event, _, facts in losing.events if event == "lost"] == [
+        "not what was sent: 1 file"
+    ]
 
 
 def test_a_vault_hands_files_over_to_a_store_once(yard: Yard) -> None:

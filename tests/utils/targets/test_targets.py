@@ -26,6 +26,7 @@ from servers.wire import Wire, wire_to
 from lurge_types.config import ArchiveTable
 from lurge_types.targets import (
     CHUNK_BYTES,
+    ObjectDamaged,
     ObjectMissing,
     Occupied,
     Part,
@@ -617,6 +618,32 @@ def test_a_server_without_its_disk_is_trouble(site: Site, server: Swift, target:
     finally:
         server.find_disk()
     put(target, "b", b"x")
+
+
+@only_stores
+def test_a_server_that_tells_no_digest_is_not_taken_to_have_told_one(
+    site: Site, wire: Wire
+) -> None:
+    target = site.open(wire.port)
+    again(lambda: put(target, "a", b"x"))
+    wire.leave_out(b"etag")
+    assert again(lambda: target.stat("a")) == ("a", 1, None)
+    assert target.mark("a") is None
+    wire.leave_out(b"nothing")
+    assert again(lambda: target.stat("a")) == ("a", 1, md5(b"x"))
+
+
+@only_stores
+def test_an_object_that_has_lost_a_segment_still_tells_its_digest_and_is_damaged_where_that_was(
+    site: Site, server: Swift, target: Target, parts: list[bytes]
+) -> None:
+    stored = target.finish(*upload(target, "a", parts))
+    assert server.lose_segments(site.bucket, 2) == 1
+    assert target.stat("a") == stored
+    assert read(target, "a", 0, 1) == parts[0][:1]
+    assert read(target, "a", 2 * PART, 1) == parts[2][:1]
+    with pytest.raises(ObjectDamaged, match="missing or damaged"):
+        read(target, "a", PART, 1)
 
 
 @only_stores

@@ -154,7 +154,7 @@ def _recovered(traces: Traces, prefix: str, allow: Collection[str]) -> Iterator[
         if each := _told(traces.works, found):
             told = True
             yield each
-    if told:
+    if told or not (of.has_file or of.run.units):
         _finish(traces.works, run_id, of.was)
 
 
@@ -178,35 +178,41 @@ def _urls(traces: Traces, targets: Iterable[str]) -> tuple[str, ...]:
 
 
 def _made_up(works: Works, headers: list[Header], was: RunNow | None) -> Run:
-    """A run whose file is lost, as far as it is known."""
-    table, first = works.table, headers[0]
-    policy = Policy(
-        course=first.course or "archive",
-        targets=first.targets,
+    """A run whose file is lost, as far as it is known; it may have no units."""
+    table = works.table
+    planned_at = was.planned_at if was else headers[0].planned_at
+    return Run(
+        content_id=was.content_id if was else headers[0].run or "",
+        system=was.system if was else table.system,
+        name=was.name if was else table.name,
+        selector=was.selector if was else UNKNOWN,
+        asked="",
+        cut_off=was.cut_off if was else None,
+        planned_at=planned_at,
+        planned_by=was.planned_by if was else UNKNOWN,
+        config_sha256="",
+        expires=was.expires if was else planned_at,
+        policy=was.policy if was else _policy_of(works, headers[0]),
+        mounts=(),
+        units=tuple(map(_unit_of, headers)),
+        skipped=(),
+        tripped=(),
+        cost_per_month=None,
+    )
+
+
+def _policy_of(works: Works, header: Header) -> Policy:
+    """The policy of a run of which a unit's header is known."""
+    table = works.table
+    return Policy(
+        course=header.course or "archive",
+        targets=header.targets,
         verify=table.verify,
         layout=table.layout,
         keep_in_bin=table.keep_in_bin,
         tombstone=False,
         approval="none",
         segment_bytes=table.segment_size,
-    )
-    return Run(
-        content_id=was.content_id if was else first.run or "",
-        system=was.system if was else table.system,
-        name=was.name if was else table.name,
-        selector=was.selector if was else UNKNOWN,
-        asked="",
-        cut_off=was.cut_off if was else None,
-        planned_at=first.planned_at,
-        planned_by=was.planned_by if was else UNKNOWN,
-        config_sha256="",
-        expires=was.expires if was else first.planned_at,
-        policy=was.policy if was else policy,
-        mounts=(),
-        units=tuple(map(_unit_of, headers)),
-        skipped=(),
-        tripped=(),
-        cost_per_month=None,
     )
 
 

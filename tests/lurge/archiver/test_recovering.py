@@ -335,6 +335,26 @@ def test_a_deletion_that_was_broken_off_goes_on(yard: Yard, lose: Lose) -> None:
     restore(yard, yard.mount / "alpha")
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_run_without_units_does_not_break_off_the_recovery(
+    yard: Yard, lose: Lose, loss: str
+) -> None:
+    yard.apply(*yard.plan(tree(yard.mount / "binned")))
+    linked = tree(yard.mount / "linked")
+    os.link(linked / "a", yard.mount / "a")
+    file, run = yard.plan(linked)
+    assert run.units == ()
+    yard.apply(file, run)
+    for act in LOSSES[loss]:
+        act(yard)
+    lose(yard)
+    recover(yard)
+    assert states(yard) == {"binned": "binned"}
+    before = rows(yard)
+    assert recover(yard) == []
+    assert rows(yard) == before
+
+
 @pytest.mark.parametrize("course", ["archive", "discard"])
 def test_what_somebody_took_out_of_a_bin_does_not_delete_the_rest(
     yard: Yard, lose: Lose, course: Any

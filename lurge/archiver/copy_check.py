@@ -4,7 +4,6 @@ reading.
 """
 
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -17,6 +16,7 @@ from lurge.archiver.batches import Numbered, batches
 from lurge.archiver.confidence import in_words
 from lurge.archiver.fetching import ManifestLost, fetch
 from lurge.archiver.findings import Finding
+from lurge.archiver.hurrying import hurried
 from lurge.archiver.looking import wrong
 from lurge.archiver.pouring import in_order
 from lurge.archiver.purging import entries
@@ -192,8 +192,8 @@ class Copies:
         if manifest is None:
             return
         workers = self.works.table.workers
-        act = partial(self._some, target, patience, unit.name)
-        with ThreadPoolExecutor(workers) as threads:
+        with hurried(patience, workers) as (threads, stoppable):
+            act = partial(self._some, target, stoppable, unit.name)
             for looked in in_order(threads, act, batches(entries(manifest)), AHEAD * workers):
                 self.checked.files += looked.files
                 self.checked.read += looked.read

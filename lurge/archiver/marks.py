@@ -11,14 +11,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 
 from lurge_types.archive import Copy
 from utils.durable import room_in, sync_folder
 
+HEAD_BYTES = sha256().digest_size
 MARK_BYTES = 16
-UNKNOWN = bytes(MARK_BYTES)
 
 
 class Marks:
@@ -79,7 +79,7 @@ def known(manifest: Path, copy: Copy) -> Iterator[Marks]:
         yield Marks(None, file)
         return
     try:
-        is_its = os.pread(handle, len(_head(copy)), 0) == _head(copy)
+        is_its = os.pread(handle, HEAD_BYTES, 0) == _head(copy)
         yield Marks(handle if is_its else None, file)
     finally:
         os.close(handle)
@@ -94,7 +94,7 @@ def _head(copy: Copy) -> bytes:
 
 
 def _at(number: int) -> int:
-    return (number + 2) * MARK_BYTES  # behind the head
+    return HEAD_BYTES + number * MARK_BYTES
 
 
 def _digest(key: str, mark: str) -> bytes:

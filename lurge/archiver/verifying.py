@@ -6,14 +6,15 @@ a target tells of an object just before it is read is kept: where it tells the s
 before anything is deleted, it need not be read again.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 
 from lurge.archiver import marks
 from lurge.archiver.batches import Numbered, batches
+from lurge.archiver.hurrying import hurried
 from lurge.archiver.job import Job
 from lurge.archiver.looking import digest_of, looks
 from lurge.archiver.marks import Marks
@@ -40,21 +41,18 @@ def bad_files(job: Job, target: Target, copy: Copy, manifest: Path) -> set[int]:
 
     Raises TargetFailed, LeaseLost, Stopped, NoRoom, OSError.
     """
-    threads = ThreadPoolExecutor(job.workers)
     bad: set[int] = set()
-    try:
-        with manifest.open("rb") as file, marks.written(manifest, copy) as told:
-            how = partial(_bad_of, job, target, told)
-            files = batches(manifests.read(file)[1])
-            for found in in_order(threads, how, files, AHEAD * job.workers):
-                bad |= found
-                if len(bad) > MOST_BAD:
-                    return bad
-    except BaseException:
-        job.patience.stop.set()
-        raise
-    finally:
-        threads.shutdown()
+    with (
+        manifest.open("rb") as file,
+        marks.written(manifest, copy) as told,
+        hurried(job.patience, job.workers) as (threads, patience),
+    ):
+        files = batches(manifests.read(file)[1])
+        how = partial(_bad_of, replace(job, patience=patience), target, told)
+        for found in in_order(threads, how, files, AHEAD * job.workers):
+            bad |= found
+            if len(bad) > MOST_BAD:
+                break
     return bad
 
 
@@ -94,23 +92,24 @@ def lacking(
     patience: Patience,
     workers: int,
     wanted: Callable[[Entry], bool] = lambda _: True,
-) -> Iterator[tuple[Entry, str | None]]:
+) -> Generator[tuple[Entry, str | None], None, None]:
     """
     Files of a copy that was verified, each with why its bytes are not there any more, if so.
 
     where: with the copy's manifest, which is here. What a target tells no digest of is read back,
-    unless it tells the same as before it was when it was verified.
+    unless it tells the same as before it was when it was verified. Whoever wants no more of them
+    waits for none that is being read.
 
     Raises TargetFailed, ManifestBroken, OSError.
     """
     target, copy, manifest = where
     with (
-        ThreadPoolExecutor(workers) as threads,
         manifest.open("rb") as file,
         marks.known(manifest, copy) as told,
+        hurried(patience, workers) as (threads, stoppable),
     ):
         files = batches(manifests.read(file)[1], wanted)
-        how = partial(_lacking_of, target, patience, told)
+        how = partial(_lacking_of, target, stoppable, told)
         for found in in_order(threads, how, files, AHEAD * workers):
             yield from found
 
@@ -140,6 +139,7 @@ def _bad_of(job: Job, target: Target, told: Marks, batch: list[Numbered]) -> set
     mark = _marking(target, job.patience)
     bad = set()
     for number, entry in batch:
+        job.check()
         key = entry.key or ""
         is_silent = _is_packed(key, entry) or digest_of(target, entry) is None
         before = mark(key) if key and is_silent else None
@@ -160,7 +160,7 @@ def _is_good(job: Job, target: Target, number: int, entry: Entry) -> bool:
     if key is None:
         return False
     if not reads_back(job.policy.verify, job.name, entry.path):
-        (look,) = looks(target, job.patience._replace(check=job.check), [(number, entry)])
+        (look,) = looks(target, job.patience, [(number, entry)])
         if look.wrong or look.is_told:
             return not look.wrong
     whole = partial(is_whole, target, key, entry.offset, entry.segments, job.check)

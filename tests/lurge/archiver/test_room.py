@@ -89,6 +89,18 @@ def test_a_copys_manifest_that_cannot_be_fetched_for_lack_of_room_is_fetched_lat
     assert list((yard.folder / "runs").rglob(".copy*")) == []
 
 
+def test_a_run_folder_that_is_full_when_copies_are_read_back_fails_no_unit(yard: Yard) -> None:
+    file, run = yard.plan(*roots(yard))
+    filling = Filling("copied", yard.folder / "runs")
+    with pytest.raises(NoRoom, match=r"000001: No space left on device"):
+        yard.apply(file, run, watch=filling)
+    assert filling.waits == []
+    assert states(yard) == [("copied", 0, None), ("planned", 0, None)]
+    assert list((yard.folder / "runs").rglob("*.marks*")) == []
+    (yard.folder / "runs" / "filler").unlink()
+    assert [unit.state for unit in yard.apply(file, run)] == ["binned", "binned"]
+
+
 def test_no_unit_is_taken_once_there_is_no_room_for_checkpoints(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,14 +3,14 @@ Out of the bin for good: exactly what the manifest names, if it is still what wa
 
 The copies are looked up once more before, and read back where somebody may have touched them; each
 entry in the bin is compared with what was put there, and that with what the copies have. From then
-on the unit is `deleting`: there is no way back by renaming, so whoever held it before and wakes up
-deletes nothing that lies in its place again.
+on the unit is `deleting`, in the folder of who deletes it: there is no way back by renaming, so
+whoever held it before and wakes up deletes nothing that lies in its place again, and takes nothing
+there that is being deleted.
 
 An empty bin is not believed: its filesystem may not be mounted. So what tells whose folder it was
 goes last, once the ledger knows that all else has gone.
 """
 
-import errno
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,20 +21,22 @@ from pathlib import Path
 from db.ledger import NotOnTheWay
 from lurge.archiver import guards
 from lurge.archiver.binning import (
+    NOT_EMPTY,
     TREE,
     OriginBroken,
     Place,
     clear_unit,
-    place_of,
+    located,
     read_origin,
     strangers,
+    taken_over,
 )
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.handles import opened
 from lurge.archiver.step import Step
 from lurge.archiver.verifying import is_whole, lacking
 from lurge.archiver.works import words
-from lurge_types.archive import Copy, Entry, Kind, MountSeen, Segment
+from lurge_types.archive import Binned, Copy, Entry, Kind, MountSeen, Segment, UnitNow
 from lurge_types.targets import Target
 from utils import manifests, runfiles, trees
 from utils.differences import Difference, changed, differences
@@ -48,7 +50,6 @@ UNLIKE = (ManifestBroken, OriginBroken, TreeUnfit, OSError)
 """Errors by which what is in a bin cannot be told to be what was put there."""
 
 SHOWN = 3
-NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 def purge(step: Step, allow: Collection[str] = ()) -> Step:
@@ -61,16 +62,21 @@ def purge(step: Step, allow: Collection[str] = ()) -> Step:
     Raises LeaseLost, UnitMoved; before anything is done, TargetFailed, ManifestBroken and OSError,
     where it cannot be told what the copies are.
     """
-    place = place_of(step.unit)
+    place = located(step.unit)
     if why := (
         _elsewhere(step, allow) or _copies_lack(step, place) or _bin_lacks(step, place, allow)
     ):
         return staying(step, why)
     if step.unit.state == "binned":
         try:
-            step = step.moved("deleting")
+            place = taken_over(step, place)
+        except (TreeUnfit, OSError) as error:
+            return staying(step, f"in the bin, {words(error)}")
+        binned = _now_in(step.unit, place)
+        try:
+            step = step.moved("deleting", binned=binned)
         except NotOnTheWay as error:
-            return staying(step, str(error))
+            return step.moved("binned", reason=str(error), binned=binned)
     if why := _deleted(step, place):
         return staying(step, why)
     step = step.moved("deleted")
@@ -85,12 +91,20 @@ def staying(step: Step, why: str) -> Step:
     return step.moved(step.unit.state, reason=why)
 
 
+def _now_in(unit: UnitNow, place: Place) -> Binned:
+    """The same that the ledger has of a unit in the bin, in another place there."""
+    if unit.binned_at is None or unit.purge_after is None:
+        raise ValueError(f"{unit.name} is {unit.state}: nobody knows since when")
+    return Binned(place.folder, unit.binned_at, unit.purge_after)
+
+
 def differing(place: Place, kind: Kind, *, deleting: bool) -> Iterator[str]:
     """
     What in a bin is not what was put there, in words.
 
     deleting: what has gone is as it should be.
     """
+    renamed = () if kind == "files" else {b""}  # by a purge that was killed, see `taken_over`
     try:
         with opened(place.tree) as tree:
             device = os.fstat(tree).st_dev
@@ -98,7 +112,8 @@ def differing(place: Place, kind: Kind, *, deleting: bool) -> Iterator[str]:
             if kind == "files":
                 found = without_ways(found, entries(place.manifest))
             wanted = entries(place.manifest)
-            yield from map(str, differences(wanted, found, device=device, deleting=deleting))
+            told = differences(wanted, found, device=device, renamed=renamed, deleting=deleting)
+            yield from map(str, told)
         yield from (f"{text(name)}: unknown" for name in strangers(place))
     except UNLIKE as error:
         yield words(error)

@@ -5,18 +5,19 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from archiving import Yard
+from archiving import Told, Yard
 
 from db import ledger
 from db.database import Database
 from db.leases import LeaseLost
-from lurge.archiver import emptying, purging
+from lurge.archiver import binning, checking, emptying, evidence, purging, restoring
 from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.emptying import Purged
 from lurge.archiver.guards import GuardTripped
@@ -383,6 +384,67 @@ def test_a_deletion_that_was_killed_goes_on_wherever_that_was(yard: Yard, kind: 
         assert list((yard.mount / ".lurge-bin").iterdir()) == []
         checks += 1
     assert checks > 5
+
+
+class Acting(Claim):
+    """A claim of somebody who, when it is asked, sleeps while something is done, or is killed."""
+
+    def __init__(self, claim: Claim, act: Callable[[], object]) -> None:
+        self.lease = claim.lease
+        self._act = act
+
+    def check(self) -> None:
+        self._act()
+
+
+def purge_until(yard: Yard, unit: UnitNow, is_so: Callable[[], bool]) -> None:
+    """A purge that is killed as soon as something is so."""
+
+    def die() -> None:
+        if is_so():
+            raise LeaseLost("killed")
+
+    with held(yard, unit) as step, pytest.raises(LeaseLost, match="killed"):
+        purging.purge(replace(step, claim=Acting(step.claim, die)))
+
+
+@pytest.mark.parametrize("kind", ["directory", "discard"])
+def test_who_sleeps_in_a_restore_takes_nothing_out_of_a_deletion(yard: Yard, kind: str) -> None:
+    root = yard.mount / "alpha"
+    unit = bin_of(yard, kind)
+    make_due(yard, unit)
+
+    def purge_some() -> None:
+        folder = place(unit).parent
+        purge_until(yard, unit, lambda: not list(folder.glob("*/tree/a")))
+
+    with held(yard, unit) as step, opened(bytes(root.parent)) as parent:
+        asleep = replace(step, claim=Acting(step.claim, purge_some))
+        with pytest.raises(FileNotFoundError):
+            binning.take_out(asleep, binning.located(step.unit), parent)
+    assert not root.exists()
+    (purged,) = purge(yard)
+    assert (purged.became, purged.reason) == ("deleted", None)
+
+
+@pytest.mark.parametrize("kind", ["directory", "files", "discard"])
+def test_what_a_purge_that_was_killed_had_only_renamed_can_be_restored(
+    yard: Yard, kind: str
+) -> None:
+    unit = bin_of(yard, kind)
+    make_due(yard, unit)
+    purge_until(yard, unit, lambda: not binning.place_of(unit).is_filled())
+    findings = list(checking.check(yard.works(), checking.begin()))
+    assert [each for each in findings if each.kind != "tombstone"] == []
+    tell = Told().waiting
+    seen = evidence.in_bin([bytes(yard.mount / ".lurge-bin")], unit.name, unit.kind, tell)
+    assert seen is not None
+    assert (seen.whole, seen.lacks) == (True, ())
+    works = yard.works()
+    (made,) = restoring.restore(works, restoring.find(works, unit.name))
+    assert (made.how, made.failure, made.remarks) == ("bin", None, ())
+    assert (yard.mount / "alpha" / "deep" / "er" / "b").read_bytes() == b"more"
+    assert list((yard.mount / ".lurge-bin").iterdir()) == []
 
 
 def test_what_was_added_to_a_unit_that_is_half_deleted_stays(yard: Yard) -> None:

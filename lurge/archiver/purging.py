@@ -43,6 +43,7 @@ from utils.differences import Difference, changed, differences
 from utils.handles import Opener, TreeUnfit
 from utils.manifests import ManifestBroken
 from utils.paths import text
+from utils.removing import open_up
 from utils.runfiles import RunFileWrong
 from utils.trees import order
 
@@ -50,6 +51,7 @@ UNLIKE = (ManifestBroken, OriginBroken, TreeUnfit, OSError)
 """Errors by which what is in a bin cannot be told to be what was put there."""
 
 SHOWN = 3
+ALL = os.R_OK | os.W_OK | os.X_OK
 
 
 def purge(step: Step, allow: Collection[str] = ()) -> Step:
@@ -243,7 +245,7 @@ class _Deleting:
         self.above += [(way, None) for way in [*_ways(entry.path)][len(self.above) :]]
         if entry.fingerprint.kind == "d":
             self.above.append((entry.path, entry))
-            return None
+            return self._opened_up(entry)
         return self._remove(entry.path, entry)
 
     def leave(self, path: bytes | None) -> str | None:
@@ -254,16 +256,39 @@ class _Deleting:
                 return why
         return None
 
+    def _opened_up(self, entry: Entry) -> str | None:
+        """Let entries of a directory be deleted, whatever its mode is; why not, if so."""
+        if not entry.path:
+            return None  # which could not have been renamed without that
+        found = self._found(entry.path)
+        if found is None:
+            return None
+        if why := self._differs(entry, found):
+            return why
+        above, name = self.opener.place(entry.path)
+        if not os.access(name, ALL, dir_fd=above, effective_ids=True):
+            open_up(name, above)
+        return None
+
+    def _found(self, path: bytes) -> os.stat_result | None:
+        try:
+            return self.opener.stat(path)
+        except FileNotFoundError:
+            return None
+
+    def _differs(self, entry: Entry, found: os.stat_result) -> str | None:
+        facts = changed(entry, found, device=self.device, deleting=True)
+        return f"in the bin, {text(entry.path)}: different ({', '.join(facts)})" if facts else None
+
     def _remove(self, path: bytes, entry: Entry | None) -> str | None:
         """Delete what has a path, if it is there and as it was put there; why not."""
         self.check()
-        try:
-            above, name = self.opener.place(path)
-            found = os.stat(name, dir_fd=above, follow_symlinks=False)
-        except FileNotFoundError:
+        found = self._found(path)
+        if found is None:
             return None
-        if entry and (facts := changed(entry, found, device=self.device, deleting=True)):
-            return f"in the bin, {text(path)}: different ({', '.join(facts)})"
+        if entry and (why := self._differs(entry, found)):
+            return why
+        above, name = self.opener.place(path)
         if entry is None or entry.fingerprint.kind == "d":
             return _remove_folder(name, above, path)
         os.unlink(name, dir_fd=above)

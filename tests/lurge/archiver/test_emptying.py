@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import children
 import pytest
 from archiving import Told, Yard
 
@@ -116,6 +117,30 @@ def test_a_run_that_keeps_nothing_deletes_at_once(
     (unit,) = yard.apply(file, run)
     assert (unit.state, unit.reason) == ("deleted", None)
     assert yard.apply(file, run) == [unit]
+
+
+def test_directories_that_nobody_may_write_to_are_deleted_by_their_owner(tmp_path: Path) -> None:
+    root = tmp_path / "s1" / "alpha"
+    make_tree(root)
+    for way in (root / "deep" / "er", root / "deep", root / "empty"):
+        way.chmod(0o555)
+    code = """
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, sys.argv[2])
+        from archiving import Yard
+        from db.database import Database
+        folder = Path(sys.argv[1])
+        database = Database(f"sqlite:///{folder}/lurge.db", retry_seconds=10)
+        database.init()
+        yard = Yard(folder, database, keep_in_bin=0)
+        (unit,) = yard.apply(*yard.plan(folder / "s1" / "alpha"))
+        print(unit.state, unit.reason)
+        database.close()
+    """
+    tests = Path(__file__).parents[2]
+    assert children.run(code, tmp_path, tests, within=children.REFUSABLE) == "deleted None\n"
+    assert list((tmp_path / "s1" / ".lurge-bin").iterdir()) == []
 
 
 def test_a_unit_that_stays_does_not_stop_the_run_that_keeps_nothing(

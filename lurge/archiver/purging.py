@@ -62,7 +62,7 @@ def purge(step: Step, allow: Collection[str] = ()) -> Step:
     allow: `mount` lets an empty bin be believed, though nobody knows its filesystem.
 
     Raises LeaseLost, UnitMoved; before anything is done, TargetFailed, ManifestBroken and OSError,
-    where it cannot be told what the copies are.
+    where it cannot be told what the copies are, and NoRoom where there is none for a manifest.
     """
     place = located(step.unit)
     if why := (
@@ -160,7 +160,7 @@ def _mounts_of(file: Path, content_id: str) -> tuple[MountSeen, ...]:
 
 
 def _copies_lack(step: Step, place: Place) -> str | None:
-    """Why the copies do not allow that a unit is deleted. Raises TargetFailed, OSError."""
+    """Why the copies do not allow that a unit is deleted. Raises TargetFailed, NoRoom, OSError."""
     known = step.copies()
     if len(known) < len(step.run.policy.targets):
         return "not all of its copies are known"

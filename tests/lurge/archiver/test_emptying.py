@@ -14,6 +14,7 @@ from typing import Any
 import children
 import pytest
 from archiving import Told, Yard
+from servers.disks import fill, small_disk
 
 from db import ledger
 from db.database import Database
@@ -594,6 +595,26 @@ def test_targets_that_do_not_answer_end_a_purge(tmp_path: Path, database: Databa
     with pytest.raises(GuardTripped, match="--allow failures"):
         next(purging_)
     assert [each.became for each in purge(yard)] == ["deleted"] * 3
+
+
+def test_a_unit_whose_manifest_there_is_no_room_for_does_not_keep_the_others(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database)
+    with small_disk(tmp_path / "runs", 1 << 20):
+        for name in ("one", "two"):
+            make_tree(yard.mount / name)
+        units = yard.apply(*yard.plan(yard.mount / "one", yard.mount / "two"))
+        for unit in units:
+            make_due(yard, unit)
+        (manifest,) = (tmp_path / "runs").glob("*/000001/copy0.manifest.gz")
+        manifest.unlink()
+        fill(tmp_path / "runs")
+        one, two = purge(yard)
+        assert (one.became, two.became) == ("stays", "deleted")
+        assert "No space left on device: make room there" in (one.reason or "")
+        (tmp_path / "runs" / "filler").unlink()
+        assert [each.became for each in purge(yard)] == ["deleted"]
 
 
 def test_what_became_of_units_is_told(yard: Yard) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from db import audits, copies, ledger
+from db.leases import LeaseLost
+from db.ledger import UnitMoved
 from lurge.archiver import tombstones
 from lurge.archiver.binning import GONE, Place, clear, located, take_out
 from lurge.archiver.checkpointing import Checkpoints
@@ -196,17 +198,25 @@ def restore(
     """
     keeper = Checkpoints(works)
     for one in found:
-        seconds = works.table.lease_seconds
+        yield _tried(works, one, to, overwrite=overwrite)
+        keeper.note()
+    keeper.end()
+
+
+def _tried(works: Works, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
+    """What becomes of one, also where another has it, or takes it over meanwhile."""
+    seconds = works.table.lease_seconds
+    try:
         with claimed(works.database, one.unit, STATES, works.holder, seconds) as taken:
             if taken is None:
-                yield _failed(one, to, "somebody works on it just now: try again later")
-                continue
+                return _failed(one, to, "somebody works on it just now: try again later")
             unit, claim = taken
             run = works.database.read(partial(ledger.run_of, prefix=unit.content_id))
             step = Step(works, run, unit, None, claim)
-            yield _restored(step, replace(one, unit=unit), to, overwrite=overwrite)
-        keeper.note()
-    keeper.end()
+            return _restored(step, replace(one, unit=unit), to, overwrite=overwrite)
+    except (LeaseLost, UnitMoved) as error:
+        works.watch.event("lease_lost", one.unit, reason=str(error))
+        return _failed(one, to, f"{error}: try again later")
 
 
 def _failed(one: Found, to: bytes | None, why: str) -> Restored:

@@ -82,7 +82,10 @@ def purge(step: Step, allow: Collection[str] = ()) -> Step:
     if why := _deleted(step, place):
         return staying(step, why)
     step = step.moved("deleted")
-    clear_unit(place.unit)
+    try:
+        clear_unit(place.unit)
+    except OSError as error:  # it has been deleted for all that: see `binning.sweep`
+        step.works.watch.event("left_over", step.unit, reason=words(error))
     return step
 
 

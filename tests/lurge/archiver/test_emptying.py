@@ -617,6 +617,20 @@ def test_a_unit_whose_manifest_there_is_no_room_for_does_not_keep_the_others(
         assert [each.became for each in purge(yard)] == ["deleted"]
 
 
+def test_what_is_left_in_the_bin_of_a_unit_that_is_deleted_is_told(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    left = place(unit).parent / ".origin.json.01234567"
+    left.mkdir()
+    (purged,) = purge(yard)
+    assert (purged.became, purged.reason) == ("deleted", None)
+    assert "left_over" in {event for event, *_ in yard.told.events}
+    assert emptying.summary([purged]) == "1 unit, 28 B; 0 stay"
+    left.rmdir()
+    assert purge(yard) == []
+    assert list((yard.mount / ".lurge-bin").iterdir()) == []
+
+
 def test_what_became_of_units_is_told(yard: Yard) -> None:
     unit = bin_of(yard)
     make_due(yard, unit)

@@ -20,8 +20,10 @@ RENAMED = frozenset({"ctime_ns"})
 NAME_DELETED = frozenset({"ctime_ns", "links", "same_as"})
 """What the deletion of a name changes of those that the inode still has."""
 
-EMPTIED = frozenset({"ctime_ns", "mtime_ns", "size"})
-"""What deletions in a directory change of it."""
+EMPTIED = frozenset({"ctime_ns", "mtime_ns", "size", "mode"})
+"""What deletions in a directory change of it, which is opened up before; see `_without_mode`."""
+
+ACL = b"system.posix_acl_access"
 
 NOTHING: frozenset[str] = frozenset()
 FACTS = ("mode", "uid", "gid", "rdev", "link", "same_as", "attributes")
@@ -170,10 +172,17 @@ def _differing(
     wanted: Entry, is_: Entry, device: int | None, ignored: frozenset[str]
 ) -> Iterator[str]:
     yield from _differing_prints(wanted.fingerprint, is_.fingerprint, device, ignored)
+    if "mode" in ignored:
+        wanted, is_ = _without_mode(wanted), _without_mode(is_)
     facts = FACTS if wanted.fingerprint.kind == "d" else (*FACTS, "links")
     for fact in facts:
         if fact not in ignored and getattr(wanted, fact) != getattr(is_, fact):
             yield fact
+
+
+def _without_mode(entry: Entry) -> Entry:
+    """The same without the attribute that a mode is part of."""
+    return replace(entry, attributes=tuple(each for each in entry.attributes if each[0] != ACL))
 
 
 def _differing_prints(

@@ -54,13 +54,13 @@ def _is_directory(name: bytes, above: int) -> bool:
 def _enter(chain: Chain, name: bytes, *, with_files: bool) -> Iterator[bytes]:
     """Go to a directory; the names in it."""
     if with_files:
-        _open_up(name, chain.handle())
+        open_up(name, chain.handle())
     handle: int = chain.down(name)
     return map(os.fsencode, os.listdir(handle))
 
 
-def _open_up(name: bytes, above: int) -> None:
-    """Let the owner of a directory do all in it, who is whoever made it."""
+def open_up(name: bytes, above: int) -> None:
+    """Let the owner of a directory do all in it. Raises OSError where that is somebody else."""
     handle = os.open(name, THROUGH, dir_fd=above)
     try:
         if os.fstat(handle).st_mode & stat.S_IRWXU != stat.S_IRWXU:

@@ -9,7 +9,15 @@ from pathlib import Path
 from db import ledger
 from db.ledger import IN_BIN
 from lurge.archiver import tombstones
-from lurge.archiver.binning import ORIGIN, OriginBroken, place_of, places, read_origin
+from lurge.archiver.binning import (
+    GONE,
+    ORIGIN,
+    OriginBroken,
+    located,
+    place_of,
+    places,
+    read_origin,
+)
 from lurge.archiver.findings import Finding, rests
 from lurge.archiver.handles import opened
 from lurge.archiver.purging import UNLIKE, differing, entries
@@ -19,7 +27,6 @@ from utils.handles import Opener
 from utils.paths import text
 
 SHOWN = 3
-GONE = (FileNotFoundError, NotADirectoryError)
 
 
 def look(works: Works, unit: UnitNow, run: RunNow) -> Iterator[Finding]:
@@ -34,7 +41,10 @@ def look(works: Works, unit: UnitNow, run: RunNow) -> Iterator[Finding]:
 
 
 def _in_bin(unit: UnitNow) -> Iterator[Finding]:
-    place = place_of(unit)
+    try:
+        place = located(unit)
+    except OSError:
+        place = place_of(unit)  # what cannot be told is told by what follows
     deleting = unit.state == "deleting"
     where = text(place.folder)
     if deleting:

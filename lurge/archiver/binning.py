@@ -4,7 +4,8 @@ Into the bin: a rename, which can be undone, before anything is deleted.
 A unit's place in a bin is told by its name, and within it by the token of the lease: so whoever
 takes over finds what was renamed by then, and by removing the empty folder of an older token makes
 sure that its holder, should it wake up, renames nothing. What has come into the bin is compared
-with the manifest of what was copied. If anything differs it all goes back.
+with the manifest of what was copied. If anything differs it all goes back. Before it is deleted it
+is renamed into the folder of who does that: then none of those before can rename it back.
 
     BIN/UNIT/origin.json        where it came from, and when it may be deleted: there before it is
     BIN/UNIT/manifest.gz        what is in it, with the fingerprints that it has there, once all of
@@ -156,6 +157,41 @@ def place_of(unit: UnitNow) -> Place:
     if unit.bin is None:
         raise ValueError(f"{unit.name} is {unit.state}: it is in no bin")
     return Place(unit.bin)
+
+
+def located(unit: UnitNow) -> Place:
+    """
+    Where a unit is that the ledger has in the bin: there, or where a purge was killed that had
+    renamed it into its own folder; where the ledger has it, if nothing of it is there.
+
+    Raises ValueError as `place_of`, OSError.
+    """
+    place = place_of(unit)
+    if place.is_filled():
+        return place
+    others = places(bytes(place.unit.parent), unit.name)
+    return others[-1] if others else place
+
+
+def taken_over(step: Step, place: Place) -> Place:
+    """
+    Rename what is in the bin into the folder of this lease's token, so who held an older one and
+    wakes up finds nothing there to rename; where it is then.
+
+    Raises FileNotFoundError where it is no longer there, TreeUnfit, OSError, LeaseLost.
+    """
+    mine = _place(bytes(place.unit), step.token)
+    if mine == place:
+        return place
+    with suppress(FileExistsError):
+        os.mkdir(mine.folder, 0o700)
+    sync_folder(place.unit)
+    with opened(place.folder) as old, opened(mine.folder) as new:
+        step.claim.check()
+        rename_new(TREE, TREE, from_=old, to=new, into_ours=True)
+        os.fsync(new)
+        os.fsync(old)
+    return mine
 
 
 def places(bin_: bytes, unit: str) -> list[Place]:
@@ -423,13 +459,14 @@ def take_out(step: Step, place: Place, parent: int) -> None:
 
     Raises FileExistsError where something else is there, PathRefused, OSError, LeaseLost.
     """
-    step.claim.check()
     with opened(place.folder) as folder:
+        step.claim.check()  # who takes over to delete it renames it into another folder
         if step.unit.kind == "directory":
             rename_new(TREE, os.path.basename(step.unit.root), from_=folder, to=parent)
         else:
             with opened(step.unit.root) as root, opened_in(folder, TREE) as tree:
                 for path in _files(place, step):
+                    step.claim.check()
                     make_way(root, path)
                     _move_back(path, tree, root)
         os.fsync(folder)

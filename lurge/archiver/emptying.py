@@ -25,11 +25,12 @@ from lurge.archiver.works import Works, bin_of, words
 from lurge_types.archive import RunNow, UnitNow
 from lurge_types.targets import TargetFailed, TargetTrouble
 from utils import show
+from utils.durable import NoRoom
 from utils.manifests import ManifestBroken
 from utils.paths import text
 
-FAILED = (TargetFailed, ManifestBroken, OSError)
-"""Errors by which it cannot be told what the copies are."""
+FAILED = (TargetFailed, ManifestBroken, NoRoom, OSError)
+"""Errors by which it cannot be told what the copies are, of one unit: the others are purged."""
 
 IS_UNIT = re.compile(rb"[0-9a-f]{12}-[0-9]{6,}").fullmatch
 

@@ -3,14 +3,14 @@ Out of the bin for good: exactly what the manifest names, if it is still what wa
 
 The copies are looked up once more before, and read back where somebody may have touched them; each
 entry in the bin is compared with what was put there, and that with what the copies have. From then
-on the unit is `deleting`: there is no way back by renaming, so whoever held it before and wakes up
-deletes nothing that lies in its place again.
+on the unit is `deleting`, in the folder of who deletes it: there is no way back by renaming, so
+whoever held it before and wakes up deletes nothing that lies in its place again, and takes nothing
+there that is being deleted.
 
 An empty bin is not believed: its filesystem may not be mounted. So what tells whose folder it was
 goes last, once the ledger knows that all else has gone.
 """
 
-import errno
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,26 +21,29 @@ from pathlib import Path
 from db.ledger import NotOnTheWay
 from lurge.archiver import guards
 from lurge.archiver.binning import (
+    NOT_EMPTY,
     TREE,
     OriginBroken,
     Place,
     clear_unit,
-    place_of,
+    located,
     read_origin,
     strangers,
+    taken_over,
 )
 from lurge.archiver.guards import GuardTripped
 from lurge.archiver.handles import opened
 from lurge.archiver.step import Step
 from lurge.archiver.verifying import is_whole, lacking
 from lurge.archiver.works import words
-from lurge_types.archive import Copy, Entry, Kind, MountSeen, Segment
+from lurge_types.archive import Binned, Copy, Entry, Kind, MountSeen, Segment, UnitNow
 from lurge_types.targets import Target
 from utils import manifests, runfiles, trees
 from utils.differences import Difference, changed, differences
 from utils.handles import Opener, TreeUnfit
 from utils.manifests import ManifestBroken
 from utils.paths import text
+from utils.removing import open_up
 from utils.runfiles import RunFileWrong
 from utils.trees import order
 
@@ -48,7 +51,7 @@ UNLIKE = (ManifestBroken, OriginBroken, TreeUnfit, OSError)
 """Errors by which what is in a bin cannot be told to be what was put there."""
 
 SHOWN = 3
-NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
+ALL = os.R_OK | os.W_OK | os.X_OK
 
 
 def purge(step: Step, allow: Collection[str] = ()) -> Step:
@@ -59,22 +62,30 @@ def purge(step: Step, allow: Collection[str] = ()) -> Step:
     allow: `mount` lets an empty bin be believed, though nobody knows its filesystem.
 
     Raises LeaseLost, UnitMoved; before anything is done, TargetFailed, ManifestBroken and OSError,
-    where it cannot be told what the copies are.
+    where it cannot be told what the copies are, and NoRoom where there is none for a manifest.
     """
-    place = place_of(step.unit)
+    place = located(step.unit)
     if why := (
         _elsewhere(step, allow) or _copies_lack(step, place) or _bin_lacks(step, place, allow)
     ):
         return staying(step, why)
     if step.unit.state == "binned":
         try:
-            step = step.moved("deleting")
+            place = taken_over(step, place)
+        except (TreeUnfit, OSError) as error:
+            return staying(step, f"in the bin, {words(error)}")
+        binned = _now_in(step.unit, place)
+        try:
+            step = step.moved("deleting", binned=binned)
         except NotOnTheWay as error:
-            return staying(step, str(error))
+            return step.moved("binned", reason=str(error), binned=binned)
     if why := _deleted(step, place):
         return staying(step, why)
     step = step.moved("deleted")
-    clear_unit(place.unit)
+    try:
+        clear_unit(place.unit)
+    except OSError as error:  # it has been deleted for all that: see `binning.sweep`
+        step.works.watch.event("left_over", step.unit, reason=words(error))
     return step
 
 
@@ -85,12 +96,20 @@ def staying(step: Step, why: str) -> Step:
     return step.moved(step.unit.state, reason=why)
 
 
+def _now_in(unit: UnitNow, place: Place) -> Binned:
+    """The same that the ledger has of a unit in the bin, in another place there."""
+    if unit.binned_at is None or unit.purge_after is None:
+        raise ValueError(f"{unit.name} is {unit.state}: nobody knows since when")
+    return Binned(place.folder, unit.binned_at, unit.purge_after)
+
+
 def differing(place: Place, kind: Kind, *, deleting: bool) -> Iterator[str]:
     """
     What in a bin is not what was put there, in words.
 
     deleting: what has gone is as it should be.
     """
+    renamed = () if kind == "files" else {b""}  # by a purge that was killed, see `taken_over`
     try:
         with opened(place.tree) as tree:
             device = os.fstat(tree).st_dev
@@ -98,7 +117,8 @@ def differing(place: Place, kind: Kind, *, deleting: bool) -> Iterator[str]:
             if kind == "files":
                 found = without_ways(found, entries(place.manifest))
             wanted = entries(place.manifest)
-            yield from map(str, differences(wanted, found, device=device, deleting=deleting))
+            told = differences(wanted, found, device=device, renamed=renamed, deleting=deleting)
+            yield from map(str, told)
         yield from (f"{text(name)}: unknown" for name in strangers(place))
     except UNLIKE as error:
         yield words(error)
@@ -143,7 +163,7 @@ def _mounts_of(file: Path, content_id: str) -> tuple[MountSeen, ...]:
 
 
 def _copies_lack(step: Step, place: Place) -> str | None:
-    """Why the copies do not allow that a unit is deleted. Raises TargetFailed, OSError."""
+    """Why the copies do not allow that a unit is deleted. Raises TargetFailed, NoRoom, OSError."""
     known = step.copies()
     if len(known) < len(step.run.policy.targets):
         return "not all of its copies are known"
@@ -228,7 +248,7 @@ class _Deleting:
         self.above += [(way, None) for way in [*_ways(entry.path)][len(self.above) :]]
         if entry.fingerprint.kind == "d":
             self.above.append((entry.path, entry))
-            return None
+            return self._opened_up(entry)
         return self._remove(entry.path, entry)
 
     def leave(self, path: bytes | None) -> str | None:
@@ -239,16 +259,39 @@ class _Deleting:
                 return why
         return None
 
+    def _opened_up(self, entry: Entry) -> str | None:
+        """Let entries of a directory be deleted, whatever its mode is; why not, if so."""
+        if not entry.path:
+            return None  # which could not have been renamed without that
+        found = self._found(entry.path)
+        if found is None:
+            return None
+        if why := self._differs(entry, found):
+            return why
+        above, name = self.opener.place(entry.path)
+        if not os.access(name, ALL, dir_fd=above, effective_ids=True):
+            open_up(name, above)
+        return None
+
+    def _found(self, path: bytes) -> os.stat_result | None:
+        try:
+            return self.opener.stat(path)
+        except FileNotFoundError:
+            return None
+
+    def _differs(self, entry: Entry, found: os.stat_result) -> str | None:
+        facts = changed(entry, found, device=self.device, deleting=True)
+        return f"in the bin, {text(entry.path)}: different ({', '.join(facts)})" if facts else None
+
     def _remove(self, path: bytes, entry: Entry | None) -> str | None:
         """Delete what has a path, if it is there and as it was put there; why not."""
         self.check()
-        try:
-            above, name = self.opener.place(path)
-            found = os.stat(name, dir_fd=above, follow_symlinks=False)
-        except FileNotFoundError:
+        found = self._found(path)
+        if found is None:
             return None
-        if entry and (facts := changed(entry, found, device=self.device, deleting=True)):
-            return f"in the bin, {text(path)}: different ({', '.join(facts)})"
+        if entry and (why := self._differs(entry, found)):
+            return why
+        above, name = self.opener.place(path)
         if entry is None or entry.fingerprint.kind == "d":
             return _remove_folder(name, above, path)
         os.unlink(name, dir_fd=above)

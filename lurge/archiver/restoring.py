@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from db import audits, copies, ledger
+from db.leases import LeaseLost
+from db.ledger import UnitMoved
 from lurge.archiver import tombstones
-from lurge.archiver.binning import GONE, Place, clear, take_out
+from lurge.archiver.binning import GONE, Place, clear, located, take_out
 from lurge.archiver.checkpointing import Checkpoints
 from lurge.archiver.claims import claimed
 from lurge.archiver.fetching import fetched
@@ -28,7 +30,7 @@ from lurge.archiver.remarking import Remarks
 from lurge.archiver.standing import all_stands
 from lurge.archiver.step import Step
 from lurge.archiver.works import Works, now, words
-from lurge_types.archive import STATES, WAYS, Copy, State, UnitNow
+from lurge_types.archive import STATES, WAYS, Copy, Entry, State, UnitNow
 from lurge_types.targets import Target, TargetFailed
 from utils import manifests, runfiles
 from utils.differences import Differs, changed
@@ -196,17 +198,25 @@ def restore(
     """
     keeper = Checkpoints(works)
     for one in found:
-        seconds = works.table.lease_seconds
+        yield _tried(works, one, to, overwrite=overwrite)
+        keeper.note()
+    keeper.end()
+
+
+def _tried(works: Works, one: Found, to: bytes | None, *, overwrite: bool) -> Restored:
+    """What becomes of one, also where another has it, or takes it over meanwhile."""
+    seconds = works.table.lease_seconds
+    try:
         with claimed(works.database, one.unit, STATES, works.holder, seconds) as taken:
             if taken is None:
-                yield _failed(one, to, "somebody works on it just now: try again later")
-                continue
+                return _failed(one, to, "somebody works on it just now: try again later")
             unit, claim = taken
             run = works.database.read(partial(ledger.run_of, prefix=unit.content_id))
             step = Step(works, run, unit, None, claim)
-            yield _restored(step, replace(one, unit=unit), to, overwrite=overwrite)
-        keeper.note()
-    keeper.end()
+            return _restored(step, replace(one, unit=unit), to, overwrite=overwrite)
+    except (LeaseLost, UnitMoved) as error:
+        works.watch.event("lease_lost", one.unit, reason=str(error))
+        return _failed(one, to, f"{error}: try again later")
 
 
 def _failed(one: Found, to: bytes | None, why: str) -> Restored:
@@ -241,7 +251,7 @@ def _restored(step: Step, one: Found, to: bytes | None, *, overwrite: bool) -> R
 
 def _binned(step: Step, one: Found, *, overwrite: bool) -> Restored:
     """Restore what the ledger has in the bin: from there if it is there as it was put there."""
-    place = Place(step.unit.bin or b"")
+    place = located(step.unit)
     remarks = _remarks(step)
     if not place.is_filled():
         if _is_back(step):  # somebody was killed who had restored it
@@ -297,8 +307,14 @@ def _bin_differs(step: Step, place: Place) -> Iterator[_Differing]:
                 yield _Differing(f"{path}: missing", True)
             elif facts := changed(entry, found, device=device, renamed=True, deleting=True):
                 yield _Differing(f"{path}: different ({', '.join(facts)})", True)
-            elif here and (facts := changed(entry, here, device=device, deleting=is_files)):
+            elif here and (facts := _facts(entry, here, device, is_files=is_files)):
                 yield _Differing(f"{path} was changed in the bin ({', '.join(facts)})", False)
+
+
+def _facts(entry: Entry, here: os.stat_result, device: int, *, is_files: bool) -> tuple[str, ...]:
+    """What was changed of an entry since it came into the bin, but for what Lurge has renamed."""
+    renamed = not entry.path
+    return changed(entry, here, device=device, renamed=renamed, deleting=is_files)
 
 
 def _stat(opener: Opener, path: bytes) -> os.stat_result | None:
@@ -361,7 +377,7 @@ def _is_back(step: Step) -> bool:
     planned = runfiles.read(step.run.file).units[step.unit.number - 1]
     try:
         found = fingerprint(os.lstat(step.unit.root))
-    except (FileNotFoundError, NotADirectoryError):
+    except GONE:
         return False
     known = planned.root_fingerprint
     return planned.kind == "directory" and (found.kind, found.inode) == (known.kind, known.inode)

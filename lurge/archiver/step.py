@@ -71,7 +71,8 @@ class Step:
         """
         The copies that are known, in the order of the targets, with these and the manifests.
 
-        Raises TargetFailed, also where a manifest is neither here nor there as it was sent.
+        Raises TargetFailed, also where a manifest is neither here nor there as it was sent, NoRoom,
+        OSError.
         """
         ids = [self.unit.unit_id]
         known = self.works.database.read(partial(copies.of, unit_ids=ids)).get(ids[0], ())

@@ -138,6 +138,16 @@ def test_what_a_purge_has_begun_is_forgiven_to_it(unit: Path) -> None:
     assert changed(other, now, deleting=True) == ()
 
 
+def test_a_directory_that_a_purge_has_opened_up_is_forgiven_to_it() -> None:
+    acl = (b"system.posix_acl_access", b"as its mode was")
+    before = replace(FOLDER, mode=0o555, attributes=(acl, (b"user.a", b"1")))
+    after = replace(before, mode=0o700, attributes=before.attributes[1:])
+    assert next(differences([before], [after])).facts == ("mode", "attributes")
+    assert list(differences([before], [after], deleting=True)) == []
+    other = replace(after, uid=12345, attributes=())
+    assert next(differences([before], [other], deleting=True)).facts == ("uid", "attributes")
+
+
 @pytest.mark.parametrize("name", ["other", "third", "new"])
 def test_what_somebody_does_during_a_purge_is_told(unit: Path, name: str) -> None:
     before = look(unit)

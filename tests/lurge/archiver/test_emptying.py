@@ -5,18 +5,21 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import children
 import pytest
-from archiving import Yard
+from archiving import Told, Yard
+from servers.disks import fill, small_disk
 
 from db import ledger
 from db.database import Database
 from db.leases import LeaseLost
-from lurge.archiver import emptying, purging
+from lurge.archiver import binning, checking, emptying, evidence, purging, restoring
 from lurge.archiver.claims import Claim, claimed
 from lurge.archiver.emptying import Purged
 from lurge.archiver.guards import GuardTripped
@@ -115,6 +118,30 @@ def test_a_run_that_keeps_nothing_deletes_at_once(
     (unit,) = yard.apply(file, run)
     assert (unit.state, unit.reason) == ("deleted", None)
     assert yard.apply(file, run) == [unit]
+
+
+def test_directories_that_nobody_may_write_to_are_deleted_by_their_owner(tmp_path: Path) -> None:
+    root = tmp_path / "s1" / "alpha"
+    make_tree(root)
+    for way in (root / "deep" / "er", root / "deep", root / "empty"):
+        way.chmod(0o555)
+    code = """
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, sys.argv[2])
+        from archiving import Yard
+        from db.database import Database
+        folder = Path(sys.argv[1])
+        database = Database(f"sqlite:///{folder}/lurge.db", retry_seconds=10)
+        database.init()
+        yard = Yard(folder, database, keep_in_bin=0)
+        (unit,) = yard.apply(*yard.plan(folder / "s1" / "alpha"))
+        print(unit.state, unit.reason)
+        database.close()
+    """
+    tests = Path(__file__).parents[2]
+    assert children.run(code, tmp_path, tests, within=children.REFUSABLE) == "deleted None\n"
+    assert list((tmp_path / "s1" / ".lurge-bin").iterdir()) == []
 
 
 def test_a_unit_that_stays_does_not_stop_the_run_that_keeps_nothing(
@@ -385,6 +412,67 @@ def test_a_deletion_that_was_killed_goes_on_wherever_that_was(yard: Yard, kind: 
     assert checks > 5
 
 
+class Acting(Claim):
+    """A claim of somebody who, when it is asked, sleeps while something is done, or is killed."""
+
+    def __init__(self, claim: Claim, act: Callable[[], object]) -> None:
+        self.lease = claim.lease
+        self._act = act
+
+    def check(self) -> None:
+        self._act()
+
+
+def purge_until(yard: Yard, unit: UnitNow, is_so: Callable[[], bool]) -> None:
+    """A purge that is killed as soon as something is so."""
+
+    def die() -> None:
+        if is_so():
+            raise LeaseLost("killed")
+
+    with held(yard, unit) as step, pytest.raises(LeaseLost, match="killed"):
+        purging.purge(replace(step, claim=Acting(step.claim, die)))
+
+
+@pytest.mark.parametrize("kind", ["directory", "discard"])
+def test_who_sleeps_in_a_restore_takes_nothing_out_of_a_deletion(yard: Yard, kind: str) -> None:
+    root = yard.mount / "alpha"
+    unit = bin_of(yard, kind)
+    make_due(yard, unit)
+
+    def purge_some() -> None:
+        folder = place(unit).parent
+        purge_until(yard, unit, lambda: not list(folder.glob("*/tree/a")))
+
+    with held(yard, unit) as step, opened(bytes(root.parent)) as parent:
+        asleep = replace(step, claim=Acting(step.claim, purge_some))
+        with pytest.raises(FileNotFoundError):
+            binning.take_out(asleep, binning.located(step.unit), parent)
+    assert not root.exists()
+    (purged,) = purge(yard)
+    assert (purged.became, purged.reason) == ("deleted", None)
+
+
+@pytest.mark.parametrize("kind", ["directory", "files", "discard"])
+def test_what_a_purge_that_was_killed_had_only_renamed_can_be_restored(
+    yard: Yard, kind: str
+) -> None:
+    unit = bin_of(yard, kind)
+    make_due(yard, unit)
+    purge_until(yard, unit, lambda: not binning.place_of(unit).is_filled())
+    findings = list(checking.check(yard.works(), checking.begin()))
+    assert [each for each in findings if each.kind != "tombstone"] == []
+    tell = Told().waiting
+    seen = evidence.in_bin([bytes(yard.mount / ".lurge-bin")], unit.name, unit.kind, tell)
+    assert seen is not None
+    assert (seen.whole, seen.lacks) == (True, ())
+    works = yard.works()
+    (made,) = restoring.restore(works, restoring.find(works, unit.name))
+    assert (made.how, made.failure, made.remarks) == ("bin", None, ())
+    assert (yard.mount / "alpha" / "deep" / "er" / "b").read_bytes() == b"more"
+    assert list((yard.mount / ".lurge-bin").iterdir()) == []
+
+
 def test_what_was_added_to_a_unit_that_is_half_deleted_stays(yard: Yard) -> None:
     unit = bin_of(yard)
     with held(yard, unit) as step:
@@ -507,6 +595,40 @@ def test_targets_that_do_not_answer_end_a_purge(tmp_path: Path, database: Databa
     with pytest.raises(GuardTripped, match="--allow failures"):
         next(purging_)
     assert [each.became for each in purge(yard)] == ["deleted"] * 3
+
+
+def test_a_unit_whose_manifest_there_is_no_room_for_does_not_keep_the_others(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database)
+    with small_disk(tmp_path / "runs", 1 << 20):
+        for name in ("one", "two"):
+            make_tree(yard.mount / name)
+        units = yard.apply(*yard.plan(yard.mount / "one", yard.mount / "two"))
+        for unit in units:
+            make_due(yard, unit)
+        (manifest,) = (tmp_path / "runs").glob("*/000001/copy0.manifest.gz")
+        manifest.unlink()
+        fill(tmp_path / "runs")
+        one, two = purge(yard)
+        assert (one.became, two.became) == ("stays", "deleted")
+        assert "No space left on device: make room there" in (one.reason or "")
+        (tmp_path / "runs" / "filler").unlink()
+        assert [each.became for each in purge(yard)] == ["deleted"]
+
+
+def test_what_is_left_in_the_bin_of_a_unit_that_is_deleted_is_told(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    left = place(unit).parent / ".origin.json.01234567"
+    left.mkdir()
+    (purged,) = purge(yard)
+    assert (purged.became, purged.reason) == ("deleted", None)
+    assert "left_over" in {event for event, *_ in yard.told.events}
+    assert emptying.summary([purged]) == "1 unit, 28 B; 0 stay"
+    left.rmdir()
+    assert purge(yard) == []
+    assert list((yard.mount / ".lurge-bin").iterdir()) == []
 
 
 def test_what_became_of_units_is_told(yard: Yard) -> None:

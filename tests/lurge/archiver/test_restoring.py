@@ -10,9 +10,9 @@ from pathlib import Path
 
 import oddities
 import pytest
-from archiving import Yard
+from archiving import Told, Yard
 
-from db import copies, ledger
+from db import copies, leases, ledger
 from db.database import Database
 from lurge.archiver import checking, restoring, showing, tombstones
 from lurge.archiver.handles import opened
@@ -183,6 +183,30 @@ def test_what_nobody_has_put_into_the_bin_does_not_hinder_a_restore(yard: Yard) 
     (made,) = restore(yard, root)
     assert made.failure is None
     assert [path.name for path in folder.parent.iterdir() if path.name == "note"] == ["note"]
+
+
+def test_a_unit_that_another_takes_over_does_not_keep_the_others(
+    tmp_path: Path, database: Database
+) -> None:
+    yard = Yard(tmp_path, database, keep_in_bin=0)
+    roots = [yard.mount / name for name in ("alpha", "beta")]
+    for root in roots:
+        oddities.make(root, 5)
+    yard.apply(*yard.plan(*roots))
+
+    class TakingOver(Told):
+        def event(self, event: str, unit: UnitNow | None = None, **facts: object) -> None:
+            super().event(event, unit, **facts)
+            if event == "restoring" and unit and unit.number == 1:
+                lease = partial(leases.raise_to, name=ledger.lease_of(unit), token=1 << 20)
+                database.transaction(lease)
+
+    works = yard.works(watch=TakingOver())
+    one, other = restoring.restore(works, restoring.find(works, str(yard.mount)))
+    assert "no longer the newest: try again later" in (one.failure or "")
+    assert other.failure is None
+    (one,) = restore(yard, one.unit)
+    assert one.failure is None
 
 
 def test_files_come_to_a_folder_that_is_not_there(tmp_path: Path, database: Database) -> None:

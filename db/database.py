@@ -96,9 +96,7 @@ class Database:
                 write_timeout=silent_seconds,
             )
         )
-        # What a transaction of SQLite sees is of one moment as it is.
-        still = {} if address.drivername == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-        self._reading = self._engine.execution_options(**{READS: True}, **still)
+        self._reading = self._engine.execution_options(**{READS: True})
         self._retry_seconds = retry_seconds
         self._waiting = waiting
 
@@ -125,7 +123,12 @@ class Database:
 
         Raises DatabaseFailed, as `transaction` does.
         """
-        return self._patiently(self._reading, act, None)
+
+        def still(connection: Connection) -> T:
+            dialects.hold_still(connection)
+            return act(connection)
+
+        return self._patiently(self._reading, still, None)
 
     def _patiently(
         self, engine: Engine, act: Callable[[Connection], T], retry_seconds: float | None

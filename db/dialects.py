@@ -94,6 +94,17 @@ def add_column(connection: Connection, column: sql.Column[Any]) -> None:
     connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {text}")
 
 
+def hold_still(connection: Connection) -> None:
+    """
+    Let all statements of a transaction that begins see the rows of one moment, as SQLite's do.
+
+    A statement of its own: as SQLAlchemy's `isolation_level` it would be several, when a connection
+    is taken, where a loss of the server is neither known as such nor waited for.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
 def clock(connection: Connection) -> datetime:
     """
     What time it is for the database now, in UTC without a zone.

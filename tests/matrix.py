@@ -13,6 +13,7 @@ What was left over on the way is counted: it is no harm, but it takes room.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -103,6 +104,12 @@ class Crew:
             [Moment(*moment) for moment in told["moments"]],
             told["hit"],
         )
+
+    def kill(self) -> None:
+        """Kill what it is doing, wherever that is; `end` hears of it."""
+        of = self._process.pid
+        for child in Path(f"/proc/{of}/task/{of}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
 
     def _say(self, what: object) -> None:
         assert self._process.stdin

@@ -8,6 +8,7 @@ Where there is no room for what a run writes about itself, no unit is to blame, 
 further: the process ends, and each unit stays where it is on its way.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ from utils.manifests import ManifestBroken
 
 LOOKS_SECONDS = 5.0
 """How often it is looked whether others are done with their units."""
+
+MOST_LOST = 3
+"""How often a process takes a unit up again whose lease it has lost."""
 
 CHANGED = (Changed, Differs, TreeUnfit)
 """Errors by which a unit is not what was planned: the source is left as it is."""
@@ -149,7 +153,7 @@ def see_fresh(works: Works, run_id: int, run: Run, allow: Collection[str]) -> No
 
 @dataclass
 class _Applying:
-    """Units that are being brought on by this process, each once."""
+    """Units that are being brought on by this process, each once unless its lease is lost."""
 
     works: Works
     run: Run
@@ -158,6 +162,7 @@ class _Applying:
     allow: Collection[str]
     keeper: Checkpoints
     tried: set[int] = field(default_factory=set)
+    lost: Counter[int] = field(default_factory=Counter)
     failures: int = 0
 
     def __post_init__(self) -> None:
@@ -191,6 +196,7 @@ class _Applying:
                 self._advance(*found)
         except (LeaseLost, UnitMoved) as error:
             works.watch.event("lease_lost", unit, reason=str(error))
+            self._lose(unit)
             return False
         except NoRoom as error:
             works.watch.event("no_room", unit, reason=str(error))
@@ -198,6 +204,16 @@ class _Applying:
         self.keeper.note()
         self.keeper.see_room()
         return True
+
+    def _lose(self, unit: UnitNow) -> None:
+        """
+        Come back to a unit whose lease was lost, unless that happens all the time.
+
+        Nobody may have taken it over, as when the database was away for longer than the lease.
+        """
+        self.lost[unit.unit_id] += 1
+        if self.lost[unit.unit_id] < MOST_LOST:
+            self.tried.discard(unit.unit_id)
 
     def _advance(self, unit: UnitNow, claim: Claim) -> None:
         """Bring a unit as far as it comes."""

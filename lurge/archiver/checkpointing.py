@@ -13,11 +13,14 @@ what the checkpoint has of that run is carried on.
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 
+from sqlalchemy.engine import Connection
+
 from db import copies, leases, ledger
+from db.database import DatabaseFailed
 from db.leases import is_dead
 from db.ledger import IN_BIN
 from lurge.archiver.works import Works, now, words
@@ -87,24 +90,39 @@ class Checkpoints:
             return True
 
     def _write(self) -> bool:
-        works = self._works
-        token = works.database.transaction(
+        with self._alone() as alone:
+            if alone:
+                begun = time.monotonic()
+                try:
+                    self._written()
+                finally:
+                    ended = time.monotonic()
+                    self._next = ended + max(SECONDS, SHARE * (ended - begun))
+        return alone
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether nobody else writes one while the block runs. Raises DatabaseFailed."""
+        database = self._works.database
+        token = database.transaction(
             lambda connection: leases.take(
-                connection, LEASE, works.holder, LEASE_SECONDS, dead=is_dead
+                connection, LEASE, self._works.holder, LEASE_SECONDS, dead=is_dead
             )
         )
         if token is None:
-            return False
-        begun = time.monotonic()
+            yield False
+            return
+
+        def release(connection: Connection) -> None:
+            leases.release(connection, LEASE, token)
+
         try:
-            self._written()
-        finally:
-            ended = time.monotonic()
-            self._next = ended + max(SECONDS, SHARE * (ended - begun))
-            works.database.transaction(
-                lambda connection: leases.release(connection, LEASE, token), retry_seconds=0
-            )
-        return True
+            yield True
+        except BaseException:
+            with suppress(DatabaseFailed):  # then the lease ends by itself
+                database.transaction(release, retry_seconds=0)
+            raise
+        database.transaction(release)
 
     def _written(self) -> Checkpoint:
         works = self._works

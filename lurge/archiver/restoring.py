@@ -393,7 +393,7 @@ def _from_copy(
     failures = []
     for number, copy in known:
         try:
-            target = step.works.target(copy.target)
+            target = step.target(copy.target)
             manifest = fetched(target, copy, step.copy_manifest(number), step.patience())
             source = _Copy(target, manifest, remarks)
             return _told(_made(step, one, to, source, overwrite=overwrite), remarks)

@@ -79,9 +79,17 @@ class Step:
         by_target = {copy.target: copy for copy in known}
         return [
             (target, copy, fetched(target, copy, self.copy_manifest(number), self.patience()))
-            for number, target in enumerate(self.works.targets(self.run.policy))
+            for number, target in enumerate(self.targets())
             if (copy := by_target.get(target.url))
         ]
+
+    def targets(self) -> list[Target]:
+        """Those of the run, in its order. Raises TargetFailed."""
+        return [self.target(url) for url in self.run.policy.targets]
+
+    def target(self, url: str) -> Target:
+        """One of them, opened unless it is, which it is waited for, too. Raises TargetFailed."""
+        return self.patience().tried(partial(self.works.target, url))
 
     def patience(self) -> Patience:
         """How targets are waited for, by who has the lease."""

@@ -222,7 +222,7 @@ def _job(step: Step) -> Iterator[Job]:
             handle=handle,
             folder=step.folder,
             policy=step.run.policy,
-            targets=works.targets(step.run.policy),
+            targets=step.targets(),
             workers=works.table.workers,
             min_free=works.table.guards.min_free,
             patience=step.patience()._replace(stop=stop),

@@ -197,6 +197,25 @@ def test_a_server_that_falls_silent_is_given_up_too(
         silent.check()
 
 
+@on_mariadb
+@pytest.mark.parametrize("way", [{"sent": 0}, {"answered": 0}])
+def test_a_read_that_is_cut_off_at_its_first_statement_is_made_again(
+    wired: Wired, database: Database, connect: Connect, way: dict[str, int]
+) -> None:
+    mine = connect(wired.table)
+    begun: list[bytes] = []
+    mine.check()
+
+    def heard(said: bytes) -> None:
+        if b"ISOLATION LEVEL" in said and not begun:
+            begun.append(said)
+            wired.wire.reset_after(**way)
+
+    wired.wire.heard = heard
+    mine.check()
+    assert begun
+
+
 # Others are at it.
 
 

@@ -35,6 +35,8 @@ class Wire(socketserver.ThreadingTCPServer):
     Listens on a port and carries everything to the port behind it and back.
 
     happened: set when what was waited for has happened. connections: how many there have been.
+    heard: shown each piece of what clients say, before it is passed on. answers: what becomes of
+        each piece of what the server answers.
     """
 
     daemon_threads = True  # each ends when one of its ends hangs up
@@ -50,6 +52,8 @@ class Wire(socketserver.ThreadingTCPServer):
         self.behind = behind
         self.connections = 0
         self.happened = threading.Event()
+        self.heard: Callable[[bytes], object] = lambda _: None
+        self.answers: Callable[[bytes], bytes] = bytes
         self._words: list[bytes] = []
         self._act: Callable[[], object] = lambda: None
         self._cut = False
@@ -145,6 +149,10 @@ class Wire(socketserver.ThreadingTCPServer):
             said = self._hear(end, near)
             if not said:
                 return False
+            if end is near:
+                self.heard(said)
+            else:
+                said = self.answers(said)
             passing = self._passing("answered" if end is far else "sent", said)
             if passing is not None:
                 (near if end is far else far).sendall(said[:passing])

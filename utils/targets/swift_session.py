@@ -9,6 +9,7 @@ renewed once.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -263,10 +264,13 @@ class Session:
             yield Answer(response.status, told, b""), response
 
     def _sendable(self, body: bytes | Flow, headers: dict[str, str]) -> Any:
+        """In pieces: each may take `CONNECT_SECONDS` to go, and a slow server takes longer."""
         if isinstance(body, bytes):
             headers["Content-Length"] = str(len(body))
-            return body
-        return self._client.LengthWrapper(body, int(headers["Content-Length"]))
+            if not body:
+                return body
+        read = BytesIO(body) if isinstance(body, bytes) else body
+        return self._client.LengthWrapper(read, int(headers["Content-Length"]))
 
     @contextmanager
     def _connection(self, token: Token, silent_seconds: float) -> Iterator[Any]:

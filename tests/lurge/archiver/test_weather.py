@@ -543,17 +543,26 @@ FULL: dict[str, tuple[str, Callable[[Path, Path], dict[str, Any]]]] = {
 """What is on a disk of its own, when that is full, and where all is."""
 
 
-def interrupt() -> None:
-    """As by Ctrl-C."""
-    os.kill(os.getpid(), signal.SIGINT)
+@pytest.fixture
+def interrupt() -> Iterator[Callable[[], None]]:
+    """Does as Ctrl-C, which workers of pytest do not hear otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("which", [*product(FULL, DISKS)])
-@pytest.mark.parametrize("given_up", [False, True])
+Full = tuple[str, str, bool]
+
+
+@pytest.mark.parametrize("which", [*product(FULL, DISKS, [False, True])])
 def test_a_full_disk_is_waited_for(
-    tmp_path: Path, local: Database, passed: Cases, which: tuple[str, str], given_up: bool
+    tmp_path: Path,
+    local: Database,
+    passed: Cases,
+    interrupt: Callable[[], None],
+    which: Full,
 ) -> None:
-    what, how = which
+    what, how, given_up = which
     state, places = FULL[what]
     other = tmp_path / "other"
     other.mkdir()

@@ -66,7 +66,10 @@ def purge(step: Step, allow: Collection[str] = ()) -> Step:
     """
     place = located(step.unit)
     if why := (
-        _elsewhere(step, allow) or _copies_lack(step, place) or _bin_lacks(step, place, allow)
+        _not_compared(step, place)
+        or _elsewhere(step, allow)
+        or _copies_lack(step, place)
+        or _bin_lacks(step, place, allow)
     ):
         return staying(step, why)
     if step.unit.state == "binned":
@@ -139,6 +142,12 @@ def without_ways(found: Iterator[Entry], wanted: Iterator[Entry]) -> Iterator[En
         leads = next_ is not None and next_.path != entry.path and _lies_in(next_.path, entry.path)
         if not (leads and entry.fingerprint.kind == "d"):
             yield entry
+
+
+def _not_compared(step: Step, place: Place) -> str | None:
+    """Why what came into the bin was not compared with its copy, if whoever put it there told."""
+    is_known = step.unit.state == "deleting" or place.manifest.exists() or not place.is_filled()
+    return None if is_known else step.unit.reason
 
 
 def _elsewhere(step: Step, allow: Collection[str]) -> str | None:

@@ -231,6 +231,18 @@ def test_a_manifest_in_the_bin_that_tells_of_more_than_was_copied_is_not_believe
     assert (place(unit) / "tree" / "a").exists()
 
 
+def test_why_something_was_left_in_the_bin_is_not_forgotten(yard: Yard) -> None:
+    unit = bin_of(yard)
+    make_due(yard, unit)
+    (yard.mount / "alpha").mkdir()
+    (place(unit).parent / "manifest.gz").unlink()  # as where it was not compared to the end
+    why = "a: different (mtime_ns); its place is taken by now"
+    with held(yard, unit) as step:
+        unit = step.moved("binned", reason=why).unit
+    (purged,) = purge(yard)
+    assert (purged.became, purged.reason, purged.unit.moves) == ("stays", why, unit.moves)
+
+
 def object_of(yard: Yard, unit: UnitNow, path: str = "a") -> Path:
     return yard.target / "data" / os.fsdecode(unit.root)[1:] / path
 

@@ -315,7 +315,7 @@ def test_what_somebody_has_added_to_a_word_is_theirs(tmp_path: Path, database: D
     root.chmod(0o644)
     root.write_text(before + "Ask Ann first!\n")
     (made,) = restore(yard, root)
-    assert "something is in its place" in (made.failure or "")
+    assert "is there already" in (made.failure or "")
     assert root.read_text() == before + "Ask Ann first!\n"
     root.write_text(before)
     (made,) = restore(yard, root)

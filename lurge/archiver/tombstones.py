@@ -7,6 +7,7 @@ from contextlib import suppress
 from lurge.archiver.handles import opened
 from lurge_types.archive import Binned, UnitNow
 from utils import show
+from utils.handles import TreeUnfit
 from utils.paths import text
 from utils.renaming import rename_new
 
@@ -15,18 +16,19 @@ LINES = 3
 LONGEST = 1 << 16
 MODE = 0o444
 PART = b".lurge-word-"
+NOWHERE = (FileNotFoundError, NotADirectoryError, TreeUnfit)
 
 
 def leave(unit: UnitNow, binned: Binned) -> None:
     """
     Write it, whole or not at all, unless something is there; whoever does has the unit's lease.
 
-    Raises OSError.
+    Where what the unit lay in is no longer there, or a link is, it is nowhere. Raises OSError.
     """
     place, name = os.path.split(unit.root)
     files, size = show.count(unit.files, "file"), show.count(unit.size_bytes, "byte")
     what = f"on {binned.at:%Y-%m-%d}: {files}, {size}."
-    with opened(place) as folder:
+    with suppress(*NOWHERE), opened(place) as folder:
         part = _part_of(unit)
         _forget(part, folder)
         try:

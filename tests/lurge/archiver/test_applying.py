@@ -208,7 +208,12 @@ def killed(yard: Yard, file: Path, run: Run, stage: str) -> Path:
     return yard.mount / ".lurge-bin" / run.unit_name(run.units[0]) / "1"
 
 
-def test_what_was_put_into_the_bin_needs_nothing_in_its_place(yard: Yard) -> None:
+@pytest.mark.parametrize("tombstone", [False, True])
+@pytest.mark.parametrize("above", ["gone", "a file", "a link"])
+def test_what_was_put_into_the_bin_needs_nothing_in_its_place(
+    tmp_path: Path, database: Database, tombstone: bool, above: str
+) -> None:
+    yard = Yard(tmp_path, database, tombstone=tombstone)
     root = yard.mount / "alpha" / "beta"
     make_tree(root)
     file, run = yard.plan(root)
@@ -216,9 +221,15 @@ def test_what_was_put_into_the_bin_needs_nothing_in_its_place(yard: Yard) -> Non
     place.mkdir(0o700, parents=True)
     (yard.mount / ".lurge-bin").chmod(0o700)
     root.rename(place / "tree")
-    root.parent.rmdir()
+    if above == "a link":
+        swap(root.parent, "../moved")
+    else:
+        root.parent.rmdir()
+    if above == "a file":
+        root.parent.touch()
     (unit,) = yard.apply(file, run)
     assert unit.state == "binned", unit.reason
+    assert (tree_of(unit) / "a").read_bytes() == b"some bytes"
 
 
 @pytest.mark.parametrize("course", ["archive", "discard"])

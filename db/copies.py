@@ -114,6 +114,13 @@ def of_unit(connection: Connection, unit_id: int) -> Mapping[str, Copy]:
     return {copy.target: copy for copy in of(connection, [unit_id]).get(unit_id, ())}
 
 
+def newest(connection: Connection, target: str, most: int) -> list[Copy]:
+    """The copies at a target that were noted last, but for those that are lost."""
+    there = archive_copy.c.target_hash == _hash(target), archive_copy.c.lost_at.is_(None)
+    rows = sql.select(*FACTS).where(*there).order_by(archive_copy.c.copy_id.desc()).limit(most)
+    return [Copy(*facts) for facts in connection.execute(rows)]
+
+
 def _hold(connection: Connection, one: UnitNow, lease: Lease) -> None:
     """See that a unit is as it was seen, and keep it so. Raises LeaseLost, UnitMoved."""
     leases.check(connection, *lease)

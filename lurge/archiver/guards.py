@@ -7,6 +7,7 @@ may allow one for one run, by its name, but for those that would lose data.
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -14,10 +15,11 @@ from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
-from db import ledger, usage
+from db import copies, ledger, usage
 from db.database import sqlite_file
 from lurge.archiver.works import BIN, Works, bin_of, lies_in, now
-from lurge_types.archive import Course, MountSeen, Policy, Proposal, Run, Tripped, Unit
+from lurge_types.archive import Copy, Course, MountSeen, Policy, Proposal, Run, Tripped, Unit
+from lurge_types.targets import TargetFailed
 from utils import show
 from utils.paths import raw, text
 from utils.trees import fingerprint
@@ -25,7 +27,7 @@ from utils.trees import fingerprint
 NAMES = {
     "share": "more than guards.max_share of a volume or a group",
     "growth": "more than guards.max_growth times the last run",
-    "mount": "another filesystem is mounted than the plan saw",
+    "mount": "another filesystem is mounted than the plan saw, or a target lacks what it had",
     "stale": "units have changed since they were planned",
     "failures": "too many units in a row have failed",
 }
@@ -35,6 +37,9 @@ PLACE = "file://"
 """How the URL of a target begins that is a directory."""
 
 LARGEST_MARKER = 1 << 20
+REMEMBERED = 3
+"""How many copies a target is asked for, any of which tells that it is the same as ever."""
+
 SHOWN = 5
 
 
@@ -303,14 +308,43 @@ def _tomorrow() -> date:
 
 def see_usual(run: Run, allow: Collection[str]) -> None:
     """Raises GuardTripped by what the plan has found."""
-    for each in run.tripped:
-        if each.guard not in allow:
-            raise GuardTripped(each.guard, each.why)
+    _see_none(run.tripped, allow)
 
 
 def see_mounts(works: Works, run: Run, allow: Collection[str]) -> None:
     """Raises GuardTripped where a volume or a target is not mounted as the plan saw it."""
-    for each in other_mounts(works, run.mounts):
+    _see_none(other_mounts(works, run.mounts), allow)
+
+
+def see_archives(works: Works, run: Run, allow: Collection[str]) -> None:
+    """Raises GuardTripped where a target lacks what was stored there before."""
+    _see_none(_other_archives(works, run.policy.targets), allow)
+
+
+def _other_archives(works: Works, targets: Iterable[str]) -> Iterator[Tripped]:
+    """
+    Targets that have nothing of what was stored there last: their filesystem may not be mounted.
+
+    One that does not answer is told by whoever stores something there.
+    """
+    for url in targets:
+        known = works.database.read(partial(copies.newest, target=url, most=REMEMBERED))
+        with suppress(TargetFailed):
+            if known and not _has_any(works, url, known):
+                why = f"{url} lacks {known[0].key}, which was stored there: mount it"
+                yield Tripped("mount", f"{why}; if it is lost: archive check")
+
+
+def _has_any(works: Works, url: str, known: Iterable[Copy]) -> bool:
+    """Whether a target has the manifest of any of its copies. Raises TargetFailed."""
+    if _is_directory(url) and not Path(url.removeprefix(PLACE)).exists():
+        return False  # to open it would make it
+    target = works.target(url)
+    return any(target.stat(copy.key) for copy in known)
+
+
+def _see_none(found: Iterable[Tripped], allow: Collection[str]) -> None:
+    for each in found:
         if each.guard not in allow:
             raise GuardTripped(each.guard, each.why)
 

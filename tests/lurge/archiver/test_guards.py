@@ -70,6 +70,34 @@ def test_two_targets_in_one_place_are_not_two(
         yard.plan(yard.mount / "alpha")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_target_that_lacks_what_it_had_is_not_filled(yard: Yard, there: bool) -> None:
+    first = yard.plan(tree(yard.mount / "alpha"))
+    assert states(yard.apply(*first)) == ["binned"]
+    planned = yard.plan(tree(yard.mount / "beta"))
+    yard.target.rename(yard.folder / "away")
+    later = Yard(yard.folder, yard.database)
+    if not there:
+        later.target.rmdir()
+    with pytest.raises(GuardTripped, match=r"lacks manifests/.*--allow mount"):
+        later.apply(*later.plan(yard.mount / "beta"))
+    assert later.target.exists() is there
+    shutil.rmtree(later.target, ignore_errors=True)
+    (yard.folder / "away").rename(later.target)
+    assert states(Yard(yard.folder, yard.database).apply(*planned)) == ["binned"]
+
+
+def test_a_target_whose_last_copies_are_lost_may_be_filled(yard: Yard) -> None:
+    assert states(yard.apply(*yard.plan(tree(yard.mount / "alpha")))) == ["binned"]
+    planned = yard.plan(tree(yard.mount / "beta"))
+    (manifest,) = (yard.target / "manifests").iterdir()
+    manifest.unlink()
+    with pytest.raises(GuardTripped):
+        yard.apply(*planned)
+    assert [each.kind for each in checking.check(yard.works(), checking.begin())] == ["lost"]
+    assert states(yard.apply(*planned)) == ["binned"]
+
+
 def test_a_plan_for_much_of_a_volume_is_stopped(small: Yard) -> None:
     tree(small.mount / "rest", 400 * KIB)
     assert not small.plan(tree(small.mount / "some", 100 * KIB))[1].tripped

@@ -20,6 +20,8 @@ from lurge.archiver.findings import Finding
 from lurge.archiver.onlooking import RUN_DIGITS
 from lurge.archiver.works import Works, now
 from lurge_types.archive import OPEN, STATES, Copy, RunNow, State, UnitNow
+from lurge_types.targets import TargetFailed
+from utils.object_keys import MANIFESTS
 from utils.paths import text
 
 LOOKED_AT = STATES - {"planned"}
@@ -62,6 +64,8 @@ def check(
     if below is None:
         yield from bins.look()
         yield from _broken(works)
+        if not checked.units:
+            yield from _forgotten(works)
     elif not checked.units:
         yield _nothing(works, below)
     done = partial(audits.add_once, act="checked", actor=works.actor, now=now())
@@ -77,6 +81,20 @@ def _units(works: Works, below: bytes | None) -> Iterator[tuple[UnitNow, list[Co
         known = works.database.read(partial(copies.of, unit_ids=ids))
         yield from ((unit, known.get(unit.unit_id, [])) for unit in page)
         after = page[-1].unit_id
+
+
+def _forgotten(works: Works) -> Iterator[Finding]:
+    """Targets that have manifests, though the ledger has nothing: it may be another's, or new."""
+    for url in works.table.target:
+        try:
+            found = next(iter(works.target(url).list(MANIFESTS)), None)
+        except TargetFailed as error:
+            yield Finding("target", None, url, str(error), "check again later")
+            continue
+        if found:
+            why = f"it has {found.key}, and {works.database.name} knows of no unit"
+            todo = "see that it is the right database; if it was lost: archive recover"
+            yield Finding("nothing", None, url, why, todo)
 
 
 def _nothing(works: Works, path: bytes) -> Finding:

@@ -303,6 +303,19 @@ def test_a_run_that_was_killed_goes_on_after_the_database_was_lost(
         assert (root / "a").read_bytes() == b"some bytes"
 
 
+def test_a_check_with_an_empty_ledger_tells_of_it(yard: Yard, lose: Lose) -> None:
+    root = yard.mount / "alpha"
+    root.mkdir()
+    assert list(checking.check(yard.works(), checking.begin())) == []
+    (unit,) = yard.apply(*yard.plan(root))
+    lose(yard)
+    found = [each for each in checking.check(yard.works(), checking.begin()) if each.unit is None]
+    (target,) = [each for each in found if each.kind == "nothing"]
+    assert target.where == f"file://{yard.target}"
+    assert (unit.name in target.why, "archive recover" in target.todo) == (True, True)
+
+
+
 def test_a_run_is_not_begun_anew_on_a_ledger_that_was_lost(yard: Yard, lose: Lose) -> None:
     file, run = yard.plan(tree(yard.mount / "alpha"))
     yard.apply(file, run)

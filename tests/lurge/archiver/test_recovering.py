@@ -315,7 +315,6 @@ def test_a_check_with_an_empty_ledger_tells_of_it(yard: Yard, lose: Lose) -> Non
     assert (unit.name in target.why, "archive recover" in target.todo) == (True, True)
 
 
-
 def test_a_run_is_not_begun_anew_on_a_ledger_that_was_lost(yard: Yard, lose: Lose) -> None:
     file, run = yard.plan(tree(yard.mount / "alpha"))
     yard.apply(file, run)

@@ -154,4 +154,4 @@ def test_at_a_terminal_units_and_dates_are_not_broken(yard: Yard, width: int) ->
         if "since" in out.getvalue():
             day = f"{unit.updated:%Y-%m-%d}"
             assert any(day in line for line in lines), lines
-        assert all(len(line) <= width for line in lines if text(unit.root) not in line), lines
+        assert all(len(line) <= width for line in lines if str(yard.folder) not in line), lines

@@ -145,7 +145,7 @@ class Wire(socketserver.ThreadingTCPServer):
 
     def _carried(self, near: socket.socket, far: socket.socket) -> bool:
         """Whether it goes on after what has been said."""
-        for end in select.select([near, far], [], [])[0]:
+        for end in self._speaking(near, far):
             said = self._hear(end, near)
             if not said:
                 return False
@@ -172,6 +172,14 @@ class Wire(socketserver.ThreadingTCPServer):
                 far.recv(1)
                 return False
         return True
+
+    def _speaking(self, *ends: socket.socket) -> Iterator[socket.socket]:
+        """Those of the ends that say something; `select` would take no number above 1,023."""
+        listening = select.poll()
+        for end in ends:
+            listening.register(end, select.POLLIN)
+        numbers = {number for number, _ in listening.poll()}
+        return (end for end in ends if end.fileno() in numbers)
 
     def _hear(self, end: socket.socket, near: socket.socket) -> bytes:
         slowest = self._bytes_per_second

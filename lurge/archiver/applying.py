@@ -142,7 +142,7 @@ def see_fresh(works: Works, run_id: int, run: Run, allow: Collection[str]) -> No
     guards.see_mounts(works, run, allow)
     if alike := guards.targets_alike(run.policy.targets):
         raise RunRefused(alike)
-    guards.see_archives(works, run, allow)
+    guards.see_archives(works, run, run_id, allow)
     begun = next(_units(works, run_id, STATES - {"planned"}), None) is not None
     if begun:
         return

@@ -92,4 +92,5 @@ class Job:
 def _see_room(target: Target, needed: int) -> None:
     free = target.free_bytes()
     if free is not None and free < needed:
-        raise TargetFull(f"{target.url}: {show.size(free)} are free, less than {show.size(needed)}")
+        least = f"{show.size(needed)} are needed with guards.min_free"
+        raise TargetFull(f"{target.url}: {show.size(free)} are free, {least}")

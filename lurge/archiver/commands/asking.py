@@ -38,6 +38,9 @@ def ask(question: str, details: Callable[[], object] | None = None) -> bool:
                 return False
             case "D" if details:
                 details()
+            case _ if answer:
+                more = "; D: show each step, and ask again" if details else ""
+                click.echo(f"Y: do it; N: do nothing{more}", err=True)
         if not answer:
             click.echo(err=True)
             return False

@@ -275,7 +275,8 @@ def test_archive_alone_plans_the_candidates_and_asks(store: Store) -> None:
     assert store.site.run("scan", "--volume", "s1").returncode == 0
     made = store.site.run("inspector", "puppeteer", "candidates")
     assert made.returncode == 0, made.stderr
-    status, shown = store.at_a_terminal(answers=(("Upload? [Y/N/D]", "y\n"),))
+    answers = (("Upload? [Y/N/D]", "what?\n"), ("N: do nothing; D: show each step", "y\n"))
+    status, shown = store.at_a_terminal(answers=answers)
     assert status == 0, shown
     assert f"{cold}" in shown
     assert not cold.exists()

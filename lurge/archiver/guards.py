@@ -87,11 +87,7 @@ def _files_wrong(works: Works, policy: Policy, proposal: Proposal, volume_name: 
     members = frozenset(proposal.members)
     ways = {root + b"/" + way for member in members for way in _ways_to(member)}
     inside = _way(root) | {found for way in ways if (found := _identity(way))}
-    targets = [
-        (os.fsencode(url.removeprefix(PLACE)), "a target")
-        for url in policy.targets
-        if _is_directory(url)
-    ]
+    targets = [(place, "a target") for _, place in _places(policy.targets)]
     bin_ = bin_of(works.config, volume_name)
     for place, what in ((bin_, "a bin"), *targets, *_own(works)):
         real = bytes(Path(os.fsdecode(place)).resolve())
@@ -122,8 +118,8 @@ def _removed_wrong(works: Works, policy: Policy, root: bytes, volume_name: str) 
     bin_ = bin_of(works.config, volume_name)
     if lies_in(bin_, root) or lies_in(root, bin_):
         return f"holds the bin {text(bin_)}, or lies in it"
-    for url in policy.targets:
-        if _is_directory(url) and _same_place(root, os.fsencode(url.removeprefix(PLACE))):
+    for url, place in _places(policy.targets):
+        if _same_place(root, place):
             return f"it and the target {url} are the same place, or one lies in the other"
     for place, what in _own(works):
         if _same_place(root, place):
@@ -150,24 +146,27 @@ def kept_places(works: Works, policy: Policy) -> set[tuple[int, int]]:
     """
     if policy.course == "copy":
         return set()
-    targets = [url.removeprefix(PLACE) for url in policy.targets if _is_directory(url)]
-    places = [*map(os.fsencode, targets), bytes(works.table.run_dir.absolute())]
+    targets = [place for _, place in _places(policy.targets)]
+    places = [*targets, bytes(works.table.run_dir.absolute())]
     return {found for place in places if (found := _identity(place))}
 
 
 def _in_target(policy: Policy, root: bytes) -> str | None:
-    for url in policy.targets:
-        if _is_directory(url):
-            target = _identity(os.fsencode(url.removeprefix(PLACE)))
-            if target in _way(root):
-                return f"it is, or lies in, the target {url}"
+    for url, place in _places(policy.targets):
+        if _identity(place) in _way(root):
+            return f"it is, or lies in, the target {url}"
     return None
+
+
+def _places(targets: Iterable[str]) -> list[tuple[str, bytes]]:
+    """The URLs of targets that are directories, with the paths of these."""
+    return [(url, os.fsencode(url.removeprefix(PLACE))) for url in targets if _is_directory(url)]
 
 
 def targets_alike(targets: Sequence[str]) -> str | None:
     """Why copies at several targets are fewer than they seem, if so: that may not be allowed."""
-    for one, other in combinations(filter(_is_directory, targets), 2):
-        if _same_place(*(os.fsencode(url.removeprefix(PLACE)) for url in (one, other))):
+    for (one, place), (other, its_place) in combinations(_places(targets), 2):
+        if _same_place(place, its_place):
             return (
                 f"the targets {one} and {other} are the same place, or one lies in the other: "
                 "name another"

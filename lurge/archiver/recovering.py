@@ -473,7 +473,7 @@ def _read(traces: Traces, unit: UnitNow, known: Copy | None, object_: Object) ->
     if known is not None and stored.key != known.key:
         return None
     try:
-        manifest = evidence.read_manifest(target, stored.key, stored.size, traces.patience())
+        manifest = evidence.read_manifest(target, stored.key, stored.size, traces.works.patience())
     except ManifestUnknown as error:
         raise ManifestUnknown(f"{where}: {error}") from error
     except ManifestBroken as error:

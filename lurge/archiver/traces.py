@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from lurge.archiver.binning import MANIFEST, ORIGIN, OriginBroken, read_origin
 from lurge.archiver.evidence import KEY, NAME, read_header
-from lurge.archiver.sending import Patience
 from lurge.archiver.works import Works, bin_of, volume_of, words
 from lurge_types.archive import UNIT_NAME_DIGITS, Header, RunNow
 from lurge_types.targets import Stored, Target, TargetFailed
@@ -49,16 +48,12 @@ class Traces:
     _targets: dict[str, Target | None] = field(default_factory=dict)
     _empty: dict[str, bool] = field(default_factory=dict)
 
-    def patience(self) -> Patience:
-        """How targets are waited for."""
-        return self.works.patience()
-
     def target(self, url: str) -> Target | None:
         """A target, if it answers; if not that is told, once."""
         if url not in self._targets:
             try:
                 target = self.works.target(url)
-                self.patience().tried(lambda: target.stat(f"{MANIFESTS}here"))
+                self.works.patience().tried(lambda: target.stat(f"{MANIFESTS}here"))
                 self._targets[url] = target
             except (TargetFailed, ValueError) as error:
                 self.tell(url, f"{words(error)}: what is only there is not found")
@@ -170,7 +165,7 @@ class Traces:
     def _of_objects(self, objects: list[Object] | tuple[()]) -> Header | None:
         for target, stored in objects:
             try:
-                header = self.patience().tried(
+                header = self.works.patience().tried(
                     lambda target=target, stored=stored: read_header(  # type: ignore[misc]
                         target, stored.key, stored.size
                     )

@@ -596,7 +596,7 @@ def test_what_was_archived_since_the_scan_is_no_candidate(site: Site, database: 
     first = raw(f"{REAL}/{ANSWER[0][-1]}")
     run = replace(archives.run(1), units=(archives.unit(1, volume="s1", root=first),))
     [unit] = archives.register(database, run)
-    moment = datetime.now(UTC).replace(tzinfo=None)
+    moment = datetime.combine(TODAY, AT) + timedelta(minutes=1)
     binned = Binned(b"/bin", moment, moment)
     archives.bring(database, unit, "claimed", "copied", "verified", "binned", binned=binned)
     assert outcome(site, "candidates", "--force")["status"] == "written"

@@ -83,8 +83,9 @@ def test_a_copy_of_before_is_no_copy_of_what_has_changed(yard: Yard) -> None:
 @pytest.mark.parametrize("lost", ["object", "manifest", "folder"])
 def test_what_is_lost_meanwhile_is_sent_again(yard: Yard, lost: str) -> None:
     files = make_vault(yard)
+    over(yard, files[0])
     over(yard, *files)
-    (unit,) = units(yard)
+    unit = units(yard)[-1]
     match lost:
         case "object":
             stored(yard, files[1]).unlink()

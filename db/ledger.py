@@ -298,6 +298,11 @@ def run_of(connection: Connection, prefix: str) -> RunNow:
     return found[0]
 
 
+def known(connection: Connection, content_id: str) -> RunNow | None:
+    """A run, if the ledger has it."""
+    return next(iter(runs(connection, prefix=content_id, limit=1)), None)
+
+
 def runs(
     connection: Connection,
     *,

@@ -110,7 +110,7 @@ class _Maker:
         """A path that nothing has; so long names are rare, as paths are limited here."""
         name = self._dice.choice(NAMES)
         if number % 50 == 0 and len(folder) < 1000:
-            name = b"%05d" % number + b"n" * (LONGEST - 5)
+            name = (b"%d" % number).ljust(LONGEST, b"n")
         path = folder + b"/" + name
         return path + b"%d" % number if os.path.lexists(path) else path
 

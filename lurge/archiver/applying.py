@@ -12,8 +12,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+
+from sqlalchemy.engine import Connection
 
 from db import ledger
 from db.leases import LeaseLost
@@ -27,7 +30,7 @@ from lurge.archiver.reading import Changed, SourceFailed
 from lurge.archiver.step import Step
 from lurge.archiver.steps import PlanLost, next_step
 from lurge.archiver.works import Works, now, words
-from lurge_types.archive import OPEN, STATES, Run, RunNow, State, UnitNow
+from lurge_types.archive import OPEN, STATES, Actor, Run, RunNow, State, UnitNow
 from lurge_types.targets import TargetFailed
 from utils import runfiles, show
 from utils.differences import Differs
@@ -72,14 +75,13 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
     where the run's folder or that of the checkpoints is full.
     """
     _see_recovered(works, run)
-    run_id = works.database.transaction(
-        partial(ledger.register, run=run, file=file, actor=works.actor, now=now())
-    )
+    known = works.database.read(partial(ledger.known, content_id=run.content_id))
     open_ = _open_states(run)
-    if next(_units(works, run_id, open_), None) is not None:
-        see_fresh(works, run_id, run, allow)
-    begin = partial(ledger.begin_run, run_id=run_id, actor=works.actor, now=now())
-    works.database.transaction(begin)
+    if known is None or next(_units(works, known.run_id, open_), None) is not None:
+        see_fresh(works, known, run, allow)
+    run_id = works.database.transaction(
+        partial(_begun, run=run, file=file, actor=works.actor, moment=now())
+    )
     row = works.database.read(partial(ledger.run_of, prefix=run.content_id))
     keeper = Checkpoints(works)
     _begin(keeper)
@@ -92,6 +94,13 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
         binning.sweep(works, unit)
     keeper.see_room()
     return units
+
+
+def _begun(connection: Connection, run: Run, file: Path, actor: Actor, moment: datetime) -> int:
+    """Enter a run, and that somebody applies it: what is refused before bars no other plan."""
+    run_id = ledger.register(connection, run, file, actor, moment)
+    ledger.begin_run(connection, run_id, actor, moment)
+    return run_id
 
 
 def _see_recovered(works: Works, run: Run) -> None:
@@ -133,18 +142,19 @@ def _units(works: Works, run_id: int, states: Collection[State] | None) -> Itera
         after = page[-1].unit_id
 
 
-def see_fresh(works: Works, run_id: int, run: Run, allow: Collection[str]) -> None:
+def see_fresh(works: Works, known: RunNow | None, run: Run, allow: Collection[str]) -> None:
     """
     See that a plan still tells what is there: nothing of it was done yet, or it goes on.
+
+    known: it, if the ledger has it.
 
     Raises RunRefused, GuardTripped.
     """
     guards.see_mounts(works, run, allow)
     if alike := guards.targets_alike(run.policy.targets):
         raise RunRefused(alike)
-    guards.see_archives(works, run, run_id, allow)
-    begun = next(_units(works, run_id, STATES - {"planned"}), None) is not None
-    if begun:
+    guards.see_archives(works, run, allow)
+    if known and next(_units(works, known.run_id, STATES - {"planned"}), None) is not None:
         return
     if now() > run.expires:
         raise RunRefused(f"the plan has expired on {run.expires:%Y-%m-%d %H:%M} UTC: plan again")

@@ -315,20 +315,20 @@ def see_mounts(works: Works, run: Run, allow: Collection[str]) -> None:
     _see_none(other_mounts(works, run.mounts), allow)
 
 
-def see_archives(works: Works, run: Run, run_id: int, allow: Collection[str]) -> None:
+def see_archives(works: Works, run: Run, allow: Collection[str]) -> None:
     """Raises GuardTripped where a target lacks what other runs have stored there."""
-    _see_none(_other_archives(works, run.policy.targets, run_id), allow)
+    _see_none(_other_archives(works, run), allow)
 
 
-def _other_archives(works: Works, targets: Iterable[str], run_id: int) -> Iterator[Tripped]:
+def _other_archives(works: Works, run: Run) -> Iterator[Tripped]:
     """
     Targets that have nothing of what other runs have stored there last: their filesystem may not be
     mounted.
 
     One that does not answer is told by whoever stores something there.
     """
-    for url in targets:
-        newest = partial(copies.newest, target=url, but_of=run_id, most=REMEMBERED)
+    for url in run.policy.targets:
+        newest = partial(copies.newest, target=url, but_of=run.content_id, most=REMEMBERED)
         known = works.database.read(newest)
         with suppress(TargetFailed):
             if known and not _has_any(works, url, known):

@@ -82,8 +82,10 @@ def write(database: Database, act: Callable[..., Any], *arguments: Any, **more: 
 
 def test_a_run_is_known_with_its_units(database: Database) -> None:
     of = run(2500)
+    assert database.read(partial(ledger.known, content_id=of.content_id)) is None
     run_id = write(database, ledger.register, of, FILE, PLANNER, NOW)
     known = database.read(lambda connection: ledger.run_of(connection, of.content_id))
+    assert database.read(partial(ledger.known, content_id=of.content_id)) == known
     assert known.run_id == run_id
     for name in ("content_id", "system", "name", "selector", "cut_off", "policy", "expires"):
         assert getattr(known, name) == getattr(of, name)

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from db import ledger
-from db.ledger import RunUnknown
 from lurge.archiver import applying, guards, run_names, showing
 from lurge.archiver.commands.asking import ask, print_lines, print_tables, see_askable
 from lurge.archiver.commands.options import FILE, started, with_json, with_yes
@@ -76,9 +75,9 @@ def show_plan(desk: Desk, planned: Planned, *, stderr: bool) -> None:
 
 
 def agreed(desk: Desk, run: Run) -> bool:
-    """Whether a person wants a run to be applied."""
+    """Whether a person wants a run to be applied; nobody is asked of nothing."""
     tell = partial(tell_steps, desk.works, run, as_json=False, stderr=True)
-    return ask(showing.question(run, now().date()), tell)
+    return not run.units or ask(showing.question(run, now().date()), tell)
 
 
 def apply_run(desk: Desk, planned: Planned, allow: Sequence[str], *, as_json: bool) -> bool:
@@ -101,20 +100,17 @@ def apply_run(desk: Desk, planned: Planned, allow: Sequence[str], *, as_json: bo
 
 def _see_targets(works: Works, run: Run) -> None:
     """See that the targets answer before anything is done. Raises TargetFailed, DatabaseFailed."""
-    try:
-        if works.database.read(partial(ledger.run_of, prefix=run.content_id)).ended:
-            return
-    except RunUnknown:
-        pass  # it is applied for the first time
+    known = works.database.read(partial(ledger.known, content_id=run.content_id))
+    if known and known.ended:
+        return
     for target in works.targets(run.policy):
         target.stat(f"{MANIFESTS}ready")
 
 
 def _units(works: Works, run: Run) -> dict[int, UnitNow]:
     """The units of a run as the ledger has them, by number; none of a run that it has not."""
-    try:
-        known = works.database.read(partial(ledger.run_of, prefix=run.content_id))
-    except RunUnknown:
+    known = works.database.read(partial(ledger.known, content_id=run.content_id))
+    if known is None:
         return {}
     units = works.database.read(
         lambda connection: list(ledger.each_unit(connection, run_id=known.run_id))

@@ -1,9 +1,9 @@
 """`archive approve`: somebody else than its planner lets a run be applied."""
 
-from functools import partial
 from pathlib import Path
 
 import click
+from sqlalchemy.engine import Connection
 
 from db import ledger
 from lurge.archiver import run_names
@@ -33,11 +33,12 @@ def approve(start: Start, config: Path | None, defaults: bool, run: Path) -> boo
         if now() > read.expires:
             raise RunRefused(f"the plan has expired on {read.expires:%Y-%m-%d %H:%M} UTC")
         moment = now()
-        register = partial(ledger.register, run=read, file=file, actor=works.actor, now=moment)
-        works.database.transaction(register)
-        works.database.transaction(
-            partial(ledger.approve, content_id=read.content_id, actor=works.actor, now=moment)
-        )
+
+        def approved(connection: Connection) -> None:
+            ledger.register(connection, read, file, works.actor, moment)
+            ledger.approve(connection, read.content_id, works.actor, moment)
+
+        works.database.transaction(approved)
         desk.look.event("approved", who=works.actor.who)
         what = f"{show.count(len(read.units), 'unit')}, {show.size(read.size_bytes)}"
         click.echo(f"approved: {what}, of {file}")

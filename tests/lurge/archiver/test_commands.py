@@ -265,6 +265,11 @@ def test_who_says_no_or_hangs_up_has_nothing_done(store: Store, answer: str) -> 
     assert store.ledger("select count(*) from archive_run") == [(0,)]
 
 
+def test_nobody_is_asked_of_nothing(store: Store) -> None:
+    status, shown = store.at_a_terminal("apply", store.plan("absent"))
+    assert (status, "[Y/N/D]" in shown) == (0, False), shown
+
+
 def test_archive_alone_plans_the_candidates_and_asks(store: Store) -> None:
     store.configure(more=CANDIDATES.format(mount=store.mount, depth=len(store.mount.parts)))
     cold = store.mount / "projects" / "cold"
@@ -331,6 +336,7 @@ def test_the_planner_may_not_approve_and_without_approval_nothing_is_applied(sto
     refused = store.run("apply", file, "--yes")
     assert (refused.returncode, "is not approved" in refused.stderr) == (1, True)
     assert (store.mount / "alpha" / "file").exists()
+    assert store.ledger("select content_id from archive_run") == []
     other, run = store.resealed(file, planned_by="somebody@else")
     assert store.run("approve", run.content_id[:10]).returncode == 0
     assert store.run("apply", other, "--yes").returncode == 0

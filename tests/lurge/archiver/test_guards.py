@@ -108,6 +108,7 @@ def test_a_plan_for_much_of_a_volume_is_stopped(small: Yard) -> None:
         small.apply(file, run)
     with pytest.raises(GuardTripped):
         small.apply(file, run, *(NAMES.keys() - {"share"}))
+    assert small.plan(small.mount / "much")[1].units, "what was refused bars no other plan"
     assert states(small.apply(file, run, "share")) == ["binned"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from reliability import pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401 - hooks
-from servers.databases import Connect, Place
+from servers.databases import Connect, Place, Tables
 from servers.faults import FaultFilesystem, fault_filesystem
 from servers.mariadb import Mariadb, private_mariadb
 from servers.openldap import Openldap, private_openldap
@@ -118,10 +118,17 @@ def connect() -> Iterator[Connect]:
         database.close()
 
 
+@pytest.fixture(scope="session")
+def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """What makes the tables in a test's database."""
+    folder = tmp_path_factory.mktemp("tables")
+    return Tables(folder, lambda: request.getfixturevalue("mariadb"))
+
+
 @pytest.fixture
-def table(place: Place, connect: Connect) -> DatabaseTable:
+def table(place: Place, tables: Tables) -> DatabaseTable:
     """How a run reaches a database that has its tables."""
-    connect(place.admin).init()
+    tables.make(place.admin)
     return place.table
 
 

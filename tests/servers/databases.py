@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,18 +57,23 @@ class Tables:
     TEMPLATE = "lurge_template"
 
     def __init__(self, folder: Path, server: Callable[[], Mariadb]) -> None:
-        self._file = folder / "lurge.db"
+        self._folder = folder
         self._server = server
         self._statements: list[str] = []
+
+    @cached_property
+    def file(self) -> Path:
+        """One of SQLite with the tables."""
+        file = self._folder / "lurge.db"
+        _init(f"sqlite:///{file}")
+        return file
 
     def make(self, table: DatabaseTable) -> None:
         """Make the tables in an empty database."""
         url = sql.make_url(table.url)
         assert url.database
         if url.get_backend_name() == "sqlite":
-            if not self._file.exists():
-                _init(f"sqlite:///{self._file}")
-            shutil.copyfile(self._file, url.database)
+            shutil.copyfile(self.file, url.database)
             return
         server = self._server()
         if not self._statements:

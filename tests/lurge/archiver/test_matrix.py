@@ -10,9 +10,8 @@ import pytest
 from matrix import COURSES, KILLED, REFUSED, Course, Crew, Site
 from reliability import LEFT
 from servers import moments
+from servers.databases import Tables
 from servers.moments import Moment, Tamper
-
-from db.database import Database
 
 pytestmark = pytest.mark.skipif(not moments.POSSIBLE, reason="x86-64 registers are read")
 
@@ -28,20 +27,10 @@ def crew() -> Iterator[Crew]:
         yield crew
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with its tables, to be copied."""
-    file = tmp_path_factory.mktemp("template") / "lurge.db"
-    database = Database(f"sqlite:///{file}")
-    database.init()
-    database.close()
-    return file
-
-
 @pytest.fixture
-def site(tmp_path: Path, crew: Crew, template: Path) -> Sites:
+def site(tmp_path: Path, crew: Crew, tables: Tables) -> Sites:
     """Makes a course ready, in a folder of a name."""
-    return lambda name, course: Site(tmp_path / name, course, crew, template)
+    return lambda name, course: Site(tmp_path / name, course, crew, tables.file)
 
 
 @pytest.fixture

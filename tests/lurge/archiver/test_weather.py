@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import threading
@@ -24,7 +25,7 @@ import weather
 from archive_oracle import FolderShelf
 from matrix import Crew
 from reliability import ANY
-from servers.databases import Connect, Place, Wired, on_mariadb
+from servers.databases import Connect, Place, Tables, Wired, on_mariadb
 from servers.disks import quota_disk, small_disk
 from servers.mariadb import Mariadb
 from servers.moments import Moment
@@ -58,10 +59,9 @@ def passed(record_property: Callable[[str, object], None]) -> Cases:
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[Database]:
+def local(tmp_path: Path, tables: Tables) -> Iterator[Database]:
     """An SQLite database with its tables."""
-    database = Database(f"sqlite:///{tmp_path}/lurge.db", retry_seconds=2)
-    database.init()
+    database = Database(f"sqlite:///{shutil.copy(tables.file, tmp_path)}", retry_seconds=2)
     yield database
     database.close()
 
@@ -212,9 +212,9 @@ def test_a_connection_to_a_store_that_is_reset_is_made_again(
 
 
 @pytest.fixture
-def remote(mariadb: Mariadb, place: Place, connect: Connect) -> Iterator[Wired]:
+def remote(mariadb: Mariadb, place: Place, tables: Tables) -> Iterator[Wired]:
     """A MariaDB by a wire, with its tables."""
-    connect(place.admin).init()
+    tables.make(place.admin)
     with wire_to(mariadb.port) as wire:
         table = place.table.model_copy(update={"url": wire.url(place.table.url)})
         yield Wired(mariadb, wire, table, place.admin)
@@ -677,9 +677,9 @@ class Pair:
 
 @pytest.fixture
 def pair(
-    tmp_path: Path, place: Place, connect: Connect, crews: tuple[Crew, Crew]
+    tmp_path: Path, place: Place, tables: Tables, crews: tuple[Crew, Crew]
 ) -> Callable[[str], Pair]:
-    connect(place.admin).init()
+    tables.make(place.admin)
     url = sql.make_url(place.table.url).set(password=config.password(place.table))
     shown = url.render_as_string(hide_password=False)
     return lambda name: Pair(tmp_path / name, shown, crews)

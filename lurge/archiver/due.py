@@ -7,16 +7,20 @@ what was left out once, for whatever reason, is seen again.
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import NamedTuple
 
 from lurge.bins import Bins
 from lurge_types.archive import Missed, Proposal, Selector, Skipped, State, UnitNow
 from utils.paths import text
+from utils.places import ABSENT
 
 UNDER_WAY: frozenset[State] = frozenset({"planned", "claimed", "copied", "verified", "failed"})
 """States in which a run has something to do yet, unless it has ended."""
+
+GONE: frozenset[State] = frozenset({"binned", "deleting", "deleted"})
+"""States in which a directory is not in its place."""
 
 ID_DIGITS = 8
 
@@ -64,7 +68,9 @@ def due(
     directories: list[Proposal] = []
     vaults: set[bytes] = set()
     for each in proposed:
-        if not isinstance(each, Proposal):
+        if isinstance(each, Skipped):
+            yield _known_better(each, known.units.get(each.root))
+        elif isinstance(each, Missed):
             yield each
         elif why := _bar(each, known, terms):
             yield Skipped(each.root, each.subject, why)
@@ -95,6 +101,14 @@ def below(root: bytes, among: Sequence[bytes]) -> bytes | None:
     if at < len(among) and among[at] == root:  # of the root of all, which lies not below itself
         at += 1
     return among[at] if at < len(among) and among[at].startswith(start) else None
+
+
+def _known_better(skipped: Skipped, unit: UnitNow | None) -> Skipped:
+    """What is absent since it was removed is told so."""
+    if skipped.reason != ABSENT or unit is None or unit.state not in GONE or not unit.binned_at:
+        return skipped
+    act = "discarded" if unit.course == "discard" else "archived"
+    return replace(skipped, reason=f"{ABSENT}: {act} on {unit.binned_at.date()} as {unit.name}")
 
 
 def _bar(proposal: Proposal, known: _Known, terms: Terms) -> str | None:

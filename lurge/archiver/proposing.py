@@ -141,7 +141,7 @@ def _looked_up(
     seen = set(units)
     waiting = iter(proposed)
     while some := list(islice(waiting, BATCH)):
-        roots = {each.root for each in some if isinstance(each, Proposal)}
+        roots = {each.root for each in some if not isinstance(each, Missed)}
         new = {path for root in roots for path in (root, *due.above(root))} - seen
         seen |= new
         units |= works.database.read(partial(ledger.latest, roots=sorted(new)))

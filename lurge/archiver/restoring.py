@@ -430,6 +430,7 @@ def _made(step: Step, one: Found, to: bytes | None, copy: _Copy, *, overwrite: b
     if whole and all_stands(goal, copy.manifest):  # who made it was killed before it was noted
         if step.unit.state != "restored":
             _note(step, goal, whole=True)
+        copy.remarks.add("all of it was there already")
         return done
     lacking = _lacking_way(step.unit, one.inner) if to is None else None
     base = one.inner if lacking is None else lacking

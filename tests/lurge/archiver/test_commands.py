@@ -166,6 +166,8 @@ def test_what_is_planned_is_applied_listed_restored_and_purged(store: Store) -> 
     listed = store.json("list", store.mount / "alpha", "--state", "binned", "--run", digits)
     assert [each["root"] for each in listed] == [f"{store.mount}/alpha"]
     (back,) = store.json("restore", store.mount / "alpha", "--yes")
+    (again,) = store.json("restore", store.mount / "alpha", "--yes")
+    assert again["remarks"] == ["all of it was there already"]
     assert (back["how"], back["failure"]) == ("bin", None)
     assert (store.mount / "alpha" / "file").read_text() == "one"
     assert store.json("purge", "--yes") == []

@@ -1,6 +1,7 @@
 """What is due hangs on what the ledger has done, never on a window; no two that are due overlap."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -40,6 +41,10 @@ def terms(selector: Any = "candidates", **facts: Any) -> Terms:
     return Terms(selector, TODAY, 180, **({"open_runs": {OPEN}} | facts))
 
 
+def skipped(reason: str) -> Skipped:
+    return Skipped(b"/p/a", "7", reason)
+
+
 def directory(root: bytes = b"/p/a", since: date | None = None) -> Proposal:
     return Proposal(root, "directory", (), "7", since)
 
@@ -49,6 +54,17 @@ def told(proposed: Iterable[Proposed], *units: UnitNow, by: Terms | None = None)
     known = {each.root: each for each in units}
     results = due(proposed, known, by or terms())
     return [each.reason if isinstance(each, Skipped) else "due" for each in results]
+
+
+def test_what_is_absent_since_it_was_removed_is_told_so() -> None:
+    gone = unit("binned", binned_at=at(date(2026, 5, 1)))
+    assert told([skipped("absent")], gone) == ["absent: archived on 2026-05-01 as u"]
+    assert told([skipped("absent")], replace(gone, course="discard", state="deleted")) == [
+        "absent: discarded on 2026-05-01 as u"
+    ]
+    assert told([skipped("absent")], replace(gone, state="restored")) == ["absent"]
+    assert told([skipped("absent")]) == ["absent"]
+    assert told([skipped("is no directory")], gone) == ["is no directory"]
 
 
 @pytest.mark.parametrize("selector", SELECTORS)

@@ -300,7 +300,7 @@ def test_a_tree_of_any_depth_takes_few_handles(tmp_path: Path, levels: int, name
                 ):
                     os.close(opener.open(path))
                     assert open_handles() <= before + HANDLES + 1
-            assert open_handles() == before
+            assert open_handles() <= before  # less where another test has left one to be collected
     finally:
         oddities.remove(top)
 

@@ -263,6 +263,7 @@ class S3:
         except self._store.errors.ClientError as error:
             if status(error) not in {THERE, IN_USE, NOT_KNOWN}:
                 raise
+            self._client.close()  # a server may hang up on whom it refuses: connect anew
             return status(error) != NOT_KNOWN
         return False
 

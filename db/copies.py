@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from db import audits, leases, ledger
 from db.leases import Lease
 from db.ledger import NotOnTheWay, UnitMoved
-from db.schema import archive_copy, archive_run, archive_unit, utc
+from db.schema import archive_copy, archive_unit, utc
 from lurge_types.archive import Actor, Copy, State, UnitNow
 
 COPIED_IN: frozenset[State] = frozenset({"planned", "claimed", "copied"})
@@ -114,18 +114,13 @@ def of_unit(connection: Connection, unit_id: int) -> Mapping[str, Copy]:
     return {copy.target: copy for copy in of(connection, [unit_id]).get(unit_id, ())}
 
 
-def newest(connection: Connection, target: str, but_of: str, most: int) -> list[Copy]:
-    """
-    The copies at a target that were noted last, but for those that are lost, or of a run.
-
-    but_of: its content id.
-    """
+def newest(connection: Connection, target: str, but_of: int, most: int) -> list[Copy]:
+    """The copies at a target that were noted last, but for those of a run, or that are lost."""
     there = archive_copy.c.target_hash == _hash(target), archive_copy.c.lost_at.is_(None)
     rows = (
         sql.select(*FACTS)
         .join(archive_unit, archive_unit.c.unit_id == archive_copy.c.unit_id)
-        .join(archive_run, archive_run.c.run_id == archive_unit.c.run_id)
-        .where(*there, archive_run.c.content_id != but_of)
+        .where(*there, archive_unit.c.run_id != but_of)
         .order_by(archive_copy.c.copy_id.desc())
         .limit(most)
     )

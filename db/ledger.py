@@ -26,6 +26,7 @@ from db.leases import Lease
 from db.schema import archive_audit, archive_copy, archive_run, archive_unit, utc, volume
 from lurge_types.archive import (
     OPEN,
+    REMOVED,
     WAYS,
     Act,
     Actor,
@@ -50,7 +51,6 @@ PAGE = 1000
 PREFIX = re.compile(r"[0-9a-f]{6,64}").fullmatch
 
 IN_BIN: frozenset[State] = frozenset({"binned", "deleting"})
-GONE: frozenset[State] = IN_BIN | {"deleted"}
 NEEDS_COPY: frozenset[State] = frozenset({"verified", "binned", "deleting"})
 HAS_REASON: frozenset[State] = frozenset({"dirty", "failed"})
 
@@ -465,7 +465,7 @@ def gone(connection: Connection, volume_name: str, since: datetime) -> Iterator[
     """
     columns = archive_unit.c.unit_id, archive_unit.c.root, archive_unit.c.binned_at
     where = [
-        archive_unit.c.state.in_(GONE),
+        archive_unit.c.state.in_(REMOVED),
         archive_unit.c.kind == "directory",
         archive_unit.c.binned_at >= since,
         volume.c.scratch_disk == volume_name,

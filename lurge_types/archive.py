@@ -83,6 +83,9 @@ WAYS: Mapping[Course, Mapping[State, frozenset[State]]] = {
 }
 """From which states a unit may come to which; what is being deleted has to be gone to come back."""
 
+REMOVED: frozenset[State] = frozenset({"binned", "deleting", "deleted"})
+"""States in which a directory is not in its place."""
+
 OPEN: Mapping[Course, frozenset[State]] = {
     "archive": frozenset({"planned", "claimed", "copied", "verified", "failed"}),
     "copy": frozenset({"planned", "claimed", "copied", "failed"}),

@@ -77,8 +77,9 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
     _see_recovered(works, run)
     known = works.database.read(partial(ledger.known, content_id=run.content_id))
     open_ = _open_states(run)
-    if known is None or next(_units(works, known.run_id, open_), None) is not None:
-        see_fresh(works, known, run, allow)
+    is_open = known is None or next(_units(works, known.run_id, open_), None) is not None
+    if run.units and is_open:
+        see_fresh(works, run, allow)
     run_id = works.database.transaction(
         partial(_begun, run=run, file=file, actor=works.actor, moment=now())
     )
@@ -142,11 +143,11 @@ def _units(works: Works, run_id: int, states: Collection[State] | None) -> Itera
         after = page[-1].unit_id
 
 
-def see_fresh(works: Works, known: RunNow | None, run: Run, allow: Collection[str]) -> None:
+def see_fresh(works: Works, run: Run, allow: Collection[str]) -> None:
     """
     See that a plan still tells what is there: nothing of it was done yet, or it goes on.
 
-    known: it, if the ledger has it.
+    Another may begin it at any moment, and move what is looked at.
 
     Raises RunRefused, GuardTripped.
     """
@@ -154,12 +155,23 @@ def see_fresh(works: Works, known: RunNow | None, run: Run, allow: Collection[st
     if alike := guards.targets_alike(run.policy.targets):
         raise RunRefused(alike)
     guards.see_archives(works, run, allow)
-    if known and next(_units(works, known.run_id, STATES - {"planned"}), None) is not None:
+    if _is_begun(works, run):
         return
     if now() > run.expires:
         raise RunRefused(f"the plan has expired on {run.expires:%Y-%m-%d %H:%M} UTC: plan again")
     guards.see_usual(run, allow)
-    guards.see_roots(run, allow)
+    try:
+        guards.see_roots(run, allow)
+    except GuardTripped:
+        if not _is_begun(works, run):
+            raise
+
+
+def _is_begun(works: Works, run: Run) -> bool:
+    """Whether something of a run was done."""
+    known = works.database.read(partial(ledger.known, content_id=run.content_id))
+    begun = STATES - {"planned"}
+    return known is not None and next(_units(works, known.run_id, begun), None) is not None
 
 
 @dataclass

@@ -22,7 +22,7 @@ from lurge.archiver.findings import Finding, rests
 from lurge.archiver.handles import opened
 from lurge.archiver.purging import UNLIKE, differing, entries
 from lurge.archiver.works import BIN, Works, bin_of, words
-from lurge_types.archive import RunNow, UnitNow
+from lurge_types.archive import REMOVED, RunNow, UnitNow
 from utils.handles import Opener
 from utils.paths import text
 
@@ -31,7 +31,7 @@ SHOWN = 3
 
 def look(works: Works, unit: UnitNow, run: RunNow) -> Iterator[Finding]:
     """What is wrong in the bin, and in the place, of a unit that is in the bin or deleted."""
-    if unit.state not in ledger.GONE:
+    if unit.state not in REMOVED:
         return
     found = [*_in_place(unit, run)]
     if unit.state in IN_BIN:

@@ -12,15 +12,12 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from lurge.bins import Bins
-from lurge_types.archive import Missed, Proposal, Selector, Skipped, State, UnitNow
+from lurge_types.archive import REMOVED, Missed, Proposal, Selector, Skipped, State, UnitNow
 from utils.paths import text
 from utils.places import ABSENT
 
 UNDER_WAY: frozenset[State] = frozenset({"planned", "claimed", "copied", "verified", "failed"})
 """States in which a run has something to do yet, unless it has ended."""
-
-GONE: frozenset[State] = frozenset({"binned", "deleting", "deleted"})
-"""States in which a directory is not in its place."""
 
 ID_DIGITS = 8
 
@@ -105,7 +102,8 @@ def below(root: bytes, among: Sequence[bytes]) -> bytes | None:
 
 def _known_better(skipped: Skipped, unit: UnitNow | None) -> Skipped:
     """What is absent since it was removed is told so."""
-    if skipped.reason != ABSENT or unit is None or unit.state not in GONE or not unit.binned_at:
+    is_gone = unit is not None and unit.kind == "directory" and unit.state in REMOVED
+    if skipped.reason != ABSENT or unit is None or not is_gone or unit.binned_at is None:
         return skipped
     act = "discarded" if unit.course == "discard" else "archived"
     return replace(skipped, reason=f"{ABSENT}: {act} on {unit.binned_at.date()} as {unit.name}")

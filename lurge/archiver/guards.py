@@ -327,8 +327,10 @@ def _other_archives(works: Works, run: Run) -> Iterator[Tripped]:
 
     One that does not answer is told by whoever stores something there.
     """
+    this = works.database.read(partial(ledger.known, content_id=run.content_id))
+    but_of = this.run_id if this else 0  # which no run has
     for url in run.policy.targets:
-        newest = partial(copies.newest, target=url, but_of=run.content_id, most=REMEMBERED)
+        newest = partial(copies.newest, target=url, but_of=but_of, most=REMEMBERED)
         known = works.database.read(newest)
         with suppress(TargetFailed):
             if known and not _has_any(works, url, known):

@@ -22,6 +22,7 @@ from lurge.archiver.works import Works, now
 from lurge.bins import bins
 from lurge.nightly import UnknownVolume
 from lurge_types.archive import STATES, Course, Missed, Proposal, RunNow, Selector, Skipped, UnitNow
+from utils.places import ABSENT
 
 BATCH = 16
 """So many proposals are looked up in the ledger at once; one of a vault may have 10,000 files."""
@@ -141,8 +142,9 @@ def _looked_up(
     seen = set(units)
     waiting = iter(proposed)
     while some := list(islice(waiting, BATCH)):
-        roots = {each.root for each in some if not isinstance(each, Missed)}
-        new = {path for root in roots for path in (root, *due.above(root))} - seen
+        roots = {each.root for each in some if isinstance(each, Proposal)}
+        absent = {each.root for each in some if isinstance(each, Skipped) and each.reason == ABSENT}
+        new = absent.union(roots, *map(due.above, roots)) - seen
         seen |= new
         units |= works.database.read(partial(ledger.latest, roots=sorted(new)))
         yield from some

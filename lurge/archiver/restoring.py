@@ -86,7 +86,8 @@ class Restored:
     What became of restoring something.
 
     to: where it is. how: `bin` by a rename, else the URL of the target. failure: why it is not
-    there. remarks: what of it is not as it was, the first ones; remarked: how many there are.
+    there. remarks: what of it is not as it was, or that it was there already, the first ones;
+    remarked: how many there are.
     """
 
     unit: str

@@ -63,6 +63,7 @@ def test_what_is_absent_since_it_was_removed_is_told_so() -> None:
         "absent: discarded on 2026-05-01 as u"
     ]
     assert told([skipped("absent")], replace(gone, state="restored")) == ["absent"]
+    assert told([skipped("absent")], replace(gone, kind="files")) == ["absent"]
     assert told([skipped("absent")]) == ["absent"]
     assert told([skipped("is no directory")], gone) == ["is no directory"]
 

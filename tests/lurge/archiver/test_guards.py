@@ -16,7 +16,7 @@ from servers.disks import small_disk
 
 from db import usage
 from db.database import Database
-from lurge.archiver import applying, checking, restoring
+from lurge.archiver import applying, checking, guards, restoring
 from lurge.archiver.applying import RunRefused
 from lurge.archiver.guards import NAMES, GuardTripped
 from lurge.archiver.planning import PlanFailed
@@ -290,6 +290,21 @@ def test_units_that_have_changed_make_a_plan_stale(yard: Yard) -> None:
     with pytest.raises(GuardTripped, match=r"2 units have changed .*--allow stale"):
         yard.apply(file, run)
     assert states(yard.apply(file, run, "stale")) == ["dirty", "dirty", "binned"]
+
+
+def test_a_plan_that_another_begins_meanwhile_is_not_stale(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = yard.plan(tree(yard.mount / "alpha"))
+    see_roots = guards.see_roots
+
+    def meanwhile(*arguments: Any) -> None:
+        monkeypatch.setattr(guards, "see_roots", see_roots)
+        assert states(yard.apply(*planned, holder="another")) == ["binned"]
+        see_roots(*arguments)
+
+    monkeypatch.setattr(guards, "see_roots", meanwhile)
+    assert states(yard.apply(*planned)) == ["binned"]
 
 
 def test_a_run_stops_after_so_many_failures_in_a_row(tmp_path: Path, database: Database) -> None:

@@ -57,7 +57,7 @@ from lurge.archiver.planning import PlanFailed, Wanted
 from lurge.archiver.remade import RestoreRefused
 from lurge.archiver.restoring import Restored
 from lurge.archiver.works import Works
-from lurge_types.archive import OPEN, Course, Proposal, Run, UnitNow
+from lurge_types.archive import OPEN, REMOVED, Course, Proposal, Run, UnitNow
 from lurge_types.targets import Target, TargetTrouble
 from utils import runfiles
 
@@ -69,7 +69,6 @@ SEED = int(os.environ.get("LURGE_SEED", secrets.randbelow(1 << 32) if LONG else 
 MEMORY = Path("/dev/shm")
 
 IN_BIN = frozenset({"binned", "deleting"})
-GONE = IN_BIN | {"deleted"}
 LARGE = (5 << 20) + 1
 """More than the smallest segment."""
 
@@ -440,7 +439,7 @@ class History(RuleBasedStateMachine):
             over = [unit for unit in units if (path + b"/").startswith(unit.root + b"/")]
             assert over, f"{path!r} has gone"
             if ended:
-                assert any(unit.state in GONE for unit in over), (path, over)
+                assert any(unit.state in REMOVED for unit in over), (path, over)
         self._see_kept(before)
         for path in after.keys() - before.keys():
             seen = after[path]
@@ -507,7 +506,7 @@ class History(RuleBasedStateMachine):
         overwrite: bool,
         mishap: Death | Broken | None,
     ) -> None:
-        units = [unit for unit in self._units() if unit.state in GONE]
+        units = [unit for unit in self._units() if unit.state in REMOVED]
         if units:
             unit = units[which % len(units)]
             known = sorted(self.trees.get(unit.name, {}))
@@ -640,7 +639,7 @@ class History(RuleBasedStateMachine):
                 assert now.get(unit.name) in (IN_BIN if any(left) else {"deleted"}), (unit, now)
                 if lost == "checkpoints":
                     self.spoiled.add(unit.name)
-            elif unit.state in GONE and unit.course == "archive" and unit.name not in self.torn:
+            elif unit.state in REMOVED and unit.course == "archive" and unit.name not in self.torn:
                 assert now.get(unit.name) == unit.state, (unit, now)
 
     # What must be so.
@@ -742,8 +741,9 @@ class History(RuleBasedStateMachine):
                 self.torn.discard(unit.name)
             if unit.state == "binned" and unit.name not in self.torn:
                 # Of a purge that was killed it may be in that one's own folder there.
-                places = [tree.parent.parent for tree in trees]
-                assert places == [Path(os.fsdecode(unit.bin or b"")).parent], unit
+                (tree,), noted = trees, Path(os.fsdecode(unit.bin or b""))
+                assert tree.parent.parent == noted.parent, unit
+                assert int(tree.parent.name) >= int(noted.name), unit
             if unit.state in {"deleted", "restored", "dirty"}:
                 # What was written to in the bin stays there, and its copy is restored. Of files an
                 # empty folder stays where somebody was killed.
@@ -789,7 +789,7 @@ class History(RuleBasedStateMachine):
         for unit in self._units():
             if unit.course == "discard" and unit.state != "binned":
                 continue
-            if unit.state in GONE:
+            if unit.state in REMOVED:
                 self._make_room(unit)
                 to = "place" if unit.state == "binned" else "outside"
                 (made,) = self._restore(unit, b"", to, overwrite=False, mishap=None)

@@ -184,8 +184,8 @@ def _add_units(connection: Connection, run: Run, run_id: int, now: datetime) -> 
         for name in sorted({unit.volume for unit in run.units})
     }
     mine = archive_unit.c.run_id == run_id
-    known = set(connection.scalars(sql.select(archive_unit.c.number).where(mine)))
-    lacking = (unit for unit in run.units if unit.number not in known)
+    there = set(connection.scalars(sql.select(archive_unit.c.number).where(mine)))
+    lacking = (unit for unit in run.units if unit.number not in there)
     rows = (_unit_facts(run, unit, now, run_id, volumes[unit.volume]) for unit in lacking)
     for some in slices(rows):
         connection.execute(sql.insert(archive_unit), some)
@@ -300,7 +300,9 @@ def run_of(connection: Connection, prefix: str) -> RunNow:
 
 def known(connection: Connection, content_id: str) -> RunNow | None:
     """A run, if the ledger has it."""
-    return next(iter(runs(connection, prefix=content_id, limit=1)), None)
+    this = sql.select(archive_run).where(archive_run.c.content_id == content_id)
+    row = connection.execute(this).one_or_none()
+    return None if row is None else _run(row)
 
 
 def runs(

@@ -445,6 +445,7 @@ def changes(course: Course, outcome: Outcome, what: str) -> list[Moment]:
         and moment.call not in READING | {"open"}
         and (EVERY or moment.area != "database" or _commits(course, moment))
     ]
+    assert found
     assert all(moment.area != "neighbour" for moment in found)
     return chosen(found, last=what == "after")
 

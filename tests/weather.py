@@ -312,4 +312,5 @@ def free(disk: Path) -> None:
 def of_each(moments: Sequence[Moment], *calls: str) -> list[Moment]:
     """The first of each kind of these calls, if any are given; or every one: `matrix.EVERY`."""
     some = [each for each in moments if matrix.EVERY or not calls or each.call in calls]
+    assert some, calls
     return matrix.chosen(some, last=False)

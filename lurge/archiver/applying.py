@@ -80,28 +80,28 @@ def apply(works: Works, file: Path, run: Run, allow: Collection[str] = ()) -> li
     is_open = known is None or next(_units(works, known.run_id, open_), None) is not None
     if run.units and is_open:
         see_fresh(works, run, allow)
-    run_id = works.database.transaction(
-        partial(_begun, run=run, file=file, actor=works.actor, moment=now())
-    )
+    begin = partial(_begin_run, run=run, file=file, actor=works.actor, moment=now())
+    works.database.transaction(begin)
     row = works.database.read(partial(ledger.run_of, prefix=run.content_id))
     keeper = Checkpoints(works)
     _begin(keeper)
     _Applying(works, run, row, open_, allow, keeper).until_done()
-    finish = partial(ledger.finish_run, run_id=run_id, actor=works.actor, now=now())
+    finish = partial(ledger.finish_run, run_id=row.run_id, actor=works.actor, now=now())
     works.database.transaction(finish)
     keeper.end()
-    units = list(_units(works, run_id, None))
+    units = list(_units(works, row.run_id, None))
     for unit in units:
         binning.sweep(works, unit)
     keeper.see_room()
     return units
 
 
-def _begun(connection: Connection, run: Run, file: Path, actor: Actor, moment: datetime) -> int:
+def _begin_run(
+    connection: Connection, run: Run, file: Path, actor: Actor, moment: datetime
+) -> None:
     """Enter a run, and that somebody applies it: what is refused before bars no other plan."""
     run_id = ledger.register(connection, run, file, actor, moment)
     ledger.begin_run(connection, run_id, actor, moment)
-    return run_id
 
 
 def _see_recovered(works: Works, run: Run) -> None:

@@ -180,7 +180,7 @@ def _run_of(kept: Kept) -> str:
 
 
 def _knows(works: Works, content_id: str) -> bool:
-    return bool(works.database.read(partial(ledger.runs, prefix=content_id, limit=1)))
+    return works.database.read(partial(ledger.known, content_id=content_id)) is not None
 
 
 def _records(works: Works, newest: RunNow | None) -> Iterator[Record]:

@@ -211,8 +211,8 @@ def _before(works: Works, wanted: Wanted, made: datetime) -> tuple[Path, Run] | 
 
 def _has_begun(works: Works, run: Run) -> bool:
     """Whether somebody has applied a run."""
-    known = works.database.read(partial(ledger.runs, prefix=run.content_id))
-    return any(each.started is not None for each in known)
+    known = works.database.read(partial(ledger.known, content_id=run.content_id))
+    return known is not None and known.started is not None
 
 
 def sweep(folder: Path) -> None:

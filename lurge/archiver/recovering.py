@@ -276,12 +276,11 @@ def _absent(works: Works, name: str) -> str | None:
 
 def _registered(works: Works, of: _Run) -> int:
     """The ledger's id of a run, which it knows from now on with all of its units."""
-    find = partial(ledger.runs, prefix=of.run.content_id, limit=1)
-    known = works.database.read(find)
-    if known and of.has_file and known[0].file.exists():
-        return known[0].run_id
-    if known and not of.has_file and not _lacks(works, known[0].run_id, of.run):
-        return known[0].run_id
+    known = works.database.read(partial(ledger.known, content_id=of.run.content_id))
+    if known and of.has_file and known.file.exists():
+        return known.run_id
+    if known and not of.has_file and not _lacks(works, known.run_id, of.run):
+        return known.run_id
     at = now()
     register = partial(
         ledger.register, run=of.run, file=of.file, actor=works.actor, now=at, complete=True

@@ -43,7 +43,8 @@ def apply(
     as_json: bool,
 ) -> bool:
     """
-    Do what a run file says: copy, verify, put into the bin. At a terminal it asks before.
+    Do what a run file says: copy, verify, put into the bin. At a terminal it asks before, unless
+    there is nothing in it.
 
     RUN: a run file, or the first digits of its content's id, 6 or more. It may be applied as often
     as one likes, by several processes and hosts at once: what is done is done once.

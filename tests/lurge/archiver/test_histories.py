@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -635,12 +635,22 @@ class History(RuleBasedStateMachine):
         now = {unit.name: unit.state for unit in self._units()}
         for unit in known:
             if unit.state == "deleting":
-                left = (Path(os.fsdecode(self.bin)) / unit.name).glob("[0-9]*/*")
-                assert now.get(unit.name) in (IN_BIN if any(left) else {"deleted"}), (unit, now)
+                assert now.get(unit.name) in self._deleting(unit, lost), (unit, now)
                 if lost == "checkpoints":
                     self.spoiled.add(unit.name)
             elif unit.state in REMOVED and unit.course == "archive" and unit.name not in self.torn:
                 assert now.get(unit.name) == unit.state, (unit, now)
+
+    def _deleting(self, unit: UnitNow, lost: str) -> Collection[str]:
+        """The states that may be known of a unit that was being deleted."""
+        trees = list((Path(os.fsdecode(self.bin)) / unit.name).glob("[0-9]*/*"))
+        if not trees:
+            return {"deleted"}
+        whole = unit.kind == "directory"  # the root is an entry, too
+        walked = [each for tree in trees for each in os.walk(tree)]
+        there = whole + sum(len(files) + whole * len(folders) for _, folders, files in walked)
+        is_told = lost != "checkpoints" and unit.course == "archive" and unit.name not in self.torn
+        return {"deleting"} if is_told and there < unit.entries else IN_BIN
 
     # What must be so.
 
